@@ -1,0 +1,77 @@
+"""Builds the explainer that the package carries, for the classifier beside it (see bundled_classifier.py).
+
+    python benchmarks/bundled_explainer.py      (2 to 3 minutes on 2 cores)
+
+Trains with the default recipe on sst2_sentences_train without its labels, stores the weights in half precision, and
+writes the figures on all of sst2_dev, measured on what was stored, into the card beside them.
+"""
+
+import argparse
+import json
+import platform
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import hf_diffmask
+from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
+from hf_diffmask.cli.train import train
+from hf_diffmask.data import load_texts, train_validation_split
+from hf_diffmask.model_card import write_card
+from hf_diffmask.training_args import RECIPE_CONFIGS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = options.shared / "data"
+    target = Path(hf_diffmask.BUNDLED_EXPLAINER)
+    tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+    base = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+    texts = load_texts(str(data / "sst2_sentences_train.jsonl.gz"))
+    texts, validation = train_validation_split(texts, options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        args = DiffMaskTrainingArguments(output_dir=folder, seed=options.seed, use_cpu=True)
+        torch.manual_seed(options.seed)
+        explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **RECIPE_CONFIGS[args.recipe])
+        begun = time.perf_counter()
+        trainer = train(explainer, tokenizer, texts, validation, args)
+        seconds = time.perf_counter() - begun
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        explainer.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+    # Half precision on disk; the config keeps saying float32, which is what it is loaded in.
+    weights = {name: value.half() for name, value in load_file(target / "model.safetensors").items()}
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    (target / "model.safetensors").chmod(0o644)
+    config = json.loads((target / "config.json").read_text())
+    assert config["dtype"] == "float32" and config["base_model_name_or_path"] == "../classifier"
+    stored = DiffMaskModel.from_pretrained(target, base_model=base)
+    trainer.model.load_state_dict(stored.state_dict())
+    dev = load_texts(str(data / "sst2_dev.jsonl.gz"))
+    trainer.evaluate(type(trainer.eval_dataset)(tokenizer, dev, tokenizer.model_max_length))
+    settings = {
+        **args.settings(),
+        "training data": "sst2_sentences_train, without labels",
+        "validation data of this card": "sst2_dev",
+        "training time": f"{seconds:.0f} s on {options.threads} threads of {platform.machine()}",
+        "versions": f"torch {torch.__version__}, transformers {transformers.__version__}",
+        "script": "benchmarks/bundled_explainer.py",
+    }
+    write_card(target, stored, trainer.rows, len(dev), settings)
+    print((target / "README.md").read_text())
+
+
+if __name__ == "__main__":
+    main()

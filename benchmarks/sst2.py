@@ -1,0 +1,335 @@
+"""Explainers for a real classifier on real text: what the README's table of `fast` and `paper` comes from.
+
+    python benchmarks/sst2.py fast --seed 0      (and 1, 2: 8 minutes each on 2 cores)
+    python benchmarks/sst2.py paper              (about 40 minutes)
+    python benchmarks/sst2.py cost
+    python benchmarks/sst2.py memory
+    python benchmarks/sst2.py table
+
+Target: minilm-sst2 (MiniLM-L6, 88 % on SST-2). Trains on sst2_sentences_train without its labels, evaluates hard masks
+on all of sst2_dev. Each part adds its figures to results/sst2.json beside this file; `table` prints them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, pipeline
+from transformers.utils import logging
+
+import hf_diffmask
+from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask.data import TextFeatures, collate, load_texts, max_length, train_validation_split
+from hf_diffmask.training_args import RECIPE_CONFIGS
+from hf_diffmask.validation import measure, table_of_states
+
+RESULTS = Path(__file__).parent / "results" / "sst2.json"
+
+
+class Course(TrainerCallback):
+    """Measures the last state on the evaluation set every so many steps; the clock stands still meanwhile."""
+
+    def __init__(self, every: int, batches: list[dict[str, torch.Tensor]]):
+        self.every, self.batches = every, batches
+        self.points: list[dict[str, Any]] = []
+        self.paused = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        if state.global_step % self.every:
+            return
+        begun = time.perf_counter()
+        last = model.config.num_states - 1
+        measured = torch.cat([measure(model, batch, [last]) for batch in self.batches])
+        row = table_of_states([model.config.state_names[last]], measured)[0]
+        point = {"step": state.global_step, "seconds": begun - self.start - self.paused, **row._asdict()}
+        self.points.append(point)
+        print(json.dumps(point), flush=True)
+        self.paused += time.perf_counter() - begun
+
+
+def load(shared: Path) -> tuple[Any, Any, list, list]:
+    """Base model in full precision, tokenizer, training texts and evaluation texts."""
+    folder = shared / "models" / "minilm-sst2"
+    base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    texts = load_texts(str(shared / "data" / "sst2_sentences_train.jsonl.gz"))
+    return base, AutoTokenizer.from_pretrained(folder), texts, load_texts(str(shared / "data" / "sst2_dev.jsonl.gz"))
+
+
+def by_length(features: TextFeatures, tokenizer: Any, size: int) -> list[dict[str, torch.Tensor]]:
+    """Batches of like length."""
+    items = sorted((features[k] for k in range(len(features))), key=lambda item: len(item["input_ids"]))
+    batches = [collate(tokenizer, items[k : k + size]) for k in range(0, len(items), size)]
+    return [{name: value for name, value in batch.items() if name != "example_ids"} for batch in batches]
+
+
+def train(shared: Path, recipe: str, seed: int, every: int, **settings: Any) -> dict[str, Any]:
+    """One training run and its table of states on all of sst2_dev."""
+    base, tokenizer, texts, dev = load(shared)
+    length = max_length(base, tokenizer)
+    # As `hf-diffmask train` does it, with nothing else said.
+    texts, validation = train_validation_split(texts, seed)
+    dev_features = TextFeatures(tokenizer, dev, length)
+    course = Course(every, by_length(dev_features, tokenizer, 64))
+    with tempfile.TemporaryDirectory() as folder:
+        args = DiffMaskTrainingArguments(output_dir=folder, recipe=recipe, seed=seed, **settings)
+        torch.manual_seed(seed)
+        explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **RECIPE_CONFIGS[recipe])
+        trainer = DiffMaskTrainer(
+            explainer,
+            args,
+            train_dataset=TextFeatures(tokenizer, texts, length),
+            eval_dataset=TextFeatures(tokenizer, validation, length) if args.eval_strategy != "no" else None,
+            processing_class=tokenizer,
+            callbacks=[course] if every else [],
+        )
+        begun = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - begun - course.paused
+        explainer.eval()
+        measured = torch.cat([measure(explainer, batch) for batch in course.batches])
+        rows = table_of_states(list(explainer.config.state_names), measured)
+        return {
+            "seed": seed,
+            "threads": torch.get_num_threads(),
+            "steps": trainer.state.global_step,
+            "chosen_step": trainer.state.best_global_step,
+            "seconds": seconds,
+            "settings": args.settings(),
+            "rows": [row._asdict() for row in rows],
+            "course": course.points,
+        }
+
+
+def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
+    """Time of `model.forward`, with and without verification, over the bare base model's; paired, in one process."""
+    base, tokenizer, _, dev = load(shared)
+    base.eval()
+    explainer = DiffMaskModel.from_base_model(base, tokenizer, **RECIPE_CONFIGS["fast"]).eval()
+    dev = dev[:512]
+    batches = by_length(TextFeatures(tokenizer, dev, max_length(base, tokenizer)), tokenizer, 32)
+    bare = [{name: value for name, value in batch.items() if name != "special_tokens_mask"} for batch in batches]
+
+    def verified(batch: dict[str, torch.Tensor], features: dict[str, torch.Tensor]) -> None:
+        keep = explainer(**batch).keep_probability[..., -1] > 0.5
+        explainer.masked_forward(keep, **features)
+
+    explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu", batch_size=32)
+    texts = sorted(dev, key=len)
+
+    def over_batches(run: Any) -> Any:
+        return lambda: [run(batch, features) for batch, features in zip(batches, bare, strict=True)]
+
+    ways = {
+        "bare": over_batches(lambda batch, features: base(**features)),
+        "forward": over_batches(lambda batch, features: explainer(**batch)),
+        "forward_verified": over_batches(verified),
+        "pipeline": lambda: explain(texts),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    with torch.no_grad():
+        for _ in range(rounds + 1):  # the first round warms up
+            for name, way in ways.items():
+                begun = time.perf_counter()
+                way()
+                seconds[name].append(time.perf_counter() - begun)
+    seconds = {name: values[1:] for name, values in seconds.items()}
+
+    def ratio(over: str, under: str) -> dict[str, float]:
+        ratios = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        return {"median": middle, "lower_quartile": low, "upper_quartile": high}
+
+    overhead = [
+        1000 * (a - b) / len(texts) for a, b in zip(seconds["pipeline"], seconds["forward_verified"], strict=True)
+    ]
+    return {
+        "threads": torch.get_num_threads(),
+        "rounds": rounds,
+        "texts": len(texts),
+        "bare_ms_per_text": 1000 * statistics.median(seconds["bare"]) / len(texts),
+        "forward_over_bare": ratio("forward", "bare"),
+        "verified_over_bare": ratio("forward_verified", "bare"),
+        "pipeline_over_bare": ratio("pipeline", "bare"),
+        "pipeline_overhead_ms_per_text": statistics.median(overhead),
+    }
+
+
+def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
+    """Seconds a training step of either recipe, the two taking turns: what makes their clocks comparable."""
+    base, tokenizer, texts, _ = load(shared)
+    features = TextFeatures(tokenizer, texts[:640], max_length(base, tokenizer))
+    seconds: dict[str, list[float]] = {"fast": [], "paper": []}
+    trainers = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for recipe in seconds:
+            args = DiffMaskTrainingArguments(
+                output_dir=folder, recipe=recipe, max_steps=10**6, save_strategy="no", eval_strategy="no"
+            )
+            explainer = DiffMaskModel.from_base_model(base, tokenizer, **RECIPE_CONFIGS[recipe])
+            trainer = DiffMaskTrainer(explainer, args, train_dataset=features, processing_class=tokenizer)
+            trainer.cache = trainer._make_cache()
+            trainer.create_optimizer()
+            trainers[recipe] = trainer
+
+        def run(trainer: DiffMaskTrainer, batch: dict[str, torch.Tensor]) -> None:
+            trainer.compute_loss(trainer.model, batch).backward()
+            trainer.update_multipliers()
+            trainer.optimizer.step()
+            trainer.model.zero_grad()
+
+        batches = list(trainers["fast"].get_train_dataloader())
+        for batch in batches:  # fills the caches
+            for trainer in trainers.values():
+                run(trainer, batch)
+        for turn in range(rounds):
+            for recipe, trainer in trainers.items():
+                begun = time.perf_counter()
+                for k in range(steps):
+                    run(trainer, batches[(turn * steps + k) % len(batches)])
+                seconds[recipe].append((time.perf_counter() - begun) / steps)
+    return {recipe: statistics.median(values) for recipe, values in seconds.items()}
+
+
+def peak(shared: Path, what: str) -> float:
+    """Peak resident memory in MiB of a fresh process that does one thing."""
+    command = [sys.executable, __file__, f"memory-{what}", "--shared", str(shared)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def do(shared: Path, what: str) -> None:
+    """The thing whose memory is measured; prints the peak."""
+    base, tokenizer, texts, dev = load(shared)
+    length = max_length(base, tokenizer)
+    if what == "bare":
+        with torch.no_grad():
+            for batch in by_length(TextFeatures(tokenizer, dev, length), tokenizer, 64):
+                base.eval()(**{name: value for name, value in batch.items() if name != "special_tokens_mask"})
+    elif what == "explain":
+        explainer = DiffMaskModel.from_base_model(base, tokenizer)
+        pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu", batch_size=64)(dev)
+    else:
+        memory = {"train": 4.0, "train_on_disk": 0.001, "train_uncached": 0.0}[what]
+        with tempfile.TemporaryDirectory() as folder:
+            args = DiffMaskTrainingArguments(
+                output_dir=folder, num_train_epochs=2, cache_memory=memory, eval_strategy="no", save_strategy="no"
+            )
+            explainer = DiffMaskModel.from_base_model(base, tokenizer)
+            features = TextFeatures(tokenizer, texts[:1500], length)
+            DiffMaskTrainer(explainer, args, train_dataset=features, processing_class=tokenizer).train()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def better(point: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a point is at least as good as another in share kept, divergence and agreement."""
+    return (
+        point["kept_share"] <= other["kept_share"]
+        and point["divergence"] <= other["divergence"]
+        and point["agreement"] >= other["agreement"]
+    )
+
+
+def table(results: dict[str, Any]) -> str:
+    """What the parts have measured, as markdown."""
+    lines = [f"Machine: {results['machine']}. All of sst2_dev (872 sentences), hard masks, last state.", ""]
+    lines += ["| recipe | seed | steps | minutes | kept | mean KL | same prediction | within margin |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    runs = sorted(results.get("fast", {}).values(), key=lambda run: run["seed"])
+    named = [("fast", run) for run in runs] + [("paper", run) for run in results.get("paper", {}).values()]
+    for name, run in named:
+        row = run["rows"][-1]
+        lines.append(
+            f"| {name} | {run['seed']} | {run['steps']} | {run['seconds'] / 60:.1f} | {row['kept_share']:.3f} | "
+            f"{row['divergence']:.3f} | {row['agreement']:.3f} | {row['within_margin']:.3f} |"
+        )
+    if runs:
+        lines += [
+            "",
+            "Every state, `fast`, mean over seeds (range):",
+            "",
+            "| state | kept | mean KL | same prediction |",
+        ]
+        lines += ["|---|---|---|---|"]
+        for rows in zip(*(run["rows"] for run in runs), strict=True):
+            cells = []
+            for column in ("kept_share", "divergence", "agreement"):
+                values = [row[column] for row in rows]
+                cells.append(f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
+            lines.append(f"| {rows[0]['state']} | {' | '.join(cells)} |")
+    for name in ("cost", "memory_mib", "pace", "race"):
+        if name in results:
+            lines += ["", f"{name}: {json.dumps(results[name])}"]
+    return "\n".join(lines)
+
+
+def race(results: dict[str, Any]) -> dict[str, Any]:
+    """Time for `paper` to reach its best points, over the time for `fast` to reach points as good, in steps x pace."""
+    (paper,) = results["paper"].values()
+    fast = [run["course"] for run in results["fast"].values() if run["course"]]
+    pace = results["pace"]
+    found = []
+    for point in paper["course"]:
+        steps = [next((p["step"] for p in course if better(p, point)), 0) for course in fast]
+        # A point that keeps nearly everything is no explanation: only those that drop a third or more count.
+        if point["kept_share"] <= 0.67 and all(steps):
+            middle = statistics.median(steps)
+            found.append({**point, "fast_step": middle,
+                          "ratio": point["step"] * pace["paper"] / (middle * pace["fast"])})  # fmt: skip
+    return {"points": found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part")
+    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every", type=int, default=0, help="Steps between points of the course on sst2_dev.")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--max_steps", type=int)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    logging.disable_progress_bar()
+    if args.part.startswith("memory-"):
+        return do(args.shared, args.part.removeprefix("memory-"))
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results["machine"] = f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
+    settings = {} if args.max_steps is None else {"max_steps": args.max_steps}
+    if args.part == "fast":
+        results.setdefault("fast", {})[str(args.seed)] = train(args.shared, "fast", args.seed, args.every, **settings)
+    elif args.part == "paper":
+        settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+        run = train(args.shared, "paper", args.seed, args.every or 100, **settings)
+        results.setdefault("paper", {})[str(args.seed)] = run
+    elif args.part == "cost":
+        results["cost"] = cost(args.shared)
+    elif args.part == "pace":
+        results["pace"] = pace(args.shared)
+    elif args.part == "memory":
+        kinds = ("bare", "explain", "train", "train_on_disk", "train_uncached")
+        results["memory_mib"] = {what: peak(args.shared, what) for what in kinds}
+    elif args.part != "table":
+        parser.error("the part is one of fast, paper, cost, pace, memory, table")
+    if {"fast", "paper", "pace"} <= results.keys():
+        results["race"] = race(results)
+    RESULTS.parent.mkdir(exist_ok=True)
+    latest = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name, value in results.items():
+        latest[name] = {**latest[name], **value} if name in ("fast", "paper") and name in latest else value
+    RESULTS.write_text(json.dumps(latest, indent=1))
+    print(table(latest))
+
+
+if __name__ == "__main__":
+    main()

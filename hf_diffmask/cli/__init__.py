@@ -1,0 +1,54 @@
+"""The command line: `hf-diffmask train | explain | demo`."""
+
+import importlib
+import sys
+
+from ..errors import DiffMaskError
+
+COMMANDS = {
+    "train": "train an explainer for a classifier",
+    "explain": "explain texts with an explainer",
+    "demo": "train, save, load and use an explainer in three minutes, offline",
+}
+
+USAGE = """usage: hf-diffmask COMMAND [options]
+
+Explains Transformers models by Differentiable Masking.
+
+commands:
+{commands}
+
+`hf-diffmask COMMAND --help` shows the options of a command. A first look, offline:
+
+  hf-diffmask explain "a warm and quietly funny film"
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Runs a command.
+
+    Args:
+        arguments (`list[str]`, *optional*): Defaults to those of the process.
+
+    Returns:
+        `int`: Exit status: 0, or 2 where the input or a setting must be put right.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    usage = USAGE.format(commands="\n".join(f"  {name:<9}{what}" for name, what in COMMANDS.items()))
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage)
+        return 0 if arguments else 2
+    command, *rest = arguments
+    if command not in COMMANDS:
+        print(f"hf-diffmask: there is no command {command!r}\n\n{usage}", file=sys.stderr)
+        return 2
+    try:
+        importlib.import_module(f".{command}", __package__).run(rest)
+    except DiffMaskError as error:
+        print(f"hf-diffmask: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hf-diffmask: interrupted", file=sys.stderr)
+        return 130
+    return 0

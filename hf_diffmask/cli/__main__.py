@@ -1,0 +1,7 @@
+"""`python -m hf_diffmask.cli`, and what `accelerate launch -m hf_diffmask.cli` runs."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

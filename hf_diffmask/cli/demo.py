@@ -1,0 +1,90 @@
+"""`hf-diffmask demo`."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser
+from transformers.utils import logging
+
+import hf_diffmask
+
+from ..demo import sentences
+from ..errors import DiffMaskError
+from ..heatmap import to_html, to_text
+from ..modeling_diffmask import DiffMaskModel
+from ..training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
+from ..validation import format_table
+from .explain import load_pipeline
+from .train import train
+
+DESCRIPTION = """Trains an explainer for the bundled sentiment classifier, saves it, loads it back through the
+pipeline and explains a few sentences. Everything is embedded: no network, no data set, no labels."""
+
+EXAMPLES = [
+    "on a rainy evening in town , the story is surprisingly moving and clever .",
+    "the camera work is beautiful but the script is utterly pointless .",
+    "the acting is not bad , and the room was full .",
+]
+
+
+@dataclass
+class DemoArguments:
+    """Where to write, and how long to train."""
+
+    output_dir: str = field(default="demo_output", metadata={"help": "Folder of the explainer and the page."})
+    max_steps: int = field(default=300, metadata={"help": "Training steps."})
+    num_sentences: int = field(default=3000, metadata={"help": "Sentences to draw from the grammar."})
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
+
+
+def run(arguments: list[str]) -> None:
+    """
+    Runs the command.
+
+    Args:
+        arguments (`list[str]`): What follows `hf-diffmask demo`.
+
+    Raises:
+        DiffMaskError: If the output folder holds something else.
+    """
+    parser = HfArgumentParser(DemoArguments, prog="hf-diffmask demo", description=DESCRIPTION)
+    (demo,) = parser.parse_args_into_dataclasses(arguments)
+    if demo.num_sentences < 20 or demo.max_steps < 1:
+        raise DiffMaskError("The demo needs at least 20 sentences and one step.")
+    started = time.perf_counter()
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+    base_model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+    texts = sentences(demo.num_sentences)
+    print(
+        f"1. Training an explainer for the bundled classifier on {len(texts)} unlabelled sentences from a small\n"
+        f"   grammar of our own, such as: {texts[0]!r}\n"
+        "   They show how it works, not how well: see the README for real text.",
+        flush=True,
+    )
+    args = DiffMaskTrainingArguments(
+        output_dir=demo.output_dir,
+        overwrite_output_dir=demo.overwrite_output_dir,
+        max_steps=demo.max_steps,
+        eval_steps=0.5,
+        save_steps=0.5,
+        logging_steps=max(1, demo.max_steps // 5),
+    )
+    explainer = DiffMaskModel.from_base_model(
+        base_model.to(args.device), tokenizer, margin=args.margin, **RECIPE_CONFIGS[args.recipe]
+    )
+    trainer = train(explainer, tokenizer, texts, sentences(200, seed=1), args)
+    print(f"\n   Hard masks on 200 other sentences:\n\n{format_table(trainer.rows)}\n")
+    print(f"2. Saved to {demo.output_dir}; loading it back with pipeline({hf_diffmask.TASK!r}, ...).\n")
+    explain = load_pipeline(demo.output_dir)
+    results = explain(EXAMPLES)
+    print("3. Bright tokens are kept; for each token the layer at which it was dropped:\n")
+    color = sys.stdout.isatty() or "FORCE_COLOR" in os.environ
+    for result in results:
+        print(to_text(result, color) + "\n")
+    page = Path(demo.output_dir) / "heatmap.html"
+    page.write_text(to_html(results), encoding="utf-8")
+    print(f"4. The heat map, tokens x states: {page}\nDone in {time.perf_counter() - started:.0f} seconds.")

@@ -1,0 +1,145 @@
+"""`hf-diffmask explain`."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from huggingface_hub.errors import StrictDataclassError
+from tqdm import tqdm
+from transformers import HfArgumentParser, pipeline
+from transformers.utils import logging
+
+import hf_diffmask
+
+from ..data import READERS, Text, load_texts
+from ..errors import DiffMaskError, reason
+from ..heatmap import to_html, to_text
+
+DESCRIPTION = """Explains the predictions of a classifier: which tokens suffice to preserve its output.
+
+  hf-diffmask explain "a warm and quietly funny film"
+  hf-diffmask explain --model my-explainer --file traffic.csv --format json --output attributions.jsonl
+  cat lines.txt | hf-diffmask explain --format html --output page.html
+
+Without --model the small bundled sentiment classifier is explained. Without text or --file, each line of stdin is."""
+
+
+@dataclass
+class ExplainArguments:
+    """What to explain, and how to show it."""
+
+    model: str | None = field(default=None, metadata={"help": "Explainer: a folder or an id on the Hub."})
+    file: str | None = field(
+        default=None, metadata={"help": "Texts: a csv, json, jsonl or parquet file, or any other with one a line."}
+    )
+    text_column: str = field(default="text", metadata={"help": "Column of --file that holds the text."})
+    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
+    format: Literal["text", "json", "html"] = field(
+        default="text", metadata={"help": "text for people, json (one object a line) for programs, html to look at."}
+    )
+    output: str | None = field(default=None, metadata={"help": "File to write to instead of stdout."})
+    overwrite: bool = field(default=False, metadata={"help": "Write over --output if it exists."})
+    state: str | None = field(default=None, metadata={"help": "State whose hard mask is shown. Default: the last."})
+    aggregation: Literal["token", "word"] = field(default="token", metadata={"help": "word merges sub-words."})
+    no_verify: bool = field(default=False, metadata={"help": "Skip the masked pass that checks each explanation."})
+    batch_size: int = field(default=8, metadata={"help": "Inputs that run through the model at once."})
+    device: str | None = field(
+        default=None, metadata={"help": "cpu, cuda, cuda:1, ... Default: the first GPU or cpu."}
+    )
+
+
+def _texts(args: ExplainArguments, given: list[str]) -> list[Text]:
+    if given and args.file:
+        raise DiffMaskError("Give texts or --file, not both.")
+    if given:
+        return list(given)
+    if args.file:
+        path = Path(args.file)
+        if not path.is_file():
+            raise DiffMaskError(f"There is no file {args.file}.")
+        if any(suffix in READERS for suffix in path.suffixes):
+            return load_texts(args.file, args.text_column, args.text_pair_column)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    else:
+        if sys.stdin.isatty():
+            print("Type a text and end with Ctrl-D.", file=sys.stderr)
+        lines = sys.stdin.read().splitlines()
+    texts: list[Text] = [line for line in lines if line.strip()]
+    if not texts:
+        raise DiffMaskError("There is no text to explain: the input is empty.")
+    return texts
+
+
+def load_pipeline(model: str | None, **kwargs: Any) -> Any:
+    """
+    Loads an explainer as a pipeline, with one clear sentence where that fails.
+
+    Args:
+        model (`str`, *optional*): A folder or an id on the Hub; the bundled explainer by default.
+        kwargs: Passed on to [`~transformers.pipeline`].
+
+    Returns:
+        [`DiffMaskAttributionPipeline`]
+
+    Raises:
+        DiffMaskError: If it cannot be loaded, or is no explainer.
+    """
+    try:
+        return pipeline(hf_diffmask.TASK, model=model or hf_diffmask.BUNDLED_EXPLAINER, **kwargs)
+    except DiffMaskError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
+        raise DiffMaskError(f"The explainer {model} cannot be loaded ({reason(error)}).") from error
+
+
+def _write(results: Iterator[dict[str, Any]], args: ExplainArguments, color: bool) -> Iterator[str]:
+    if args.format == "html":
+        yield to_html(results)
+    elif args.format == "json":
+        for result in results:
+            yield json.dumps(result) + "\n"
+    else:
+        for result in results:
+            yield to_text(result, color) + "\n\n"
+
+
+def run(arguments: list[str]) -> None:
+    """
+    Runs the command.
+
+    Args:
+        arguments (`list[str]`): What follows `hf-diffmask explain`.
+
+    Raises:
+        DiffMaskError: If the explainer, an input or the output file cannot be used.
+    """
+    parser = HfArgumentParser(ExplainArguments, prog="hf-diffmask explain", description=DESCRIPTION)
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="Texts to explain.")
+    args, given = parser.parse_args_into_dataclasses(arguments)
+    if args.output and os.path.exists(args.output) and not args.overwrite:
+        raise DiffMaskError(f"{args.output} exists: name another file with --output, or add --overwrite.")
+    texts = _texts(args, given.texts)
+    logging.disable_progress_bar()
+    state: str | int | None = int(args.state) if args.state and args.state.lstrip("-").isdigit() else args.state
+    explain = load_pipeline(args.model, state=state, device=args.device)
+    inputs = (
+        {"text": text} if isinstance(text, str) else dict(zip(("text", "text_pair"), text, strict=True))
+        for text in texts
+    )
+    results = explain(
+        inputs, verify=not args.no_verify, aggregation=args.aggregation, batch_size=min(args.batch_size, len(texts))
+    )
+    results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
+    if args.output:
+        # Into a file beside it first, so that a failure leaves nothing half-written under the name asked for.
+        partial = f"{args.output}.partial"
+        with open(partial, "w", encoding="utf-8") as file:
+            file.writelines(_write(results, args, color=False))
+        os.replace(partial, args.output)
+    else:
+        for piece in _write(results, args, color=sys.stdout.isatty()):
+            print(piece, end="")

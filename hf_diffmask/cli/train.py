@@ -1,0 +1,134 @@
+"""`hf-diffmask train`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging
+
+from ..data import Text, TextFeatures, load_texts, max_length, train_validation_split
+from ..errors import DiffMaskError, reason
+from ..model_card import write_card
+from ..modeling_diffmask import DiffMaskModel
+from ..trainer import DiffMaskTrainer
+from ..training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
+from ..validation import format_table
+
+DESCRIPTION = """Trains an explainer for a frozen classifier. No labels are needed.
+
+  hf-diffmask train --base_model ./my-classifier --dataset traffic.csv --text_column text --output_dir my-explainer
+
+Several GPUs: accelerate launch --multi_gpu --num_processes 4 -m hf_diffmask.cli train ...
+All options of transformers.TrainingArguments work as they do there; the defaults are those of our benchmark."""
+
+
+@dataclass
+class DataArguments:
+    """What to explain and what to train on."""
+
+    base_model: str = field(metadata={"help": "Classifier to explain: a folder or an id on the Hub."})
+    dataset: str = field(metadata={"help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id."})
+    text_column: str = field(default="text", metadata={"help": "Column that holds the text."})
+    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
+    validation_dataset: str | None = field(
+        default=None, metadata={"help": "Data set to choose the best checkpoint with. Default: a part of --dataset."}
+    )
+    base_model_revision: str | None = field(default=None, metadata={"help": "Revision of the base model on the Hub."})
+
+
+def train(
+    explainer: DiffMaskModel,
+    tokenizer,
+    texts: Sequence[Text],
+    validation: Sequence[Text],
+    args: DiffMaskTrainingArguments,
+) -> DiffMaskTrainer:
+    """
+    Trains an explainer on texts and saves it with its tokenizer and its table of states.
+
+    Args:
+        explainer ([`DiffMaskModel`]): An untrained explainer that holds its base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        texts (`list`): Texts or pairs to train on.
+        validation (`list`): Texts or pairs to choose the best checkpoint with.
+        args ([`DiffMaskTrainingArguments`]): Settings.
+
+    Returns:
+        [`DiffMaskTrainer`]: After training; its `rows` are the table of states of the explainer that was saved.
+
+    Raises:
+        DiffMaskError: If the output folder holds something else, or the loss is no longer finite.
+    """
+    output_dir = str(args.output_dir)
+    checkpoint = args.resume_from_checkpoint
+    if os.path.exists(output_dir) and (not os.path.isdir(output_dir) or os.listdir(output_dir)):
+        if not os.path.isdir(output_dir):
+            raise DiffMaskError(f"{output_dir} is a file: name a folder with --output_dir.")
+        if not args.overwrite_output_dir and not checkpoint:
+            raise DiffMaskError(
+                f"The folder {output_dir} is not empty: name another with --output_dir, write into it with "
+                "--overwrite_output_dir, or go on with --resume_from_checkpoint True."
+            )
+    if isinstance(checkpoint, str) and checkpoint.lower() in ("true", "1"):
+        checkpoint = get_last_checkpoint(output_dir) if os.path.isdir(output_dir) else None
+        if checkpoint is None:
+            raise DiffMaskError(f"The folder {output_dir} holds no checkpoint to resume from.")
+    length = max_length(explainer.base, tokenizer)
+    trainer = DiffMaskTrainer(
+        explainer,
+        args,
+        train_dataset=TextFeatures(tokenizer, texts, length),
+        eval_dataset=TextFeatures(tokenizer, validation, length),
+        processing_class=tokenizer,
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    metrics = trainer.evaluate()
+    trainer.save_model()
+    trainer.save_metrics("eval", metrics)
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        write_card(output_dir, explainer, trainer.rows, len(trainer.eval_dataset), args.settings())
+    return trainer
+
+
+def run(arguments: list[str]) -> None:
+    """
+    Runs the command.
+
+    Args:
+        arguments (`list[str]`): What follows `hf-diffmask train`.
+
+    Raises:
+        DiffMaskError: If a setting, the base model or the data set cannot be used.
+    """
+    parser = HfArgumentParser(
+        (DataArguments, DiffMaskTrainingArguments), prog="hf-diffmask train", description=DESCRIPTION
+    )
+    data, args = parser.parse_args_into_dataclasses(arguments)
+    texts = load_texts(data.dataset, data.text_column, data.text_pair_column)
+    if data.validation_dataset is not None:
+        validation = load_texts(data.validation_dataset, data.text_column, data.text_pair_column)
+    else:
+        texts, validation = train_validation_split(texts, args.seed)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(data.base_model, revision=data.base_model_revision)
+        base_model = AutoModelForSequenceClassification.from_pretrained(
+            data.base_model, revision=data.base_model_revision, dtype="float32"
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise DiffMaskError(f"The base model {data.base_model} cannot be loaded ({reason(error)}).") from error
+    base_model.to(args.device)
+    explainer = DiffMaskModel.from_base_model(base_model, tokenizer, margin=args.margin, **RECIPE_CONFIGS[args.recipe])
+    logging.disable_progress_bar()
+    trainer = train(explainer, tokenizer, texts, validation, args)
+    if trainer.is_world_process_zero():
+        last = trainer.rows[-1]
+        print(f"\nHard masks on {len(trainer.eval_dataset)} validation inputs:\n{format_table(trainer.rows)}")
+        if last.divergence > args.margin:
+            print(
+                f"\nNo checkpoint meets the margin of {args.margin:g} at the last state: the best has a divergence of "
+                f"{last.divergence:.3f}. Train for longer with --max_steps, or allow a larger --margin."
+            )
+        print(f'\nThe explainer is in {args.output_dir}: hf-diffmask explain --model {args.output_dir} "some text"')

@@ -1,0 +1,80 @@
+"""What an explainer is."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class DiffMaskConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`DiffMaskModel`]: which base model it explains and the shapes of its probes.
+
+    Args:
+        base_model_name_or_path (`str`, *optional*):
+            Hub id or folder of the base model. A path that begins with `./` or `../` is relative to the explainer's
+            own folder.
+        base_model_revision (`str`, *optional*):
+            Full commit sha of the base model on the Hub.
+        base_model_fingerprint (`str`, *optional*):
+            Hash of the base model's weights, see [`~hf_diffmask.base_model.fingerprint`].
+        base_model_class (`str`, *optional*):
+            Class name of the base model, for people and for error messages.
+        vocab_size (`int`, *optional*, defaults to `0`):
+            Rows of the base model's token-embedding table.
+        embedding_size (`int`, *optional*, defaults to `0`):
+            Width of state 0, the output of the token-embedding table.
+        hidden_size (`int`, *optional*, defaults to `0`):
+            Width `d` of the other states.
+        state_names (`list[str]`, *optional*):
+            Names of the `L + 2` states, from the embeddings to the output of the last block.
+        masking (`str`, *optional*, defaults to `"input"`):
+            Where units are masked. `"input"`: at the token embeddings, votes multiply over states (paper, section 3).
+        margin (`float`, *optional*, defaults to `0.1`):
+            The divergence in nats that an explanation may cost: the constraint it was trained for.
+        mask_special_tokens (`bool`, *optional*, defaults to `False`):
+            Whether separators and other special tokens are units that can be masked. If not, they are always kept.
+        normalize_states (`bool`, *optional*, defaults to `True`):
+            Whether the probes read each state's vectors at zero mean and unit variance. The paper reads them raw.
+        binary_gates (`bool`, *optional*, defaults to `True`):
+            Whether gates are 0 or 1 in training, too, with a straight-through gradient. The paper's are Hard Concrete.
+        initial_logit (`float`, *optional*, defaults to `3.0`):
+            Gate logit of every unit before training (5 in the paper): training starts with everything kept.
+    """
+
+    model_type = "diffmask"
+
+    base_model_name_or_path: str | None = None
+    base_model_revision: str | None = None
+    base_model_fingerprint: str | None = None
+    base_model_class: str | None = None
+    vocab_size: int = 0
+    embedding_size: int = 0
+    hidden_size: int = 0
+    state_names: list[str] | tuple[str, ...] = ()
+    masking: str = "input"
+    margin: float | int = 0.1
+    mask_special_tokens: bool = False
+    normalize_states: bool = True
+    binary_gates: bool = True
+    initial_logit: float | int = 3.0
+
+    @property
+    def num_states(self) -> int:
+        """Number of states, `L + 2` for a Transformer with `L` blocks."""
+        return len(self.state_names)
+
+    @property
+    def probe_size(self) -> int:
+        """Hidden width of a probe, `d // 4` (paper, appendix)."""
+        return max(1, self.hidden_size // 4)
+
+    def validate_architecture(self):
+        """Part of `@strict`-powered validation. Validates the fields against one another."""
+        if not self.margin > 0:
+            raise ValueError(f"The margin must be greater than 0, but is {self.margin}.")
+        if self.masking != "input":
+            raise ValueError(f"`masking` must be 'input', but is {self.masking!r}.")
+        if self.state_names and min(self.hidden_size, self.embedding_size, self.vocab_size) < 1:
+            raise ValueError(
+                "`hidden_size`, `embedding_size` and `vocab_size` must be given along with `state_names`."
+            )

@@ -1,0 +1,305 @@
+"""From data sets and texts to features."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import datasets
+import torch
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from .errors import DiffMaskError, reason
+
+logger = logging.get_logger(__name__)
+
+# How `datasets` calls the reader of each kind of local file.
+READERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+
+Text = str | tuple[str, str]
+
+
+def load_texts(
+    dataset: str, text_column: str = "text", text_pair_column: str | None = None, split: str = "train"
+) -> list[Text]:
+    """
+    Reads the texts of a data set; labels are not needed.
+
+    Args:
+        dataset (`str`): A csv, json, jsonl or parquet file, gzipped or not, or the id of a data set on the Hub.
+        text_column (`str`, *optional*, defaults to `"text"`): Column of the text.
+        text_pair_column (`str`, *optional*): Column of the second text of each pair.
+        split (`str`, *optional*, defaults to `"train"`): Which split of a data set on the Hub.
+
+    Returns:
+        `list`: Texts, or pairs of texts. Rows without text are left out, and their number is logged.
+
+    Raises:
+        DiffMaskError: If the data set cannot be read, lacks a column, or holds no text.
+    """
+    path = Path(dataset)
+    suffix = next((part for part in reversed(path.suffixes) if part != ".gz"), "")
+    if path.is_file() and suffix not in READERS:
+        raise DiffMaskError(
+            f"{dataset} is of no known kind: name it .csv, .json, .jsonl or .parquet (.gz may follow)."
+        )
+    if suffix in READERS and not path.is_file():
+        raise DiffMaskError(f"There is no file {dataset}: give the path of a data file or the id of a data set.")
+    try:
+        if path.is_file():
+            table = datasets.load_dataset(READERS[suffix], data_files=str(path), split="train")
+        else:
+            table = datasets.load_dataset(dataset, split=split)
+    # An empty json file ends the reader's own iterator (StopIteration).
+    except (OSError, ValueError, StopIteration, DatasetGenerationError, DatasetNotFoundError) as error:
+        raise DiffMaskError(f"The data set {dataset} cannot be read ({reason(error)}).") from error
+    columns = [text_column] + ([text_pair_column] if text_pair_column else [])
+    for column in columns:
+        if column not in table.column_names:
+            raise DiffMaskError(
+                f"The data set {dataset} has no column {column!r}; it has {', '.join(table.column_names)}: name one "
+                "with --text_column or --text_pair_column."
+            )
+    rows = zip(*(table[column] for column in columns), strict=True)
+    texts = [row for row in rows if all(isinstance(text, str) and text.strip() for text in row)]
+    if len(texts) < len(table):
+        logger.warning(f"{len(table) - len(texts)} of {len(table)} rows of {dataset} hold no text and are left out.")
+    if not texts:
+        raise DiffMaskError(f"The data set {dataset} holds no text in column {text_column!r}.")
+    return [row if text_pair_column else row[0] for row in texts]
+
+
+def clean(text: str) -> str:
+    """Replaces unpaired surrogates, on which tokenizers raise, by U+FFFD; offsets stay what they are."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def max_length(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """
+    The longest input in tokens that a base model takes, special tokens included.
+
+    Args:
+        base_model ([`~transformers.PreTrainedModel`]): The base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+
+    Returns:
+        `int`: The smaller of the tokenizer's and the model's own limit; 512 where neither states one.
+    """
+    limits = [tokenizer.model_max_length]
+    positions = getattr(base_model.config, "max_position_embeddings", None)
+    if positions is not None:
+        # Tables with a padding row number their positions from the row after it (RoBERTa and its kin).
+        reserved = [
+            module.padding_idx + 1
+            for name, module in base_model.named_modules()
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        ]
+        limits.append(positions - max(reserved, default=0))
+    return min([limit for limit in limits if limit and limit < 1_000_000], default=512)
+
+
+class Window(NamedTuple):
+    """A part of an input that the base model can take, or the whole of it."""
+
+    units: list[int]
+    """Index in the whole input's encoding of each token of the window."""
+    features: dict[str, list[int]]
+    """What the base model takes, and `special_tokens_mask`: one integer a token each."""
+
+
+@dataclass(frozen=True)  # no tuple: pipelines take tuples apart on their way to a device
+class EncodedText:
+    """A whole input in tokens, however long. Lists hold one entry a token."""
+
+    texts: list[str]
+    features: dict[str, list[int]]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    """Start and end of each token in its segment's text, in characters."""
+    segments: list[int | None]
+    """0 for the text, 1 for its pair, `None` for special tokens."""
+    words: list[int | None]
+    """Number of the word within its segment, `None` for special tokens."""
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
+    """
+    Turns a text or a pair into tokens, without truncation.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
+        text (`str` or `tuple[str, str]`): The input.
+
+    Returns:
+        [`EncodedText`]
+
+    Raises:
+        DiffMaskError: If the tokenizer knows no offsets.
+    """
+    if not tokenizer.is_fast:
+        raise DiffMaskError(f"{type(tokenizer).__name__} gives no character offsets: a fast tokenizer is needed.")
+    segments = [clean(segment) for segment in ([text] if isinstance(text, str) else text)]
+    encoding = tokenizer(
+        *segments, truncation=False, return_offsets_mapping=True, return_attention_mask=True, verbose=False
+    )
+    offsets = encoding.pop("offset_mapping")
+    sequence_ids = encoding.sequence_ids()
+    features = {name: list(values) for name, values in encoding.items()}
+    features["special_tokens_mask"] = [int(segment is None) for segment in sequence_ids]
+    return EncodedText(
+        texts=segments,
+        features=features,
+        tokens=encoding.tokens(),
+        offsets=offsets,
+        segments=sequence_ids,
+        words=encoding.word_ids(),
+    )
+
+
+def _spans(count: int, size: int) -> list[range]:
+    """Overlapping ranges of at most `size` that cover `range(count)`; neighbours share a quarter."""
+    if count <= size:
+        return [range(count)]
+    step = max(1, size - size // 4)
+    starts = [*range(0, count - size, step), count - size]
+    return [range(start, start + size) for start in starts]
+
+
+def windows(encoded: EncodedText, length: int) -> Iterator[Window]:
+    """
+    Splits a long input into overlapping windows; each has all special tokens, and every token is in at least one.
+
+    Of a pair, the shorter text keeps at most half of the room, and each of its parts is combined with each of the
+    longer one's.
+
+    Args:
+        encoded ([`EncodedText`]): The input.
+        length (`int`): Tokens that fit into a window, special tokens included.
+
+    Yields:
+        [`Window`]: One for an input that fits.
+
+    Raises:
+        DiffMaskError: If the special tokens leave no room.
+    """
+    special = [unit for unit, segment in enumerate(encoded.segments) if segment is None]
+    texts = [[unit for unit, segment in enumerate(encoded.segments) if segment == which] for which in (0, 1)]
+    room = length - len(special)
+    if room < 2:
+        raise DiffMaskError(f"A window of {length} tokens leaves no room beside {len(special)} special tokens.")
+    shorter, longer = sorted(texts, key=len)
+    if len(shorter) + len(longer) <= room:
+        shorter_size, longer_size = max(1, len(shorter)), max(1, len(longer))
+    else:
+        shorter_size = max(1, min(len(shorter), room // 2))
+        longer_size = room - min(len(shorter), shorter_size)
+    for few in _spans(len(shorter), shorter_size):
+        for many in _spans(len(longer), longer_size):
+            units = sorted([*special, *(shorter[k] for k in few), *(longer[k] for k in many)])
+            yield Window(units, {name: [values[unit] for unit in units] for name, values in encoded.features.items()})
+
+
+class TextFeatures(torch.utils.data.Dataset):
+    """
+    A data set of features for training and validation: one window an item.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
+        texts (`list`): Texts or pairs.
+        length (`int`): Tokens that fit into a window; longer texts become several items.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int):
+        self.items = [window.features for text in texts for window in windows(encode(tokenizer, text), length)]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.items[index], "example_ids": index}
+
+
+def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """
+    Pads items to the longest of them.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the padding id and side.
+        items (`list[dict]`): Items of [`TextFeatures`].
+
+    Returns:
+        `dict[str, torch.Tensor]`: Features `(B, T)`, and `example_ids` `(B,)`.
+    """
+    example_ids = [item["example_ids"] for item in items]
+    features = [{name: value for name, value in item.items() if name != "example_ids"} for item in items]
+    batch = tokenizer.pad(features, return_tensors="pt", verbose=False)
+    return {**batch, "example_ids": torch.tensor(example_ids)}
+
+
+class LengthGroupedSampler(torch.utils.data.Sampler[int]):
+    """
+    Shuffled batches of examples of like length, so that little is spent on padding.
+
+    The order is a function of the seed and the epoch. It is made of *global* batches, so that it is the same however
+    a batch is split over processes and accumulation steps (`transformers`' own sampler groups by the batch of one
+    process, and leaves each pool sorted from long to short).
+
+    Args:
+        lengths (`list[int]`): Length of each example in tokens.
+        batch_size (`int`): Examples in a global batch.
+        seed (`int`): Seed of the order.
+    """
+
+    POOL = 20  # batches that are sorted together: enough for little padding, few enough to mix
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int):
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of an epoch; called by the data loader."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        pool = self.POOL * self.batch_size
+        batches = []
+        for start in range(0, len(order), pool):
+            by_length = sorted(order[start : start + pool], key=lambda index: self.lengths[index])
+            batches += [by_length[k : k + self.batch_size] for k in range(0, len(by_length), self.batch_size)]
+        # A batch that is not full stays last, or it would shift the bounds of all that follow.
+        full = [batch for batch in batches if len(batch) == self.batch_size]
+        rest = [index for batch in batches if len(batch) < self.batch_size for index in batch]
+        for k in torch.randperm(len(full), generator=generator).tolist():
+            yield from full[k]
+        yield from rest
+
+
+def train_validation_split(texts: list[Text], seed: int, share: float = 0.1, most: int = 256) -> tuple[list, list]:
+    """
+    Sets texts aside for validation: a share of them, at most `most` and at least one.
+
+    Args:
+        texts (`list`): Texts or pairs.
+        seed (`int`): Seed of the shuffle.
+        share (`float`, *optional*, defaults to 0.1): Share to set aside.
+        most (`int`, *optional*, defaults to 256): Most texts to set aside.
+
+    Returns:
+        `tuple[list, list]`: Training texts and validation texts.
+
+    Raises:
+        DiffMaskError: If there are fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise DiffMaskError("One text is not enough to train on and to validate with: give at least two.")
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).tolist()
+    count = max(1, min(most, int(len(texts) * share)))
+    return [texts[k] for k in order[count:]], [texts[k] for k in order[:count]]

@@ -1,0 +1,151 @@
+"""Hard Concrete gates and their votes over states.
+
+A gate is a random variable in [0, 1] with point masses at exactly 0 and 1, differentiable in its logit (Louizos et al.
+2018; paper, section 3.2). Shapes: `B` examples, `T` units, `S` states.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TEMPERATURE, LEFT, RIGHT = 0.2, -0.2, 1.0
+SURROGATE_TEMPERATURE = 0.5
+_SHIFT = TEMPERATURE * math.log(-LEFT / RIGHT)
+
+
+def sample(logits: Tensor, noise: Tensor) -> Tensor:
+    """
+    Draws gates `z = clip(s * (r - l) + l, 0, 1)` with `s = sigmoid((logit(u) + alpha) / tau)`.
+
+    Args:
+        logits (`torch.Tensor`): Gate logits `alpha`, any shape.
+        noise (`torch.Tensor`): Uniform noise `u` in (0, 1), same shape.
+
+    Returns:
+        `torch.Tensor`: Gates in [0, 1], same shape; 0 means that the unit is gone.
+    """
+    stretched = torch.sigmoid((torch.logit(noise) + logits) / TEMPERATURE) * (RIGHT - LEFT) + LEFT
+    return stretched.clamp(0, 1)
+
+
+def sample_binary(logits: Tensor, noise: Tensor) -> Tensor:
+    """
+    Draws gates in {0, 1} with the keep probability of [`sample`], and a straight-through gradient.
+
+    Forward, a gate is whether the Hard Concrete gate is not 0: a unit is there or gone, as at inference. Backward, it
+    is the Binary Concrete relaxation (Maddison et al. 2017) at `SURROGATE_TEMPERATURE`.
+
+    Args:
+        logits (`torch.Tensor`): Gate logits `alpha`, any shape.
+        noise (`torch.Tensor`): Uniform noise `u` in (0, 1), same shape.
+
+    Returns:
+        `torch.Tensor`: Gates, 0 or 1, same shape.
+    """
+    soft = torch.sigmoid((torch.logit(noise) + logits - _SHIFT) / SURROGATE_TEMPERATURE)
+    return (soft > 0.5).to(soft.dtype) + soft - soft.detach()
+
+
+def log_keep_probability(logits: Tensor) -> Tensor:
+    """
+    Log of the probability that a gate is not 0, `log P(z != 0) = log sigmoid(alpha - tau * log(-l / r))`.
+
+    Args:
+        logits (`torch.Tensor`): Gate logits `alpha`, any shape.
+
+    Returns:
+        `torch.Tensor`: Log-probabilities in nats, same shape.
+    """
+    return F.logsigmoid(logits - _SHIFT)
+
+
+def vote(log_keep: Tensor) -> Tensor:
+    """
+    Keep probability after the votes of all states up to each one: `P(z_l != 0) = prod_{k <= l} P(v_k != 0)`.
+
+    The gates are independent, so that the probability that the product of votes is not 0 is the product of the
+    probabilities. It never grows with depth: a unit that a low state drops stays dropped (paper, section 3.1).
+
+    Args:
+        log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T, S)`: Keep probabilities.
+    """
+    return log_keep.cumsum(-1).exp()
+
+
+def up_to(states: Tensor, num_states: int) -> Tensor:
+    """
+    The votes that count at a state: `True` for `k <= l`.
+
+    Args:
+        states (`torch.Tensor` of shape `(B,)`): State `l` of each example.
+        num_states (`int`): `S`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, 1, S)`, `bool`.
+    """
+    return (torch.arange(num_states, device=states.device) <= states[:, None])[:, None]
+
+
+def hard_mask(keep_probability: Tensor) -> Tensor:
+    """
+    The deterministic mask of inference: `P(z != 0) > 0.5`.
+
+    Args:
+        keep_probability (`torch.Tensor`): Any shape.
+
+    Returns:
+        `torch.Tensor`: `bool`, same shape; `True` means kept.
+    """
+    return keep_probability > 0.5
+
+
+def hashed_uniform(*counters: int | Tensor) -> Tensor:
+    """
+    Uniform noise in (0, 1) that is a function of its counters alone.
+
+    The same (seed, step, example, unit, state) gives the same number on every rank, device and batch layout, which
+    makes training independent of how a batch is split over processes. The mixing step is that of SplitMix64 (Steele
+    et al. 2014).
+
+    Args:
+        counters (`int` or `torch.Tensor` of `int64`): Integers, broadcast against one another; at least one tensor.
+
+    Returns:
+        `torch.Tensor`: `float32`, multiples of 2^-23 moved by 2^-24, in the broadcast shape.
+    """
+
+    def shift(value: Tensor, bits: int) -> Tensor:  # logical, where >> of int64 is arithmetic
+        return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+    state = torch.zeros((), dtype=torch.int64)
+    for counter in counters:
+        # Constants of SplitMix64 as signed 64-bit integers: products wrap around as they do in C.
+        state = (state + counter + 1) * -7046029254386353131
+        state = (state ^ shift(state, 30)) * -4658895280553007687
+        state = (state ^ shift(state, 27)) * -7723592293110705685
+        state = state ^ shift(state, 31)
+    return (shift(state, 41).to(torch.float32) + 0.5) * 2.0**-23
+
+
+def gate_noise(seed: int, step: int, example_ids: Tensor, length: int, num_states: int) -> Tensor:
+    """
+    Noise of every gate in a training step.
+
+    Args:
+        seed (`int`): Seed of the run.
+        step (`int`): Training step.
+        example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
+        length (`int`): `T`.
+        num_states (`int`): `S`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T, S)`: Uniform noise in (0, 1).
+    """
+    units = torch.arange(length, device=example_ids.device)[:, None]
+    states = torch.arange(num_states, device=example_ids.device)
+    return hashed_uniform(seed, step, example_ids[:, None, None], units, states)

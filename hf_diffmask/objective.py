@@ -1,0 +1,289 @@
+"""The constrained objective and its multipliers.
+
+    minimise  E[ how much is kept ]   subject to   E[ D( f(x) || f(x_hat) ) ] <= margin        (paper, equation 4)
+
+as a saddle point: the probes and the baseline descend, one multiplier for each state ascends. Two recipes, one class
+each. What a step learns about its constraint is kept as sums over examples ([`violations`]): they are added up over
+micro-batches and processes first, and the multipliers are then updated once, alike on every process.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .gates import hashed_uniform, up_to
+from .training_args import DiffMaskTrainingArguments
+
+# Separates the noise that draws states from the noise of the gates.
+_DRAW = 7919
+
+
+def keep_at(log_keep: Tensor, states: Tensor) -> Tensor:
+    """
+    Log keep probability of each unit at the state of its example.
+
+    Args:
+        log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
+        states (`torch.Tensor` of shape `(B,)`): State of each example.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Sum of the votes up to that state, in nats.
+    """
+    return log_keep.masked_fill(~up_to(states, log_keep.shape[-1]), 0.0).sum(-1)
+
+
+def mean_over_units(values: Tensor, maskable: Tensor) -> Tensor:
+    """
+    Mean over the units that can be masked.
+
+    Args:
+        values (`torch.Tensor` of shape `(B, T)`): One value a unit.
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that count.
+
+    Returns:
+        `torch.Tensor` of shape `(B,)`.
+    """
+    return (values * maskable).sum(-1) / maskable.sum(-1).clamp(min=1)
+
+
+def violations(states: Tensor, divergence: Tensor, agreement: Tensor, kept: Tensor, num_states: int) -> Tensor:
+    """
+    Sums over a batch, for each state.
+
+    Args:
+        states (`torch.Tensor` of shape `(B,)`): State of each example.
+        divergence (`torch.Tensor` of shape `(B,)`): Divergence in nats.
+        agreement (`torch.Tensor` of shape `(B,)`): Whether the prediction is unchanged.
+        kept (`torch.Tensor` of shape `(B,)`): Expected share of units kept.
+        num_states (`int`): `S`.
+
+    Returns:
+        `torch.Tensor` of shape `(4, S)`: Count, and sums of divergence, agreement and share kept.
+    """
+    values = torch.stack([torch.ones_like(divergence), divergence, agreement.to(divergence), kept]).detach()
+    return torch.zeros(4, num_states, device=values.device).index_add_(1, states, values)
+
+
+class FastObjective(nn.Module):
+    """
+    Our recipe: each example draws its own state, and what counts is the expected keep probability itself.
+
+    The multipliers are controlled in proportion to the violation and by its sum (Stooke et al. 2020): their logs move
+    by the violation relative to the bound, and the violation also acts at once, so that they neither overshoot nor
+    swing. It is clipped, and taken of a running mean: a divergence is close to 0 for most examples and large for a
+    few, so that the clipped violation of the few examples that draw a state in one step would be negative on average
+    even where the bound is broken. The loss is divided by `1 + lambda`, so that neither term drowns the other.
+
+    The bound on the mean divergence is half of the margin, since each explanation is held to the margin alone.
+
+    Args:
+        num_states (`int`): `S`.
+        margin (`float`): Divergence in nats that masking may cost.
+        rate (`float`): Step size of the log-multipliers.
+    """
+
+    START, LOWEST, HIGHEST = 3.0, 0.3, 100.0
+    GAIN = 2.0  # of the violation that acts at once
+    DECAY = 0.9  # of the running sums, a step
+    LAST_SHARE = 0.5  # of examples that draw the last state, whose mask is the one handed out
+
+    recent: Tensor
+    violation: Tensor
+
+    def __init__(self, num_states: int, margin: float, rate: float):
+        super().__init__()
+        self.num_states, self.bound, self.rate = num_states, margin / 2, rate
+        self.multipliers = nn.Parameter(torch.full((num_states,), self.START), requires_grad=False)
+        self.register_buffer("recent", torch.zeros(2, num_states))
+        self.register_buffer("violation", torch.zeros(num_states))
+
+    def draw(self, seed: int, step: int, example_ids: Tensor) -> Tensor:
+        """
+        The state at which each example is masked in a step: the last for `LAST_SHARE` of them, else any other.
+
+        Args:
+            seed (`int`): Seed of the run.
+            step (`int`): Training step.
+            example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
+
+        Returns:
+            `torch.Tensor` of shape `(B,)`, `int64`.
+        """
+        others = hashed_uniform(seed, step, example_ids, _DRAW) / (1 - self.LAST_SHARE) * (self.num_states - 1)
+        return others.long().clamp(max=self.num_states - 1)
+
+    def loss(self, log_keep: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
+        """
+        The Lagrangian, a mean over examples.
+
+        Args:
+            log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
+            maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked.
+            states (`torch.Tensor` of shape `(B,)`): State of each example.
+            divergence (`torch.Tensor` of shape `(B,)`): Divergence in nats.
+
+        Returns:
+            `torch.Tensor`: Scalar.
+        """
+        kept = mean_over_units(keep_at(log_keep, states).exp(), maskable)
+        multiplier = (self.multipliers * (self.GAIN * self.violation).exp())[states]
+        return ((kept + multiplier * divergence) / (1 + multiplier)).mean()
+
+    def update(self, sums: Tensor) -> None:
+        """
+        Moves the log-multipliers by the relative violation of the running mean, clipped to [-1, 1].
+
+        Args:
+            sums (`torch.Tensor` of shape `(4, S)`): Result of [`violations`], over all examples of the step.
+        """
+        self.recent.mul_(self.DECAY).add_(sums[:2])
+        count, divergence = self.recent
+        relative = divergence / count.clamp(min=1e-6) / self.bound - 1
+        self.violation.copy_(torch.where(count > 0, relative.clamp(-1, 1), 0.0))
+        self.multipliers.mul_((self.rate * self.violation).exp())
+
+    def clamp(self) -> None:
+        """Keeps the multipliers where they can come back from."""
+        self.multipliers.clamp_(self.LOWEST, self.HIGHEST)
+
+    def optimizer(self, groups: list[dict[str, Any]], args: DiffMaskTrainingArguments) -> torch.optim.Optimizer:
+        """
+        Adam over probes and baseline; the multipliers need none.
+
+        Args:
+            groups (`list[dict]`): Parameter groups with their learning rates.
+            args ([`DiffMaskTrainingArguments`]): Give betas and epsilon.
+
+        Returns:
+            `torch.optim.Optimizer`
+        """
+        return torch.optim.Adam(groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon)
+
+
+class LookaheadRMSprop(torch.optim.RMSprop):
+    """
+    Centred RMSprop inside Lookahead (Zhang et al. 2019): every 6 steps the weights move back half-way to where they
+    were 6 steps before.
+
+    Args:
+        groups (`list[dict]`): Parameter groups.
+    """
+
+    ALPHA, PERIOD = 0.5, 6
+
+    def __init__(self, groups: list[dict[str, Any]]):
+        super().__init__(groups, centered=True)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One step; see [`torch.optim.RMSprop`]."""
+        parameters = [value for group in self.param_groups for value in group["params"] if value.grad is not None]
+        # RMSprop sets its own state up only while there is none, so that ours must come after it.
+        before = {value: value.clone() for value in parameters if "slow" not in self.state[value]}
+        result = super().step(closure)
+        for value in parameters:
+            state = self.state[value]
+            if value in before:
+                state["slow"] = before[value]
+            if int(state["step"]) % self.PERIOD == 0:
+                state["slow"].lerp_(value, self.ALPHA)
+                value.copy_(state["slow"])
+        return result
+
+
+class PaperObjective(nn.Module):
+    """
+    The authors' published recipe: one state for a whole batch, and what counts is the log keep probability.
+
+    The multipliers ascend by the same optimiser as the weights descend, with a rate of their own, within [0, 200]. A
+    state that has become sparse and faithful is drawn 10 times less often.
+
+    Args:
+        num_states (`int`): `S`.
+        margin (`float`): Divergence in nats that masking may cost.
+        rate (`float`): Learning rate of the multipliers.
+    """
+
+    SPARSE, FAITHFUL, SETTLED, DECAY = 0.1, 0.75, 100, 0.9
+
+    draws: Tensor
+    running_agreement: Tensor
+    running_kept: Tensor
+
+    def __init__(self, num_states: int, margin: float, rate: float):
+        super().__init__()
+        self.num_states, self.bound, self.rate = num_states, margin, rate
+        # No gradient flows to them: it is set from the violations, reduced over all processes.
+        self.multipliers = nn.Parameter(torch.ones(num_states), requires_grad=False)
+        self.register_buffer("draws", torch.zeros(num_states))
+        self.register_buffer("running_agreement", torch.ones(num_states))
+        self.register_buffer("running_kept", torch.ones(num_states))
+
+    def draw(self, seed: int, step: int, example_ids: Tensor) -> Tensor:
+        """
+        The state at which the batch of a step is masked.
+
+        Args:
+            seed (`int`): Seed of the run.
+            step (`int`): Training step.
+            example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
+
+        Returns:
+            `torch.Tensor` of shape `(B,)`, `int64`: The same state for all.
+        """
+        done = (self.running_kept < self.SPARSE) & (self.running_agreement > self.FAITHFUL)
+        weights = torch.where(done & (self.draws > self.SETTLED), 0.1, 1.0)
+        uniform = hashed_uniform(seed, torch.tensor([step], device=weights.device), _DRAW)
+        state = torch.searchsorted(weights.cumsum(0) / weights.sum(), uniform).clamp(max=self.num_states - 1)
+        return state.expand(len(example_ids))
+
+    def loss(self, log_keep: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
+        """
+        The Lagrangian, a mean over examples; arguments as [`FastObjective.loss`].
+
+        Args:
+            log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
+            maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked.
+            states (`torch.Tensor` of shape `(B,)`): State of each example.
+            divergence (`torch.Tensor` of shape `(B,)`): Divergence in nats.
+
+        Returns:
+            `torch.Tensor`: Scalar.
+        """
+        kept = mean_over_units(keep_at(log_keep, states), maskable)
+        return (kept + self.multipliers[states] * (divergence - self.bound)).mean()
+
+    def update(self, sums: Tensor) -> None:
+        """
+        Gives the multipliers their gradient and follows the state that was drawn.
+
+        Args:
+            sums (`torch.Tensor` of shape `(4, S)`): Result of [`violations`], over all examples of the step.
+        """
+        drawn = sums[0] > 0
+        means = sums[1:] / sums[0].clamp(min=1)
+        self.multipliers.grad = torch.where(drawn, means[0] - self.bound, 0.0)
+        self.draws += drawn
+        for running, mean in ((self.running_agreement, means[1]), (self.running_kept, means[2])):
+            running.copy_(torch.where(drawn, self.DECAY * running + (1 - self.DECAY) * mean, running))
+
+    def clamp(self) -> None:
+        """Keeps the multipliers in [0, 200]."""
+        self.multipliers.clamp_(0, 200)
+
+    def optimizer(self, groups: list[dict[str, Any]], args: DiffMaskTrainingArguments) -> torch.optim.Optimizer:
+        """
+        Centred RMSprop inside Lookahead over probes, baseline and multipliers, the latter ascending.
+
+        Args:
+            groups (`list[dict]`): Parameter groups with their learning rates.
+            args ([`DiffMaskTrainingArguments`]): Without effect.
+
+        Returns:
+            `torch.optim.Optimizer`
+        """
+        return LookaheadRMSprop([*groups, {"params": [self.multipliers], "lr": self.rate, "maximize": True}])
+
+
+OBJECTIVES: dict[str, type[FastObjective] | type[PaperObjective]] = {"fast": FastObjective, "paper": PaperObjective}

@@ -1,0 +1,262 @@
+"""`pipeline("diffmask-attribution")`: text in; prediction, attribution and a check of it out."""
+
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import datasets
+import torch
+from torch import Tensor
+from transformers.pipelines.base import ChunkPipeline
+
+from . import heads
+from .data import EncodedText, Text, encode, max_length, windows
+from .errors import DiffMaskError
+from .gates import hard_mask
+from .modeling_diffmask import DiffMaskModel, Recorded
+
+AGGREGATIONS = ("token", "word")
+# What the pipeline adds to a window's features, and the base model must not see.
+_OWN_KEYS = ("special_tokens_mask", "is_last", "encoded", "units")
+
+
+class DiffMaskAttributionPipeline(ChunkPipeline):
+    """
+    Explains predictions: which tokens suffice to preserve the output, and from which state on the rest can go.
+
+    Import `hf_diffmask` first, which registers the task:
+
+    ```python
+    >>> import hf_diffmask
+    >>> from transformers import pipeline
+
+    >>> explain = pipeline("diffmask-attribution")
+    >>> result = explain("a warm and quietly funny film")
+    >>> [token["token"] for token in result["tokens"] if token["kept"] and not token["special"]]
+    ```
+
+    Inputs longer than the base model takes are split into overlapping windows. The prediction is then the mean of the
+    windows' probabilities, weighted by their length; a token in an overlap is taken from the window where it is most
+    central; and the divergence compares those means.
+
+    Args (of the constructor or of a call):
+        state (`str` or `int`, *optional*, defaults to the last):
+            The state whose hard mask `kept`, `kept_share` and the check speak of: a name, or a number from 0.
+        verify (`bool`, *optional*, defaults to `True`):
+            Whether to check each explanation with a second, masked pass.
+        aggregation (`str`, *optional*, defaults to `"token"`): `"word"` merges sub-words.
+        batch_size (`int`, *optional*, defaults to `1`): Windows that run through the base model at once.
+
+    Returns (for each input, a `dict`):
+        - **label**, **score** -- the base model's prediction and its probability.
+        - **tokens** -- a list of `{token, start, end, special, score, kept, states}`: offsets in characters of the
+          original text, `states` the keep probability at each state, `score` their mean, all in [0, 1]; tokens of a
+          pair carry `segment`, 0 or 1, and `None` for special ones.
+        - **states** -- the states' names, and **state** -- the one that `kept` speaks of.
+        - **kept_share** -- the share of tokens kept, special ones left out.
+        - **divergence** -- in nats, between the output on the whole and on the masked input; **same_prediction** and
+          **within_margin** -- whether the label is unchanged, and the divergence at most **margin**. Absent without
+          `verify`.
+
+    Raises:
+        DiffMaskError: If the model is no explainer, an input is empty or no text, or an argument is unknown.
+    """
+
+    _load_tokenizer = True
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if not isinstance(self.model, DiffMaskModel):
+            raise DiffMaskError(
+                f"{self.model.name_or_path} is no explainer but a {type(self.model).__name__}: train one for it with "
+                "`hf-diffmask train --base_model ...`, then name the folder that this writes."
+            )
+        self.length = max_length(self.model.base, self.tokenizer)
+
+    def _sanitize_parameters(
+        self,
+        state: str | int | None = None,
+        verify: bool | None = None,
+        aggregation: str | None = None,
+    ) -> tuple[dict, dict, dict]:
+        forward: dict[str, Any] = {}
+        post: dict[str, Any] = {}
+        if state is not None:
+            forward["state"] = post["state"] = self._state_index(state)
+        if verify is not None:
+            forward["verify"] = verify
+        if aggregation is not None:
+            if aggregation not in AGGREGATIONS:
+                raise DiffMaskError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}, but is {aggregation!r}.")
+            post["aggregation"] = aggregation
+        return {}, forward, post
+
+    def _state_index(self, state: str | int) -> int:
+        names = list(self.model.config.state_names)
+        if state in names:
+            return names.index(state)
+        if isinstance(state, int) and -len(names) <= state < len(names):
+            return state % len(names)
+        raise DiffMaskError(f"There is no state {state!r}: name one of {', '.join(names)}, or a number from 0.")
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """
+        Explains a text, or each of a list, a generator or a data set of texts.
+
+        Args:
+            inputs (`str`, `dict`, `list`, generator or data set):
+                Texts, or pairs as `{"text": ..., "text_pair": ...}`; of a [`~datasets.Dataset`], those columns.
+            kwargs: See the class.
+
+        Returns:
+            `dict` for one input, a list of them for a list, an iterator over them for anything else.
+        """
+        if isinstance(inputs, datasets.Dataset | datasets.IterableDataset):
+            inputs = (row for row in inputs)
+        if isinstance(inputs, list | tuple):
+            if not inputs:
+                return []
+            inputs = [_as_text(item, f"Input {position}") for position, item in enumerate(inputs)]
+        elif isinstance(inputs, types.GeneratorType):
+            inputs = (_as_text(item, f"Input {position}") for position, item in enumerate(inputs))
+        elif isinstance(inputs, str | dict) or not isinstance(inputs, torch.utils.data.Dataset):
+            inputs = _as_text(inputs, "The input")
+        return super().__call__(inputs, **kwargs)
+
+    def preprocess(self, input_: Text | dict[str, str]) -> Iterator[dict[str, Any]]:
+        encoded = encode(self.tokenizer, _as_text(input_, "The input"))
+        if all(segment is None for segment in encoded.segments):
+            raise DiffMaskError("The input holds no token: give a text with at least one visible character.")
+        parts = list(windows(encoded, self.length))
+        for position, window in enumerate(parts):
+            features = {name: torch.tensor([values]) for name, values in window.features.items()}
+            yield {**features, "is_last": position == len(parts) - 1, "encoded": encoded, "units": window.units}
+
+    def _forward(self, model_inputs: dict[str, Any], state: int = -1, verify: bool = True) -> dict[str, Any]:
+        features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
+        recorded: Recorded = self.model.record(**features)
+        output = self.model(**features, special_tokens_mask=model_inputs["special_tokens_mask"], recorded=recorded)
+        outputs = {
+            "keep_probability": output.keep_probability,
+            "target": output.target,
+            "attention_mask": features["attention_mask"],
+            **{name: model_inputs[name] for name in ("is_last", "encoded", "units")},
+        }
+        if verify:
+            mask = hard_mask(output.keep_probability[..., state])
+            outputs["masked"] = self.model.masked_forward(mask, **features)
+        return outputs
+
+    def postprocess(
+        self, model_outputs: list[dict[str, Any]], state: int = -1, aggregation: str = "token"
+    ) -> dict[str, Any]:
+        encoded: EncodedText = model_outputs[0]["encoded"]
+        names = list(self.model.config.state_names)
+        keep_probability = _most_central(model_outputs, len(encoded.tokens), len(names))
+        target = _length_weighted_mean(model_outputs, "target")
+        kept = hard_mask(keep_probability[:, state])
+        is_pair = 1 in encoded.segments
+        tokens = []
+        for unit, token in enumerate(encoded.tokens):
+            segment = encoded.segments[unit]
+            states = keep_probability[unit].tolist()
+            tokens.append(
+                {
+                    "token": token,
+                    "start": encoded.offsets[unit][0],
+                    "end": encoded.offsets[unit][1],
+                    "special": segment is None,
+                    "score": sum(states) / len(states),
+                    "kept": bool(kept[unit]),
+                    "states": states,
+                    **({"segment": segment} if is_pair else {}),
+                }
+            )
+        ordinary = [token for token in tokens if not token["special"]]
+        best = int(target.argmax())
+        result = {
+            "label": self.model.base.config.id2label[best],
+            "score": target[best].exp().item(),
+            "tokens": _merge_words(tokens, encoded) if aggregation == "word" else tokens,
+            "states": names,
+            "state": names[state],
+            "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
+            "margin": float(self.model.config.margin),
+        }
+        if "masked" in model_outputs[0]:
+            masked = _length_weighted_mean(model_outputs, "masked")
+            # Rounding can leave a divergence of nothing a hair below 0.
+            result["divergence"] = max(0.0, heads.divergence(target[None], masked[None]).item())
+            result["same_prediction"] = int(masked.argmax()) == best
+            result["within_margin"] = result["divergence"] <= result["margin"]
+        return result
+
+
+def _as_text(item: Any, what: str) -> Text:
+    """Checks one input and brings it into the form that `encode` takes."""
+    if isinstance(item, dict) and "text" in item:
+        parts = [item["text"], *([item["text_pair"]] if item.get("text_pair") is not None else [])]
+    else:
+        parts = list(item) if isinstance(item, tuple) and len(item) == 2 else [item]
+    for part in parts:
+        if not isinstance(part, str):
+            raise DiffMaskError(
+                f"{what} is no text but of type {type(part).__name__}: give a string, or a pair as "
+                '{"text": ..., "text_pair": ...}.'
+            )
+        if not part.strip():
+            raise DiffMaskError(f"{what} is empty: give a text with at least one visible character.")
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+
+def _real(window: dict[str, Any]) -> Tensor:
+    """Positions of a window that hold no padding, whichever side the tokenizer pads on."""
+    return window["attention_mask"][0].bool()
+
+
+def _length_weighted_mean(model_outputs: list[dict[str, Any]], key: str) -> Tensor:
+    """Log of the windows' mean probabilities, weighted by their length, `(C,)`."""
+    lengths = torch.tensor([len(window["units"]) for window in model_outputs], dtype=torch.float32)
+    logs = torch.stack([window[key][0] for window in model_outputs])
+    return torch.logsumexp(logs + (lengths / lengths.sum()).log()[:, None], dim=0)
+
+
+def _most_central(model_outputs: list[dict[str, Any]], num_units: int, num_states: int) -> Tensor:
+    """Keep probabilities of a whole input, `(T, S)`: of each unit from the window in whose middle it is most."""
+    merged = torch.empty(num_units, num_states)
+    margin = torch.full((num_units,), -1)
+    for window in model_outputs:
+        units = torch.tensor(window["units"])
+        position = torch.arange(len(units))
+        from_edge = torch.minimum(position, len(units) - 1 - position)
+        better = from_edge > margin[units]
+        merged[units[better]] = window["keep_probability"][0][_real(window)][better]
+        margin[units[better]] = from_edge[better]
+    return merged
+
+
+def _merge_words(tokens: list[dict[str, Any]], encoded: EncodedText) -> list[dict[str, Any]]:
+    """Merges the sub-words of each word: score and states are their maxima, a word is kept if any of them is."""
+    merged: list[dict[str, Any]] = []
+    previous = None
+    for token, segment, word in zip(tokens, encoded.segments, encoded.words, strict=True):
+        if segment is None:
+            merged.append(dict(token))
+            previous = None
+            continue
+        key = (segment, word)
+        if key != previous:
+            merged.append({**token, "token": encoded.texts[segment][token["start"] : token["end"]]})
+        else:
+            whole = merged[-1]
+            whole["end"] = max(whole["end"], token["end"])
+            whole["token"] = encoded.texts[segment][whole["start"] : whole["end"]]
+            whole["score"] = max(whole["score"], token["score"])
+            whole["kept"] = whole["kept"] or token["kept"]
+            whole["states"] = [max(pair) for pair in zip(whole["states"], token["states"], strict=True)]
+        previous = key
+    return merged

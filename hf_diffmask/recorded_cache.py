@@ -1,0 +1,82 @@
+"""What a frozen base model computes on whole inputs, computed once."""
+
+import os
+import tempfile
+
+import torch
+from torch import Tensor
+
+from .modeling_diffmask import DiffMaskModel, Recorded
+
+
+class RecordedCache:
+    """
+    Hidden states and predictions of a data set, kept in memory or, past a limit, in a file.
+
+    The states of all examples lie one after the other in one flat tensor, without padding. An example is recorded
+    when it is first met; under several processes each holds those that it has met.
+
+    Args:
+        lengths (`list[int]`): Length of each example in tokens.
+        limit (`float`): GiB to hold in memory; a larger cache is a temporary file that goes away with the process.
+    """
+
+    def __init__(self, lengths: list[int], limit: float):
+        self.starts = torch.tensor([0, *lengths]).cumsum(0).tolist()
+        self.limit = limit
+        self.known = torch.zeros(len(lengths), dtype=torch.bool)
+        self.targets = torch.empty(0)
+        self.states: list[Tensor] = []
+
+    def _allocate(self, recorded: Recorded) -> None:
+        total = self.starts[-1]
+        widths = [state.shape[-1] for state in recorded.states]
+        dtype = recorded.states[0].dtype
+        size = total * sum(widths)
+        if size * dtype.itemsize > self.limit * 2**30:
+            # Unlinked as soon as it is mapped: the space is given back when the process ends, however it ends.
+            descriptor, path = tempfile.mkstemp(prefix="hf_diffmask_states_")
+            os.close(descriptor)
+            flat = torch.from_file(path, shared=True, size=size, dtype=dtype)
+            os.unlink(path)
+        else:
+            flat = torch.empty(size, dtype=dtype)
+        parts = flat.split([total * width for width in widths])
+        self.states = [part.view(total, width) for part, width in zip(parts, widths, strict=True)]
+        self.targets = torch.empty(len(self.known), recorded.target.shape[-1])
+
+    def _rows(self, ids: Tensor) -> Tensor:
+        return torch.cat([torch.arange(self.starts[k], self.starts[k + 1]) for k in ids.tolist()])
+
+    def record(self, explainer: DiffMaskModel, example_ids: Tensor, features: dict[str, Tensor]) -> Recorded:
+        """
+        What the base model computes on a batch; it runs only on the examples that were not met before.
+
+        Args:
+            explainer ([`DiffMaskModel`]): Holds the base model.
+            example_ids (`torch.Tensor` of shape `(B,)`): Index of each example.
+            features (`dict[str, torch.Tensor]`): What the base model takes, with an `attention_mask`, `(B, T)`.
+
+        Returns:
+            [`Recorded`]: On the device of the features; states are 0 at padding.
+        """
+        ids = example_ids.cpu()
+        real = features["attention_mask"].bool().cpu()
+        new = ~self.known[ids]
+        if new.any():
+            pick = new.to(example_ids.device)
+            recorded = explainer.record(**{name: value[pick] for name, value in features.items()})
+            if not self.states:
+                self._allocate(recorded)
+            rows = self._rows(ids[new])
+            for flat, state in zip(self.states, recorded.states, strict=True):
+                flat[rows] = state.cpu()[real[new]]
+            self.targets[ids[new]] = recorded.target.cpu()
+            self.known[ids] = True
+        rows = self._rows(ids)
+        states = []
+        for flat in self.states:
+            state = flat.new_zeros(*real.shape, flat.shape[-1])
+            state[real] = flat[rows]
+            states.append(state.to(example_ids.device))
+        return Recorded(self.targets[ids].to(example_ids.device), states)

@@ -1,0 +1,125 @@
+"""Settings of a training run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+from .errors import DiffMaskError
+
+# Per recipe: what a user has not set. `paper` is the authors' published recipe; `fast` is measured in benchmarks/.
+RECIPES: dict[str, dict[str, Any]] = {
+    "fast": {
+        "max_steps": 1000,
+        "per_device_train_batch_size": 32,
+        "max_grad_norm": 1.0,
+        "learning_rate": 1e-3,
+        "baseline_learning_rate": 1e-3,
+        "multiplier_learning_rate": 0.02,
+        "warmup_steps": 50,
+        "lr_scheduler_type": "linear",
+    },
+    "paper": {
+        "max_steps": 3000,
+        "per_device_train_batch_size": 64,
+        "max_grad_norm": 0.0,
+        "learning_rate": 3e-4,
+        "baseline_learning_rate": 1e-3,
+        "multiplier_learning_rate": 0.3,
+        "warmup_steps": 1200,
+        "lr_scheduler_type": "constant_with_warmup",
+    },
+}
+
+# Fields of the explainer's config that a recipe settles.
+RECIPE_CONFIGS: dict[str, dict[str, Any]] = {
+    "fast": {
+        "mask_special_tokens": False,
+        "normalize_states": True,
+        "binary_gates": True,
+        "initial_logit": 3.0,
+    },
+    "paper": {
+        "mask_special_tokens": False,
+        "normalize_states": False,
+        "binary_gates": False,
+        "initial_logit": 5.0,
+    },
+}
+
+
+@dataclass
+class DiffMaskTrainingArguments(TrainingArguments):
+    """
+    [`~transformers.TrainingArguments`], with defaults that fit explainers, and what is particular to them.
+
+    Args:
+        recipe (`str`, *optional*, defaults to `"fast"`):
+            How the constrained objective is solved: `"fast"`, ours, or `"paper"`, the authors'. It also gives
+            `max_steps`, the learning rates and the schedule, where they are not set.
+        margin (`float`, *optional*, defaults to `0.1`):
+            Divergence in nats that masking may cost (paper, equation 4).
+        baseline_learning_rate (`float`, *optional*): Learning rate of the baseline.
+        multiplier_learning_rate (`float`, *optional*): Step size of the multipliers.
+        cache_memory (`float`, *optional*, defaults to `4.0`):
+            GiB of hidden states to hold in memory; a larger cache lies on disk. 0 turns the cache off.
+        overwrite_output_dir (`bool`, *optional*, defaults to `False`):
+            Whether to train into a folder that holds something already.
+
+    Raises:
+        DiffMaskError: If the margin is not above 0, or the recipe is unknown.
+    """
+
+    recipe: str = field(default="fast", metadata={"help": "How the objective is solved: fast (ours) or paper."})
+    margin: float = field(default=0.1, metadata={"help": "Divergence in nats that masking may cost."})
+    cache_memory: float = field(
+        default=4.0, metadata={"help": "GiB of hidden states to hold in memory; more goes to disk; 0 caches nothing."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Train into a folder that holds something already."}
+    )
+
+    # None until __post_init__ fills in the recipe's value.
+    max_steps: int = field(default=None, metadata={"help": "Training steps. Default: the recipe's."})  # type: ignore
+    num_train_epochs: float = field(default=None, metadata={"help": "Epochs, instead of --max_steps."})  # type: ignore
+    learning_rate: float = field(default=None, metadata={"help": "Of the probes. Default: the recipe's."})  # type: ignore
+    baseline_learning_rate: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    multiplier_learning_rate: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    warmup_steps: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    lr_scheduler_type: str = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    per_device_train_batch_size: int = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    max_grad_norm: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Validation examples a batch and device."})
+    eval_strategy: str = field(default="steps", metadata={"help": "When to validate: no, steps or epoch."})
+    eval_steps: float | None = field(default=0.2, metadata={"help": "Steps between validations, or their share."})
+    save_strategy: str = field(default="steps", metadata={"help": "When to save a checkpoint; as eval_strategy."})
+    save_steps: float = field(default=0.2, metadata={"help": "Steps between checkpoints, or their share."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep, the best among them."})
+    logging_steps: float = field(default=50, metadata={"help": "Steps between lines of the log."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
+    metric_for_best_model: str | None = field(default="selection", metadata={"help": "See DiffMaskTrainer.evaluate."})
+    greater_is_better: bool | None = field(default=False, metadata={"help": "Of metric_for_best_model."})
+
+    def __post_init__(self):
+        if self.recipe not in RECIPES:
+            raise DiffMaskError(f"The recipe must be one of {', '.join(RECIPES)}, but is {self.recipe!r}.")
+        if not self.margin > 0:
+            raise DiffMaskError(f"The margin must be greater than 0, but is {self.margin}.")
+        if self.num_train_epochs is not None and self.max_steps is None:
+            self.max_steps = -1
+        for name, value in RECIPES[self.recipe].items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        if self.num_train_epochs is None:
+            self.num_train_epochs = 3.0  # without effect: max_steps is set
+        super().__post_init__()
+        # One process drives one device: nn.DataParallel would leave the base model behind on the first.
+        self._n_gpu = min(self.n_gpu, 1)
+
+    def settings(self) -> dict[str, Any]:
+        """What a run can be repeated by (`dict`): no paths, no tokens."""
+        names = ["recipe", "margin", *RECIPES[self.recipe], "seed", "bf16", "fp16"]
+        return {
+            **{name: getattr(self, name) for name in names},
+            "global_batch_size": self.train_batch_size * self.gradient_accumulation_steps * self.world_size,
+        }

@@ -1,0 +1,94 @@
+"""Hard masks at every state, measured: what an explainer is chosen by and what its table of states shows."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import heads
+from .gates import hard_mask
+from .modeling_diffmask import DiffMaskModel
+
+COLUMNS = ("kept", "units", "divergence", "agreement", "within_margin")
+
+
+class StateRow(NamedTuple):
+    """One line of the table of states: hard masks at one state over a data set."""
+
+    state: str
+    kept_share: float
+    """Tokens kept over tokens, special ones left out of both."""
+    divergence: float
+    """Mean over examples, in nats."""
+    agreement: float
+    """Share of examples whose prediction is unchanged."""
+    within_margin: float
+    """Share of examples whose divergence is at most the margin."""
+
+
+@torch.no_grad()
+def measure(explainer: DiffMaskModel, features: dict[str, Tensor], states: list[int] | None = None) -> Tensor:
+    """
+    Runs a batch under the hard masks of states, one masked pass each.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The explainer.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`; `(B, T)` each.
+        states (`list[int]`, *optional*): Which `S` states; all by default.
+
+    Returns:
+        `torch.Tensor` of shape `(B, S, 5)`: For each example and state the columns of `COLUMNS`.
+    """
+    output = explainer(**features)
+    special = features["special_tokens_mask"].bool()
+    units = features["attention_mask"].bool() & ~special
+    inputs = {name: value for name, value in features.items() if name != "special_tokens_mask"}
+    masks = hard_mask(output.keep_probability)
+    rows = []
+    for state in range(masks.shape[-1]) if states is None else states:
+        masked = explainer.masked_forward(masks[..., state], **inputs)
+        divergence = heads.divergence(output.target, masked)
+        columns = [
+            (masks[..., state] & units).sum(-1),
+            units.sum(-1),
+            divergence,
+            masked.argmax(-1) == output.target.argmax(-1),
+            divergence <= explainer.config.margin,
+        ]
+        rows.append(torch.stack([column.float() for column in columns], dim=-1))
+    return torch.stack(rows, dim=1)
+
+
+def table_of_states(names: list[str], measured: Tensor) -> list[StateRow]:
+    """
+    Sums measurements up.
+
+    Args:
+        names (`list[str]`): Names of the `S` states.
+        measured (`torch.Tensor` of shape `(N, S, 5)`): Results of [`measure`], over all examples.
+
+    Returns:
+        `list[StateRow]`: One row for each state.
+    """
+    kept, units, *_ = measured.sum(0).unbind(-1)
+    means = measured.mean(0)
+    shares = kept / units.clamp(min=1)
+    return [
+        StateRow(name, shares[k].item(), *(means[k, column].item() for column in (2, 3, 4)))
+        for k, name in enumerate(names)
+    ]
+
+
+def format_table(rows: list[StateRow]) -> str:
+    """
+    The table of states as text.
+
+    Args:
+        rows (`list[StateRow]`): Its rows.
+
+    Returns:
+        `str`: Markdown.
+    """
+    lines = ["| state | kept | divergence | same prediction | within margin |", "|---|---|---|---|---|"]
+    lines += [f"| {row.state} | {' | '.join(f'{value:.3f}' for value in row[1:])} |" for row in rows]
+    return "\n".join(lines)

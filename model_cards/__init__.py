@@ -1,0 +1,1 @@
+"""Card templates; a package so that a wheel carries them."""

@@ -1,0 +1,45 @@
+"""Fixtures: the real bundled classifier and explainers for it."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import hf_diffmask
+from hf_diffmask import DiffMaskModel
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+
+
+@pytest.fixture
+def classifier():
+    return AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER).eval()
+
+
+@pytest.fixture
+def explainer(classifier, tokenizer):
+    """Untrained, but with probes spread wide enough that some units of a sentence are kept and others are not."""
+    model = DiffMaskModel.from_base_model(classifier, tokenizer).eval()
+    with torch.no_grad():
+        model.probes.out_weight.normal_(std=0.1)
+        model.probes.out_bias.fill_(1.0)
+    return model
+
+
+@pytest.fixture
+def batch(tokenizer):
+    """Three sentences of different length, padded."""
+    texts = ["a warm film", "the plot is dull and the cast looks tired of it", "not bad at all"]
+    return dict(tokenizer(texts, padding=True, return_tensors="pt", return_special_tokens_mask=True))

@@ -1,0 +1,133 @@
+"""States recorded and replaced, for several architectures, with the base model left as it was."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from hf_diffmask.base_model import find_blocks, fingerprint, record, replace, state_names
+from hf_diffmask.errors import DiffMaskError
+
+SMALL = {"vocab_size": 60, "max_position_embeddings": 40, "pad_token_id": 0}
+ARCHITECTURES = {
+    "bert": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24},
+    "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 24},
+    "roberta": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24},
+    "electra": {"hidden_size": 16, "embedding_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2,
+                "intermediate_size": 24},
+    "deberta-v2": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24},
+    "llama": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2,
+              "intermediate_size": 24},
+}  # fmt: skip
+
+
+def build(name):
+    config = AutoConfig.for_model(name, **{**SMALL, **ARCHITECTURES[name]})
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+@pytest.fixture
+def features():
+    return {"input_ids": torch.randint(3, 60, (2, 7)), "attention_mask": torch.ones(2, 7, dtype=torch.long)}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_states_are_those_that_transformers_reports(name, features):
+    model = build(name).eval()
+    with torch.no_grad():
+        output, states = record(model, features)
+        reported = model(**features, output_hidden_states=True)
+    assert len(states) == len(state_names(model)) == 3 + 2
+    torch.testing.assert_close(output.logits, reported.logits)
+    torch.testing.assert_close(states[0], model.get_input_embeddings()(features["input_ids"]))
+    # transformers reports the inputs of all blocks; what follows the last may be normalised once more.
+    for ours, theirs in zip(states[1:4], reported.hidden_states[-4:-1], strict=True):
+        torch.testing.assert_close(ours, theirs)
+    if name not in ("llama",):
+        torch.testing.assert_close(states[4], reported.hidden_states[-1])
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_replacing_by_itself_changes_nothing_and_by_another_token_is_that_token(name, features):
+    model = build(name).eval()
+    table = model.get_input_embeddings().weight
+    with torch.no_grad():
+        whole = model(**features).logits
+        assert torch.equal(replace(model, features, lambda embeddings: embeddings).logits, whole)
+
+        def swap(embeddings):
+            changed = embeddings.clone()
+            changed[0, 3] = table[11]
+            return changed
+
+        other = {**features, "input_ids": features["input_ids"].clone()}
+        other["input_ids"][0, 3] = 11
+        torch.testing.assert_close(replace(model, features, swap).logits, model(**other).logits)
+
+
+def test_guest_is_left_as_it_was(features):
+    model = build("bert").train()
+    model.classifier.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first, _ = record(model, features)
+    second, _ = record(model, features)
+    # Eval mode meanwhile, or dropout would make the two differ; no gradient reaches the weights.
+    assert torch.equal(first.logits, second.logits) and not first.logits.requires_grad
+    assert model.training and not model.classifier.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_guest_is_left_as_it_was_after_an_error(features):
+    model = build("bert").train()
+
+    def fail(embeddings):
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        replace(model, features, fail)
+    assert model.training and all(parameter.requires_grad for parameter in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_gradient_reaches_what_replaces_the_embeddings(features):
+    model = build("bert")
+    extra = torch.zeros(16, requires_grad=True)
+    replace(model, features, lambda embeddings: embeddings + extra).logits[:, 0].sum().backward()
+    assert extra.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_blocks_are_the_outermost_list():
+    model = build("bert")
+    model.bert.encoder.layer[0].experts = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(9))
+    assert find_blocks(model) is model.bert.encoder.layer
+
+
+def test_models_without_one_stack_of_blocks_are_refused(features):
+    config = AutoConfig.for_model(
+        "bart", vocab_size=60, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=40,
+    )  # fmt: skip
+    with pytest.raises(DiffMaskError, match="encoder and a decoder"):
+        find_blocks(AutoModelForSequenceClassification.from_config(config))
+    shared = AutoConfig.for_model(
+        "albert", **SMALL, hidden_size=16, embedding_size=8, num_hidden_layers=3, num_attention_heads=2,
+        intermediate_size=24,
+    )  # fmt: skip
+    with pytest.raises(DiffMaskError, match="not supported"):
+        record(AutoModelForSequenceClassification.from_config(shared).eval(), features)
+
+
+def test_fingerprint_tells_weights_names_and_shapes_apart(tmp_path):
+    model = build("bert")
+    original = fingerprint(model)
+    assert len(original) == 16 and fingerprint(model) == original
+    model.half().save_pretrained(tmp_path)
+    in_half = fingerprint(AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype="auto"))
+    in_full = fingerprint(AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.float32))
+    assert in_half == in_full
+    with torch.no_grad():
+        model.classifier.weight[0, 0] += 1
+    assert fingerprint(model) not in (original, in_half)
+    assert fingerprint(build("roberta")) != fingerprint(build("bert"))

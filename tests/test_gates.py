@@ -1,0 +1,117 @@
+"""Gates against values derived by hand and by numerical integration, not by our own formulas."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from hf_diffmask import gates
+
+
+def test_sample_by_hand():
+    # u = 0.5: logit(u) = 0, s = sigmoid(0 / 0.2) = 0.5, stretched 0.5 * 1.2 - 0.2 = 0.4.
+    assert gates.sample(torch.tensor(0.0), torch.tensor(0.5)).item() == pytest.approx(0.4, abs=1e-6)
+    # alpha = 0.2 * ln 3: s = sigmoid(ln 3) = 3/4, stretched 0.9 - 0.2 = 0.7.
+    assert gates.sample(torch.tensor(0.2 * math.log(3)), torch.tensor(0.5)).item() == pytest.approx(0.7, abs=1e-6)
+    # alpha = -0.2 * ln 5: s = 1/6, exactly at the edge where the gate becomes 0; a little below it is 0.
+    assert gates.sample(torch.tensor(-0.2 * math.log(5) - 1e-3), torch.tensor(0.5)).item() == 0.0
+
+
+@pytest.mark.parametrize("alpha", [-3.0, -0.5, 0.0, 0.7, 4.0])
+def test_keep_probability_is_the_measure_of_gates_that_are_not_zero(alpha):
+    # The gate is not 0 where s > 1/6, that is logit(u) > -alpha - 0.2 ln 5; logit(u) is standard logistic.
+    expected, _ = integrate.quad(stats.logistic.pdf, -alpha - 0.2 * math.log(5), math.inf)
+    assert gates.log_keep_probability(torch.tensor(alpha)).exp().item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [-2.0, 0.0, 1.5])
+def test_expected_gate_by_integration(alpha):
+    noise = (torch.arange(200_000) + 0.5) / 200_000
+    mean = gates.sample(torch.full_like(noise, alpha), noise).double().mean().item()
+
+    def stretched(x):
+        return min(1.0, max(0.0, 1.2 / (1 + math.exp(-min(50, max(-50, (x + alpha) / 0.2)))) - 0.2))
+
+    expected, _ = integrate.quad(lambda x: stretched(x) * stats.logistic.pdf(x), -30, 30, limit=500, points=[-alpha])
+    assert mean == pytest.approx(expected, abs=1e-4)
+
+
+def test_binary_gates_are_whether_the_hard_concrete_gate_is_not_zero():
+    noise = torch.rand(100_000, generator=torch.Generator().manual_seed(1)).clamp(1e-6, 1 - 1e-6)
+    for alpha in (-2.0, 0.4, 3.0):
+        binary = gates.sample_binary(torch.full_like(noise, alpha), noise)
+        assert set(binary.round(decimals=5).unique().tolist()) == {0.0, 1.0}
+        assert ((binary > 0.5) == (gates.sample(torch.full_like(noise, alpha), noise) > 0)).all()
+
+
+def test_binary_gates_have_a_gradient():
+    alpha = torch.tensor([0.3], requires_grad=True)
+    gates.sample_binary(alpha, torch.tensor([0.4])).sum().backward()
+    # d sigmoid(x) / d alpha = s (1 - s) / 0.5 with x = (logit(0.4) + 0.3 + 0.2 ln 5) / 0.5.
+    x = (math.log(0.4 / 0.6) + 0.3 + 0.2 * math.log(5)) / 0.5
+    s = 1 / (1 + math.exp(-x))
+    assert alpha.grad.item() == pytest.approx(s * (1 - s) / 0.5, abs=1e-5)
+
+
+def test_votes_multiply_and_never_grow():
+    logits = torch.randn(2, 5, 4)
+    log_keep = gates.log_keep_probability(logits)
+    voted = gates.vote(log_keep)
+    single = log_keep.exp().double()
+    by_hand = [single[..., 0]]
+    for state in range(1, 4):
+        by_hand.append(by_hand[-1] * single[..., state])
+    torch.testing.assert_close(voted.double(), torch.stack(by_hand, -1), atol=1e-6, rtol=0)
+    assert (voted.diff(dim=-1) <= 0).all()
+
+
+def test_product_of_votes_is_kept_as_often_as_the_product_says():
+    # Monte Carlo over independent noise: the share of samples in which no vote is 0.
+    logits = torch.tensor([1.0, 0.2, 2.0])
+    noise = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(2)).clamp(1e-6, 1 - 1e-6)
+    share = (gates.sample(logits.expand_as(noise), noise).prod(-1) > 0).float().mean().item()
+    expected = gates.vote(gates.log_keep_probability(logits)[None, None])[0, 0, -1].item()
+    assert share == pytest.approx(expected, abs=5e-3)
+
+
+def test_hard_mask_is_above_one_half():
+    assert gates.hard_mask(torch.tensor([0.5, 0.5001, 0.0, 1.0])).tolist() == [False, True, False, True]
+
+
+def test_up_to_counts_the_votes_of_lower_states():
+    assert gates.up_to(torch.tensor([0, 2]), 3)[:, 0].tolist() == [[True, False, False], [True, True, True]]
+
+
+def test_noise_is_uniform():
+    noise = gates.gate_noise(3, 5, torch.arange(64), 40, 8).flatten().numpy()
+    assert stats.kstest(noise, "uniform").pvalue > 0.01
+    assert noise.min() > 0 and noise.max() < 1
+    correlation = np.corrcoef(noise[:-1], noise[1:])[0, 1]
+    assert abs(correlation) < 0.02
+
+
+def test_noise_depends_on_seed_step_and_example_alone():
+    whole = gates.gate_noise(0, 7, torch.tensor([4, 9, 2]), 12, 3)
+    part = gates.gate_noise(0, 7, torch.tensor([9]), 8, 3)
+    assert torch.equal(whole[1, :8], part[0])
+    for other in [gates.gate_noise(1, 7, torch.tensor([9]), 8, 3), gates.gate_noise(0, 8, torch.tensor([9]), 8, 3)]:
+        assert (other != part).float().mean() > 0.99
+
+
+def test_hash_matches_splitmix64_in_python_integers():
+    mask = (1 << 64) - 1
+
+    def reference(*counters):
+        state = 0
+        for counter in counters:
+            state = ((state + counter + 1) * 0x9E3779B97F4A7C15) & mask
+            state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+            state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
+            state ^= state >> 31
+        return ((state >> 41) + 0.5) / 2**23
+
+    ids = torch.tensor([0, 5, 123456])
+    ours = gates.hashed_uniform(42, 7, ids)
+    assert ours.tolist() == pytest.approx([reference(42, 7, k) for k in ids.tolist()], abs=1e-9)
