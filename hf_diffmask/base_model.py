@@ -140,15 +140,16 @@ def replace(model: PreTrainedModel, features: dict[str, Tensor], change: Callabl
         handle.remove()
 
 
-def fingerprint(model: PreTrainedModel) -> str:
+def fingerprint(model: PreTrainedModel, dtype: torch.dtype) -> str:
     """
     Hash of the names, shapes and fixed slices of a model's tensors.
 
-    At most 16 evenly spaced values of each tensor are read, as `float32`, so that a model stored in half precision
-    has the same fingerprint when it is loaded in full precision, and the cost is a few milliseconds.
+    At most 16 evenly spaced values of each tensor are read, rounded to `dtype`, so that a model has the same
+    fingerprint in that precision and in any higher one, and the cost is a few milliseconds.
 
     Args:
-        model ([`~transformers.PreTrainedModel`]): The base model, in the precision in which it is stored or a higher.
+        model ([`~transformers.PreTrainedModel`]): The base model.
+        dtype (`torch.dtype`): The precision to compare in.
 
     Returns:
         `str`: 16 hexadecimal digits.
@@ -158,5 +159,5 @@ def fingerprint(model: PreTrainedModel) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         values = tensor.detach().reshape(-1)
         picked = values[:: max(1, values.numel() // 16)][:16]
-        digest.update(picked.to(torch.float32).cpu().numpy().tobytes())
+        digest.update(picked.to(dtype).to(torch.float64).cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -17,6 +17,8 @@ class DiffMaskConfig(PreTrainedConfig):
             Full commit sha of the base model on the Hub.
         base_model_fingerprint (`str`, *optional*):
             Hash of the base model's weights, see [`~hf_diffmask.base_model.fingerprint`].
+        base_model_dtype (`str`, *optional*, defaults to `"float32"`):
+            Precision that the base model had in training: it is loaded and its fingerprint compared in it.
         base_model_class (`str`, *optional*):
             Class name of the base model, for people and for error messages.
         vocab_size (`int`, *optional*, defaults to `0`):
@@ -46,6 +48,7 @@ class DiffMaskConfig(PreTrainedConfig):
     base_model_name_or_path: str | None = None
     base_model_revision: str | None = None
     base_model_fingerprint: str | None = None
+    base_model_dtype: str = "float32"
     base_model_class: str | None = None
     vocab_size: int = 0
     embedding_size: int = 0
@@ -72,6 +75,8 @@ class DiffMaskConfig(PreTrainedConfig):
         """Part of `@strict`-powered validation. Validates the fields against one another."""
         if not self.margin > 0:
             raise ValueError(f"The margin must be greater than 0, but is {self.margin}.")
+        if self.base_model_dtype not in ("float32", "float16", "bfloat16", "float64"):
+            raise ValueError(f"`base_model_dtype` must name a floating-point type, but is {self.base_model_dtype!r}.")
         if self.masking != "input":
             raise ValueError(f"`masking` must be 'input', but is {self.masking!r}.")
         if self.state_names and min(self.hidden_size, self.embedding_size, self.vocab_size) < 1:

@@ -10,6 +10,7 @@ import datasets
 import torch
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from torch import Tensor
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -24,7 +25,11 @@ Text = str | tuple[str, str]
 
 
 def load_texts(
-    dataset: str, text_column: str = "text", text_pair_column: str | None = None, split: str = "train"
+    dataset: str,
+    text_column: str = "text",
+    text_pair_column: str | None = None,
+    split: str = "train",
+    keep_empty: bool = False,
 ) -> list[Text]:
     """
     Reads the texts of a data set; labels are not needed.
@@ -34,6 +39,7 @@ def load_texts(
         text_column (`str`, *optional*, defaults to `"text"`): Column of the text.
         text_pair_column (`str`, *optional*): Column of the second text of each pair.
         split (`str`, *optional*, defaults to `"train"`): Which split of a data set on the Hub.
+        keep_empty (`bool`, *optional*, defaults to `False`): Whether to keep rows without text.
 
     Returns:
         `list`: Texts, or pairs of texts. Rows without text are left out, and their number is logged.
@@ -64,8 +70,9 @@ def load_texts(
                 f"The data set {dataset} has no column {column!r}; it has {', '.join(table.column_names)}: name one "
                 "with --text_column or --text_pair_column."
             )
-    rows = zip(*(table[column] for column in columns), strict=True)
-    texts = [row for row in rows if all(isinstance(text, str) and text.strip() for text in row)]
+    texts = list(zip(*(table[column] for column in columns), strict=True))
+    if not keep_empty:
+        texts = [row for row in texts if all(isinstance(text, str) and text.strip() for text in row)]
     if len(texts) < len(table):
         logger.warning(f"{len(table) - len(texts)} of {len(table)} rows of {dataset} hold no text and are left out.")
     if not texts:
@@ -214,7 +221,8 @@ class TextFeatures(torch.utils.data.Dataset):
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int):
-        self.items = [window.features for text in texts for window in windows(encode(tokenizer, text), length)]
+        progress = tqdm(texts, desc="Tokenizing", unit="text", disable=len(texts) < 10_000)
+        self.items = [window.features for text in progress for window in windows(encode(tokenizer, text), length)]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -246,7 +254,8 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
 
     The order is a function of the seed and the epoch. It is made of *global* batches, so that it is the same however
     a batch is split over processes and accumulation steps (`transformers`' own sampler groups by the batch of one
-    process, and leaves each pool sorted from long to short).
+    process, and leaves each pool sorted from long to short). Examples that do not fill a batch are left to the next
+    epoch, unless there is no full batch at all.
 
     Args:
         lengths (`list[int]`): Length of each example in tokens.
@@ -264,7 +273,8 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        full = len(self.lengths) // self.batch_size * self.batch_size
+        return full or len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
@@ -274,12 +284,10 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
         for start in range(0, len(order), pool):
             by_length = sorted(order[start : start + pool], key=lambda index: self.lengths[index])
             batches += [by_length[k : k + self.batch_size] for k in range(0, len(by_length), self.batch_size)]
-        # A batch that is not full stays last, or it would shift the bounds of all that follow.
-        full = [batch for batch in batches if len(batch) == self.batch_size]
-        rest = [index for batch in batches if len(batch) < self.batch_size for index in batch]
+        # What does not fill a batch waits for another epoch: it could not be split over processes evenly.
+        full = [batch for batch in batches if len(batch) == self.batch_size] or batches
         for k in torch.randperm(len(full), generator=generator).tolist():
             yield from full[k]
-        yield from rest
 
 
 def train_validation_split(texts: list[Text], seed: int, share: float = 0.1, most: int = 256) -> tuple[list, list]:

@@ -132,20 +132,20 @@ def hashed_uniform(*counters: int | Tensor) -> Tensor:
     return (shift(state, 41).to(torch.float32) + 0.5) * 2.0**-23
 
 
-def gate_noise(seed: int, step: int, example_ids: Tensor, length: int, num_states: int) -> Tensor:
+def gate_noise(seed: int, step: int, example_ids: Tensor, attention_mask: Tensor, num_states: int) -> Tensor:
     """
-    Noise of every gate in a training step.
+    Noise of every gate in a training step. Units are counted from the first that is no padding, on whichever side.
 
     Args:
         seed (`int`): Seed of the run.
         step (`int`): Training step.
         example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
-        length (`int`): `T`.
+        attention_mask (`torch.Tensor` of shape `(B, T)`): 0 at padding.
         num_states (`int`): `S`.
 
     Returns:
         `torch.Tensor` of shape `(B, T, S)`: Uniform noise in (0, 1).
     """
-    units = torch.arange(length, device=example_ids.device)[:, None]
+    units = attention_mask.cumsum(-1)[..., None]
     states = torch.arange(num_states, device=example_ids.device)
     return hashed_uniform(seed, step, example_ids[:, None, None], units, states)

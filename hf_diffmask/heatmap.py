@@ -137,8 +137,8 @@ def to_html(results: Iterable[dict[str, Any]], title: str = "Attributions by Dif
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title><style>{_STYLE}</style></head>
 <body><h1>{escape(title)}</h1>
-<p class="quiet">Colour and number: the probability that a token is kept, from 0 (dark) to 1 (bright). Struck out: it
-can be dropped without changing the output by more than the margin allows.</p>
+<p class="quiet">Colour and number: the probability that a token is kept, from 0 (dark) to 1 (bright). Struck out: the
+mask drops it; the line below each text says what that does to the output.</p>
 {sections}
 </body></html>
 """

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from .modeling_diffmask import DiffMaskModel
 from .validation import StateRow, format_table
 
+LIBRARY = "hf-diffmask"
 TEMPLATE = resources.files("hf_diffmask.model_cards") / "explainer.md"
 
 
@@ -21,7 +22,7 @@ def write_card(
     settings: dict[str, Any],
 ) -> Path | None:
     """
-    Writes `README.md` into an explainer's folder, unless there is one.
+    Writes `README.md` into an explainer's folder, unless there is one that is not ours.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.
@@ -31,17 +32,17 @@ def write_card(
         settings (`dict`): Training settings to list.
 
     Returns:
-        `Path` or `None`: The card; `None` where one was there already.
+        `Path` or `None`: The card; `None` where somebody else's was there already.
     """
     path = Path(folder) / "README.md"
-    if path.exists():
+    if path.exists() and f"library_name: {LIBRARY}" not in path.read_text(encoding="utf-8"):
         return None
     named = explainer.config.base_model_name_or_path
     # A folder of this machine says nothing to a reader elsewhere: its last part does.
     is_local = named is None or os.path.isdir(named) or named.startswith((".", "/"))
     base_model = Path(named or "base model").name if is_local else str(named)
     data = ModelCardData(
-        library_name="hf-diffmask",
+        library_name=LIBRARY,
         base_model=None if is_local else base_model,
         base_model_relation=None if is_local else "adapter",
         tags=["diffmask", "interpretability", "attribution"],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -104,8 +105,8 @@ class DiffMaskModel(PreTrainedModel):
     An explainer for a frozen base model (paper, section 3).
 
     The base model is held by reference. It is never saved with the explainer and never trained, and it always runs in
-    eval mode. One that is not given is loaded when it is first needed and then follows the explainer's device and
-    dtype; one that is given is never moved or re-typed.
+    eval mode. One that is not given is loaded when it is first needed, in the precision that the explainer was trained
+    for, and then follows the explainer's device; one that is given is never moved or re-typed.
 
     Args:
         config ([`DiffMaskConfig`]): What the explainer is.
@@ -122,6 +123,11 @@ class DiffMaskModel(PreTrainedModel):
 
     def __init__(self, config: DiffMaskConfig, base_model: PreTrainedModel | None = None):
         super().__init__(config)
+        if not config.state_names:
+            raise DiffMaskError(
+                f"{config.name_or_path or 'This config'} is no explainer: it names no states. Train one with "
+                "`hf-diffmask train`, or make one with DiffMaskModel.from_base_model."
+            )
         self.probes = DiffMaskProbes(config)
         self.baseline = nn.Parameter(torch.empty(config.embedding_size))
         # In __dict__, past nn.Module's bookkeeping: a registered sub-module would be saved, moved and re-initialised.
@@ -160,7 +166,8 @@ class DiffMaskModel(PreTrainedModel):
             DiffMaskConfig(
                 base_model_name_or_path=os.path.abspath(location) if os.path.isdir(location) else location or None,
                 base_model_revision=getattr(base_model.config, "_commit_hash", None),
-                base_model_fingerprint=fingerprint(base_model),
+                base_model_fingerprint=fingerprint(base_model, base_model.dtype),
+                base_model_dtype=str(base_model.dtype).removeprefix("torch."),
                 base_model_class=type(base_model).__name__,
                 vocab_size=table.shape[0],
                 embedding_size=table.shape[1],
@@ -204,8 +211,8 @@ class DiffMaskModel(PreTrainedModel):
                     f"The explainer is on {self.device} and the base model that was given to it is on "
                     f"{self._base.device}: move one of them."
                 )
-        elif self._base.device != self.device or self._base.dtype != self.dtype:
-            self._base.to(device=self.device, dtype=self.dtype)
+        elif self._base.device != self.device:
+            self._base.to(self.device)
         return self._base
 
     def _load_base(self) -> PreTrainedModel:
@@ -213,9 +220,9 @@ class DiffMaskModel(PreTrainedModel):
             raise DiffMaskError("This explainer names no base model: pass the model itself as `base_model=`.")
         try:
             base = heads.AUTO_CLASS.from_pretrained(
-                self._base_location, revision=self.config.base_model_revision, dtype="auto"
+                self._base_location, revision=self.config.base_model_revision, dtype=self.config.base_model_dtype
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise DiffMaskError(
                 f"The base model {self._base_location!r} of this explainer cannot be loaded: put it there, or pass "
                 f"the model itself as `base_model=` ({reason(error)})."
@@ -224,7 +231,7 @@ class DiffMaskModel(PreTrainedModel):
         return base.eval()
 
     def _check_base(self, base: PreTrainedModel) -> None:
-        """Compares a base model with the one that the explainer was trained for, as it is stored."""
+        """Compares a base model with the one that the explainer was trained for, in the precision of that time."""
         heads.check_head(base)
         table = base.get_input_embeddings().weight
         expected_and_found: dict[str, tuple[Any, Any]] = {
@@ -234,7 +241,8 @@ class DiffMaskModel(PreTrainedModel):
             "embedding size": (self.config.embedding_size, table.shape[1]),
         }
         if self.config.base_model_fingerprint is not None:
-            expected_and_found["weights fingerprint"] = (self.config.base_model_fingerprint, fingerprint(base))
+            found = fingerprint(base, getattr(torch, self.config.base_model_dtype))
+            expected_and_found["weights fingerprint"] = (self.config.base_model_fingerprint, found)
         different = [
             f"{what} {found} instead of {expected}"
             for what, (expected, found) in expected_and_found.items()
@@ -257,7 +265,7 @@ class DiffMaskModel(PreTrainedModel):
         named = self.config.base_model_name_or_path
         if self._base_location is not None and os.path.isdir(self._base_location):
             relative = Path(os.path.relpath(self._base_location, save_directory)).as_posix()
-            self.config.base_model_name_or_path = relative if relative.startswith(".") else f"./{relative}"
+            self.config.base_model_name_or_path = relative if relative.startswith("../") else f"./{relative}"
         try:
             super().save_pretrained(save_directory, **kwargs)
         finally:

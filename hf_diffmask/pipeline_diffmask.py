@@ -68,13 +68,13 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        if not isinstance(self.model, DiffMaskModel):
+    def __init__(self, model: DiffMaskModel, *args: Any, **kwargs: Any):
+        if not isinstance(model, DiffMaskModel):
             raise DiffMaskError(
-                f"{self.model.name_or_path} is no explainer but a {type(self.model).__name__}: train one for it with "
+                f"{model.name_or_path} is no explainer but a {type(model).__name__}: train one for it with "
                 "`hf-diffmask train --base_model ...`, then name the folder that this writes."
             )
+        super().__init__(model, *args, **kwargs)
         self.length = max_length(self.model.base, self.tokenizer)
 
     def _sanitize_parameters(
@@ -156,7 +156,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
     ) -> dict[str, Any]:
         encoded: EncodedText = model_outputs[0]["encoded"]
         names = list(self.model.config.state_names)
-        keep_probability = _most_central(model_outputs, len(encoded.tokens), len(names))
+        keep_probability = _most_central(model_outputs, encoded, len(names))
         target = _length_weighted_mean(model_outputs, "target")
         kept = hard_mask(keep_probability[:, state])
         is_pair = 1 in encoded.segments
@@ -225,14 +225,17 @@ def _length_weighted_mean(model_outputs: list[dict[str, Any]], key: str) -> Tens
     return torch.logsumexp(logs + (lengths / lengths.sum()).log()[:, None], dim=0)
 
 
-def _most_central(model_outputs: list[dict[str, Any]], num_units: int, num_states: int) -> Tensor:
+def _most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, num_states: int) -> Tensor:
     """Keep probabilities of a whole input, `(T, S)`: of each unit from the window in whose middle it is most."""
-    merged = torch.empty(num_units, num_states)
-    margin = torch.full((num_units,), -1)
+    merged = torch.empty(len(encoded.tokens), num_states)
+    margin = torch.full((len(encoded.tokens),), -1)
+    segments = torch.tensor([-1 if segment is None else segment for segment in encoded.segments])
     for window in model_outputs:
         units = torch.tensor(window["units"])
-        position = torch.arange(len(units))
-        from_edge = torch.minimum(position, len(units) - 1 - position)
+        from_edge = torch.zeros_like(units)
+        for segment in (0, 1):  # each text of a pair is cut by itself
+            (run,) = torch.where(segments[units] == segment)
+            from_edge[run] = torch.minimum(torch.arange(len(run)), torch.arange(len(run)).flip(0))
         better = from_edge > margin[units]
         merged[units[better]] = window["keep_probability"][0][_real(window)][better]
         margin[units[better]] = from_edge[better]

@@ -1,11 +1,13 @@
 """What a frozen base model computes on whole inputs, computed once."""
 
 import os
+import shutil
 import tempfile
 
 import torch
 from torch import Tensor
 
+from .errors import DiffMaskError
 from .modeling_diffmask import DiffMaskModel, Recorded
 
 
@@ -34,6 +36,12 @@ class RecordedCache:
         dtype = recorded.states[0].dtype
         size = total * sum(widths)
         if size * dtype.itemsize > self.limit * 2**30:
+            # A mapped file that finds no room when it is written to would end the process without a word.
+            if size * dtype.itemsize > 0.8 * shutil.disk_usage(tempfile.gettempdir()).free:
+                raise DiffMaskError(
+                    f"The hidden states of the data set take {size * dtype.itemsize / 2**30:.1f} GiB, more than "
+                    "--cache_memory allows and than the temporary folder has room for: train with --cache_memory 0."
+                )
             # Unlinked as soon as it is mapped: the space is given back when the process ends, however it ends.
             descriptor, path = tempfile.mkstemp(prefix="hf_diffmask_states_")
             os.close(descriptor)

@@ -9,7 +9,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import TrainOutput
+from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 from transformers.utils import logging
 
 from . import heads
@@ -19,7 +19,7 @@ from .gates import gate_noise
 from .modeling_diffmask import DiffMaskModel
 from .objective import OBJECTIVES, FastObjective, PaperObjective, keep_at, mean_over_units, violations
 from .recorded_cache import RecordedCache
-from .training_args import DiffMaskTrainingArguments
+from .training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
 from .validation import StateRow, measure, table_of_states
 
 logger = logging.get_logger(__name__)
@@ -28,14 +28,55 @@ OBJECTIVE_FILE = "objective.safetensors"
 ARGUMENTS_FILE = "training_args.json"
 
 
-class _MultiplierStep(TrainerCallback):
-    """Moves the multipliers along with every optimiser step; see [`DiffMaskTrainer`]."""
+def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: str | bool | None) -> str | None:
+    """
+    Sees to it that training overwrites nothing unasked.
+
+    Args:
+        args ([`DiffMaskTrainingArguments`]): Settings; `output_dir` and `overwrite_output_dir` count.
+        resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or whether to go on from the last one.
+
+    Returns:
+        `str` or `None`: The checkpoint to resume from.
+
+    Raises:
+        DiffMaskError: If the output folder holds something, or no checkpoint where one is to be resumed from.
+    """
+    folder = str(args.output_dir)
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise DiffMaskError(f"{folder} is a file: name a folder with --output_dir.")
+    if str(resume_from_checkpoint).lower() == "true":
+        checkpoint = get_last_checkpoint(folder) if os.path.isdir(folder) else None
+        if checkpoint is None:
+            raise DiffMaskError(f"The folder {folder} holds no checkpoint to resume from.")
+        return checkpoint
+    is_empty = not os.path.isdir(folder) or not os.listdir(folder)
+    if resume_from_checkpoint:
+        if not os.path.isfile(os.path.join(str(resume_from_checkpoint), OBJECTIVE_FILE)):
+            raise DiffMaskError(f"{resume_from_checkpoint} is no checkpoint: name a folder checkpoint-N of a run.")
+        if os.path.realpath(os.path.dirname(os.path.abspath(str(resume_from_checkpoint)))) == os.path.realpath(folder):
+            return str(resume_from_checkpoint)
+        if is_empty or args.overwrite_output_dir:
+            return str(resume_from_checkpoint)
+    if not is_empty and not args.overwrite_output_dir:
+        raise DiffMaskError(
+            f"The folder {folder} is not empty: name another with --output_dir, write into it with "
+            "--overwrite_output_dir, or go on with --resume_from_checkpoint True."
+        )
+    return None
+
+
+class _Steps(TrainerCallback):
+    """Keeps sampler and multipliers in step with the optimiser; see [`DiffMaskTrainer`]."""
 
     def __init__(self, trainer: "DiffMaskTrainer"):
         self.trainer = trainer
 
+    def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        # The data loader's own way down to the sampler is cut where a resumed epoch skips batches.
+        self.trainer.sampler.set_epoch(int(state.epoch))
+
     def on_pre_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.check_finite()
         self.trainer.update_multipliers()
 
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
@@ -74,6 +115,16 @@ class DiffMaskTrainer(Trainer):
         processing_class: PreTrainedTokenizerBase | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ):
+        if processing_class is None or processing_class.pad_token_id is None:
+            raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token` (and save it) first.")
+        for name, value in RECIPE_CONFIGS[args.recipe].items():
+            if getattr(model.config, name) != value:
+                raise DiffMaskError(
+                    f"The recipe {args.recipe!r} trains explainers with {name}={value}, and this one was made with "
+                    f"{getattr(model.config, name)}: make it with "
+                    f"DiffMaskModel.from_base_model(..., **RECIPE_CONFIGS[{args.recipe!r}])."
+                )
+        model.config.margin = args.margin
         args.remove_unused_columns = False
         if eval_dataset is None:
             args.eval_strategy, args.load_best_model_at_end = "no", False
@@ -84,7 +135,7 @@ class DiffMaskTrainer(Trainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            callbacks=[*(callbacks or []), _MultiplierStep(self)],
+            callbacks=[*(callbacks or []), _Steps(self)],
         )
         self.model_accepts_loss_kwargs = False
         objective = OBJECTIVES[args.recipe](model.config.num_states, args.margin, args.multiplier_learning_rate)
@@ -93,15 +144,28 @@ class DiffMaskTrainer(Trainer):
         self.rows: list[StateRow] = []
         self.cache: RecordedCache | None = None
 
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
         """
         Trains; see [`~transformers.Trainer.train`].
 
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or whether to go on from the last one.
+            kwargs: Passed on.
+
         Raises:
-            DiffMaskError: If the loss is no longer finite. Checkpoints saved before stay as they are.
+            DiffMaskError: If the output folder holds something else, or the loss is no longer finite; checkpoints
+                saved before stay as they are.
         """
+        checkpoint = check_output_dir(self.args, resume_from_checkpoint)
         self.cache = self._make_cache()
-        return super().train(*args, **kwargs)
+        result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
+        if self.state.best_metric is not None and self.state.best_metric >= 1:
+            logger.warning(
+                f"No checkpoint meets the margin of {self.args.margin:g} at the last state: the best has a divergence "
+                f"of {self.state.best_metric - 1:.3f} there. Train for longer with --max_steps, or allow a larger "
+                "--margin."
+            )
+        return result
 
     def _make_cache(self) -> RecordedCache | None:
         """A cache, where examples are met again: half a data set more than once pays for filling it."""
@@ -111,7 +175,7 @@ class DiffMaskTrainer(Trainer):
             met = int(self.args.num_train_epochs * len(lengths))
         if self.args.cache_memory <= 0 or met < 1.5 * len(lengths):
             return None
-        return RecordedCache(lengths, self.args.cache_memory)
+        return RecordedCache(lengths, self.args.cache_memory / max(1, self.args.world_size))
 
     def _lengths(self) -> list[int]:
         return [len(item["input_ids"]) for item in self.train_dataset.items]
@@ -120,7 +184,8 @@ class DiffMaskTrainer(Trainer):
         return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
 
     def _get_train_sampler(self, train_dataset: TextFeatures | None = None) -> Sampler:
-        return LengthGroupedSampler(self._lengths(), self._global_batch_size(), self.args.seed)
+        self.sampler = LengthGroupedSampler(self._lengths(), self._global_batch_size(), self.args.seed)
+        return self.sampler
 
     def _get_eval_sampler(self, eval_dataset: TextFeatures) -> list[int]:
         # Results are sums: any order will do, and that of length needs the least padding.
@@ -161,8 +226,9 @@ class DiffMaskTrainer(Trainer):
         recorded = None
         if self.cache is not None:
             features = {name: value for name, value in inputs.items() if name != "special_tokens_mask"}
-            recorded = self.cache.record(self.model, example_ids, features)
-        noise = gate_noise(seed, step, example_ids, inputs["input_ids"].shape[1], count)
+            with self.accelerator.autocast():  # of the wrapped model it covers forward alone
+                recorded = self.cache.record(self.model, example_ids, features)
+        noise = gate_noise(seed, step, example_ids, inputs["attention_mask"], count)
         output = model(**inputs, recorded=recorded, states=states, noise=noise)
         divergence = heads.divergence(output.target, output.masked)
         loss = self.objective.loss(output.log_keep, output.maskable, states, divergence)
@@ -171,25 +237,22 @@ class DiffMaskTrainer(Trainer):
         self.violations += violations(states, divergence, agreement, kept, count)
         return (loss, output) if return_outputs else loss
 
-    def check_finite(self) -> None:
+    def update_multipliers(self) -> None:
         """
-        Checks the gradients before they are applied.
+        Reduces the violations of a step over all processes and updates the multipliers, alike on each.
 
         Raises:
-            DiffMaskError: If one is not finite.
+            DiffMaskError: If the violations or, but for fp16, which skips such steps itself, a gradient is not finite.
         """
-        if self.accelerator.scaler is not None:
-            return  # fp16 looks for infinities itself, and skips such steps
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        sums = self.accelerator.reduce(self.violations, reduction="sum")
+        checked = [sums]
+        if self.accelerator.scaler is None:
+            checked += [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        if not all(bool(values.isfinite().all()) for values in checked):
             raise DiffMaskError(
                 f"The loss is not finite at step {self.state.global_step}: training stops, and the checkpoints in "
                 f"{self.args.output_dir} stay as they are. Try a lower --learning_rate, or full precision."
             )
-
-    def update_multipliers(self) -> None:
-        """Reduces the violations of a step over all processes and updates the multipliers, alike on each."""
-        sums = self.accelerator.reduce(self.violations, reduction="sum")
         self.objective.update(sums)
         self.violations = torch.zeros_like(self.violations)
 
@@ -215,7 +278,9 @@ class DiffMaskTrainer(Trainer):
         self.model.eval()
         measured = []
         for batch in loader:
-            measured.append(self.accelerator.gather_for_metrics(measure(self.model, self._features(batch))).cpu())
+            with self.accelerator.autocast():
+                values = measure(self.model, self._features(batch))
+            measured.append(self.accelerator.gather_for_metrics(values).cpu())
         self.rows = table_of_states(list(self.model.config.state_names), torch.cat(measured))
         last = self.rows[-1]
         met = last.divergence <= self.model.config.margin
@@ -223,7 +288,7 @@ class DiffMaskTrainer(Trainer):
         for name, row in [("", last), *((f"{row.state}_", row) for row in self.rows)]:
             for column, value in zip(row._fields[1:], row[1:], strict=True):
                 metrics[f"{metric_key_prefix}_{name}{column}"] = value
-        self.log({name: value for name, value in metrics.items() if "block" not in name and "embeddings" not in name})
+        self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 

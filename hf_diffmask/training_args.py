@@ -92,6 +92,7 @@ class DiffMaskTrainingArguments(TrainingArguments):
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Validation examples a batch and device."})
     eval_strategy: str = field(default="steps", metadata={"help": "When to validate: no, steps or epoch."})
     eval_steps: float | None = field(default=0.2, metadata={"help": "Steps between validations, or their share."})
+    eval_delay: float = field(default=None, metadata={"help": "First step to validate at. Default: half of all."})  # type: ignore
     save_strategy: str = field(default="steps", metadata={"help": "When to save a checkpoint; as eval_strategy."})
     save_steps: float = field(default=0.2, metadata={"help": "Steps between checkpoints, or their share."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep, the best among them."})
@@ -110,6 +111,9 @@ class DiffMaskTrainingArguments(TrainingArguments):
         for name, value in RECIPES[self.recipe].items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
+        if self.eval_delay is None:
+            # Before, multipliers still swing, and a swing that drops too much could pass for the best checkpoint.
+            self.eval_delay = max(0, self.max_steps // 2) if self.eval_strategy == "steps" else 0
         if self.num_train_epochs is None:
             self.num_train_epochs = 3.0  # without effect: max_steps is set
         super().__post_init__()
@@ -120,6 +124,6 @@ class DiffMaskTrainingArguments(TrainingArguments):
         """What a run can be repeated by (`dict`): no paths, no tokens."""
         names = ["recipe", "margin", *RECIPES[self.recipe], "seed", "bf16", "fp16"]
         return {
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(value := getattr(self, name), "value", value) for name in names},
             "global_batch_size": self.train_batch_size * self.gradient_accumulation_steps * self.world_size,
         }

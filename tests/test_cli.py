@@ -77,7 +77,7 @@ def test_explain_formats_files_and_stdin(capsys, explainer_folder, data, tmp_pat
     assert len(results) == 2 and "divergence" not in results[0]
     import io
 
-    monkeypatch.setattr("sys.stdin", io.StringIO("a dull film\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a dull film \xff\n")))
     assert main([*arguments, "--format", "json", "--state", "0"]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "embeddings"
 
@@ -108,6 +108,9 @@ def test_bad_training_input_is_one_sentence(capsys, data, tmp_path):
     refused(capsys, arguments(dataset=str(empty)), "empty.csv")
     refused(capsys, arguments(margin="0"), "margin must be greater than 0")
     refused(capsys, arguments(recipe="slow"), "recipe", "fast, paper")
+    refused(capsys, arguments(typo="1"), "options", "--typo")
+    refused(capsys, arguments(lr_scheduler_type="bumpy"), "options cannot be used", "bumpy")
+    refused(capsys, arguments(resume_from_checkpoint=str(tmp_path)), "is no checkpoint")
     refused(capsys, arguments(base_model=str(tmp_path / "nothing")), "cannot be loaded")
     folder = tmp_path / "full"
     folder.mkdir()
@@ -134,6 +137,37 @@ def test_bad_explain_input_is_one_sentence(capsys, explainer_folder, tmp_path, m
     refused(capsys, ["explain", "--model", explainer_folder, "film"], "weights fingerprint")
     config.write_text(json.dumps({**values, "margin": -1.0}))
     refused(capsys, ["explain", "--model", explainer_folder, "film"], "margin")
+
+
+def test_a_truncated_file_of_weights_is_one_sentence(capsys, explainer_folder):
+    weights = Path(explainer_folder) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    refused(capsys, ["explain", "--model", explainer_folder, "film"], "cannot be loaded")
+
+
+def test_a_base_without_a_trained_head_is_refused(capsys, data, classifier, tokenizer, tmp_path):
+    classifier.bert.save_pretrained(tmp_path / "encoder")
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    arguments = ["train", "--base_model", str(tmp_path / "encoder"), "--dataset", str(data), "--output_dir",
+                 str(tmp_path / "out")]  # fmt: skip
+    refused(capsys, arguments, "no trained classifier", "classifier.weight")
+
+
+def test_rows_without_text_are_refused_when_explaining(capsys, explainer_folder, tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("text,other\na film,1\n  ,2\n")
+    refused(capsys, ["explain", "--model", explainer_folder, "--file", str(path)], "Input 1 is")
+    refused(capsys, ["explain", "--model", explainer_folder, "--output", str(tmp_path / "no" / "x"), "film"], "folder")
+
+
+def test_seed_settles_a_run(data, tmp_path):
+    from safetensors.torch import load_file
+
+    for name in ("a", "b"):
+        arguments = ["train", "--base_model", BASE, "--dataset", str(data), "--output_dir", str(tmp_path / name)]
+        assert main([*arguments, *SHORT]) == 0
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("a", "b"))
+    assert all((one[name] == other[name]).all() for name in one)
 
 
 def test_help_teaches(capsys):

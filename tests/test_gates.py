@@ -85,7 +85,7 @@ def test_up_to_counts_the_votes_of_lower_states():
 
 
 def test_noise_is_uniform():
-    noise = gates.gate_noise(3, 5, torch.arange(64), 40, 8).flatten().numpy()
+    noise = gates.gate_noise(3, 5, torch.arange(64), torch.ones(64, 40, dtype=torch.long), 8).flatten().numpy()
     assert stats.kstest(noise, "uniform").pvalue > 0.01
     assert noise.min() > 0 and noise.max() < 1
     correlation = np.corrcoef(noise[:-1], noise[1:])[0, 1]
@@ -93,11 +93,16 @@ def test_noise_is_uniform():
 
 
 def test_noise_depends_on_seed_step_and_example_alone():
-    whole = gates.gate_noise(0, 7, torch.tensor([4, 9, 2]), 12, 3)
-    part = gates.gate_noise(0, 7, torch.tensor([9]), 8, 3)
+    mask = torch.ones(3, 12, dtype=torch.long)
+    whole = gates.gate_noise(0, 7, torch.tensor([4, 9, 2]), mask, 3)
+    nine = torch.tensor([9])
+    part = gates.gate_noise(0, 7, nine, mask[:1, :8], 3)
     assert torch.equal(whole[1, :8], part[0])
-    for other in [gates.gate_noise(1, 7, torch.tensor([9]), 8, 3), gates.gate_noise(0, 8, torch.tensor([9]), 8, 3)]:
+    for other in [gates.gate_noise(1, 7, nine, mask[:1, :8], 3), gates.gate_noise(0, 8, nine, mask[:1, :8], 3)]:
         assert (other != part).float().mean() > 0.99
+    # Padding on the left moves the units, not their noise.
+    left = torch.cat([torch.zeros(1, 4, dtype=torch.long), mask[:1, :8]], dim=1)
+    assert torch.equal(gates.gate_noise(0, 7, nine, left, 3)[:, 4:], part)
 
 
 def test_hash_matches_splitmix64_in_python_integers():

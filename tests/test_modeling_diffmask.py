@@ -124,11 +124,29 @@ def test_injected_base_is_never_moved_or_retyped(explainer, classifier, batch):
     assert classifier.device.type == "cpu"
 
 
-def test_lazy_base_follows_dtype(explainer, batch, tmp_path):
-    explainer.save_pretrained(tmp_path)
-    loaded = DiffMaskModel.from_pretrained(tmp_path).to(torch.bfloat16)
-    assert loaded.base.dtype == torch.bfloat16
-    assert loaded.float().base.dtype == torch.float32
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lazy_base_is_loaded_in_the_precision_of_training(tokenizer, batch, tmp_path, dtype):
+    base = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER, dtype=dtype)
+    model = DiffMaskModel.from_base_model(base, tokenizer)
+    model.save_pretrained(tmp_path)
+    loaded = DiffMaskModel.from_pretrained(tmp_path)
+    assert loaded.base.dtype == dtype and loaded.dtype == torch.float32
+    torch.testing.assert_close(loaded(**batch).keep_probability, model(**batch).keep_probability)
+
+
+def test_explainer_inside_the_folder_of_its_base(tmp_path, batch, monkeypatch):
+    shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "base")
+    model = DiffMaskModel.from_base_model(AutoModelForSequenceClassification.from_pretrained(tmp_path / "base"))
+    monkeypatch.chdir(tmp_path.parent)
+    for folder in ("base/explainer", ".hidden", "."):
+        model.save_pretrained(tmp_path / folder)
+        loaded = DiffMaskModel.from_pretrained(tmp_path / folder)
+        assert torch.equal(loaded(**batch).target, model(**batch).target)
+
+
+def test_a_folder_that_is_no_explainer_is_refused():
+    with pytest.raises(DiffMaskError, match="is no explainer"):
+        DiffMaskModel.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
 
 
 def test_explainer_of_a_half_precision_base(classifier, tokenizer, batch):

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 def make_trainer(classifier, tokenizer, folder, recipe="fast", **settings):
     torch.manual_seed(0)
     explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **RECIPE_CONFIGS[recipe])
-    settings = {"max_steps": 4, "per_device_train_batch_size": 8, "warmup_steps": 0, **settings}
+    settings = {"max_steps": 4, "per_device_train_batch_size": 8, "warmup_steps": 0, "eval_delay": 0, **settings}
     if "save_strategy" not in settings:
         settings |= {"save_strategy": "no", "load_best_model_at_end": False}
     args = DiffMaskTrainingArguments(
@@ -128,18 +128,19 @@ def test_cache_gives_back_what_the_base_computes(explainer, tokenizer):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_resuming_is_the_same_as_going_on(classifier, tokenizer, tmp_path, recipe):
-    settings = {"save_strategy": "steps", "save_steps": 4, "eval_steps": 4, "load_best_model_at_end": False}
-    whole = make_trainer(classifier, tokenizer, tmp_path / "whole", recipe, max_steps=8, **settings)
+    # 12 steps an epoch: the second half lies in the second.
+    settings = {"save_strategy": "steps", "save_steps": 15, "eval_steps": 15, "load_best_model_at_end": False}
+    whole = make_trainer(classifier, tokenizer, tmp_path / "whole", recipe, max_steps=30, **settings)
     whole.train()
-    files = {path.name for path in (tmp_path / "whole" / "checkpoint-4").iterdir()}
+    files = {path.name for path in (tmp_path / "whole" / "checkpoint-15").iterdir()}
     assert {"config.json", "model.safetensors", "objective.safetensors", "training_args.json"} <= files
     assert "training_args.bin" not in files
-    resumed = make_trainer(classifier, tokenizer, tmp_path / "resumed", recipe, max_steps=8, **settings)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-4"))
+    resumed = make_trainer(classifier, tokenizer, tmp_path / "resumed", recipe, max_steps=30, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-15"))
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(value, resumed.model.state_dict()[name], atol=1e-5, rtol=0)
     torch.testing.assert_close(whole.objective.multipliers, resumed.objective.multipliers)
-    assert not torch.equal(whole.objective.multipliers, torch.full_like(whole.objective.multipliers, 10.0))
+    assert not torch.equal(whole.objective.multipliers, torch.full_like(whole.objective.multipliers, 3.0))
 
 
 def test_accumulation_is_the_same_as_a_larger_batch(classifier, tokenizer, tmp_path):
@@ -203,9 +204,23 @@ def test_settings_that_cannot_be_used(tmp_path, settings, message):
         DiffMaskTrainingArguments(output_dir=str(tmp_path), **settings)
 
 
+def test_a_trainer_refuses_what_contradicts_itself(classifier, tokenizer, tmp_path):
+    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), recipe="paper", use_cpu=True)
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer)
+    with pytest.raises(DiffMaskError, match="recipe 'paper' trains explainers with"):
+        DiffMaskTrainer(explainer, args, processing_class=tokenizer)
+    trainer = make_trainer(classifier, tokenizer, tmp_path / "out", margin=0.3)
+    assert trainer.model.config.margin == 0.3
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(DiffMaskError, match="not empty"):
+        trainer.train()
+
+
 def test_recipes_fill_in_what_is_not_set(tmp_path):
     paper = DiffMaskTrainingArguments(output_dir=str(tmp_path), recipe="paper", learning_rate=0.5)
     assert paper.learning_rate == 0.5 and paper.warmup_steps == 1200 and paper.per_device_train_batch_size == 64
+    assert paper.eval_delay == 1500
     epochs = DiffMaskTrainingArguments(output_dir=str(tmp_path), num_train_epochs=2)
     assert epochs.max_steps == -1 and epochs.num_train_epochs == 2
     assert "output_dir" not in paper.settings() and json.dumps(paper.settings())

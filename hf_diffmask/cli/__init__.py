@@ -1,6 +1,7 @@
 """The command line: `hf-diffmask train | explain | demo`."""
 
 import importlib
+import os
 import sys
 
 from ..errors import DiffMaskError
@@ -48,6 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     except DiffMaskError as error:
         print(f"hf-diffmask: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read our output has had enough; the interpreter must not try to flush it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("hf-diffmask: interrupted", file=sys.stderr)
         return 130

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, set_seed
 from transformers.utils import logging
 
 import hf_diffmask
@@ -17,6 +17,7 @@ from ..heatmap import to_html, to_text
 from ..modeling_diffmask import DiffMaskModel
 from ..training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
 from ..validation import format_table
+from .arguments import parse
 from .explain import load_pipeline
 from .train import train
 
@@ -51,7 +52,7 @@ def run(arguments: list[str]) -> None:
         DiffMaskError: If the output folder holds something else.
     """
     parser = HfArgumentParser(DemoArguments, prog="hf-diffmask demo", description=DESCRIPTION)
-    (demo,) = parser.parse_args_into_dataclasses(arguments)
+    (demo,) = parse(parser, arguments)
     if demo.num_sentences < 20 or demo.max_steps < 1:
         raise DiffMaskError("The demo needs at least 20 sentences and one step.")
     started = time.perf_counter()
@@ -73,6 +74,7 @@ def run(arguments: list[str]) -> None:
         save_steps=0.5,
         logging_steps=max(1, demo.max_steps // 5),
     )
+    set_seed(args.seed)
     explainer = DiffMaskModel.from_base_model(
         base_model.to(args.device), tokenizer, margin=args.margin, **RECIPE_CONFIGS[args.recipe]
     )

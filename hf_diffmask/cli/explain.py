@@ -3,12 +3,14 @@
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers import HfArgumentParser, pipeline
 from transformers.utils import logging
@@ -18,6 +20,7 @@ import hf_diffmask
 from ..data import READERS, Text, load_texts
 from ..errors import DiffMaskError, reason
 from ..heatmap import to_html, to_text
+from .arguments import parse
 
 DESCRIPTION = """Explains the predictions of a classifier: which tokens suffice to preserve its output.
 
@@ -62,12 +65,13 @@ def _texts(args: ExplainArguments, given: list[str]) -> list[Text]:
         if not path.is_file():
             raise DiffMaskError(f"There is no file {args.file}.")
         if any(suffix in READERS for suffix in path.suffixes):
-            return load_texts(args.file, args.text_column, args.text_pair_column)
+            # Rows without text are refused, not left out: results must stay aligned with the file.
+            return load_texts(args.file, args.text_column, args.text_pair_column, keep_empty=True)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     else:
         if sys.stdin.isatty():
             print("Type a text and end with Ctrl-D.", file=sys.stderr)
-        lines = sys.stdin.read().splitlines()
+        lines = sys.stdin.buffer.read().decode("utf-8", errors="replace").splitlines()
     texts: list[Text] = [line for line in lines if line.strip()]
     if not texts:
         raise DiffMaskError("There is no text to explain: the input is empty.")
@@ -88,11 +92,12 @@ def load_pipeline(model: str | None, **kwargs: Any) -> Any:
     Raises:
         DiffMaskError: If it cannot be loaded, or is no explainer.
     """
+    model = model or hf_diffmask.BUNDLED_EXPLAINER
     try:
-        return pipeline(hf_diffmask.TASK, model=model or hf_diffmask.BUNDLED_EXPLAINER, **kwargs)
+        return pipeline(hf_diffmask.TASK, model=model, **kwargs)
     except DiffMaskError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
         raise DiffMaskError(f"The explainer {model} cannot be loaded ({reason(error)}).") from error
 
 
@@ -119,27 +124,34 @@ def run(arguments: list[str]) -> None:
     """
     parser = HfArgumentParser(ExplainArguments, prog="hf-diffmask explain", description=DESCRIPTION)
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="Texts to explain.")
-    args, given = parser.parse_args_into_dataclasses(arguments)
-    if args.output and os.path.exists(args.output) and not args.overwrite:
-        raise DiffMaskError(f"{args.output} exists: name another file with --output, or add --overwrite.")
+    args, given = parse(parser, arguments)
+    if args.output:
+        if os.path.isdir(args.output) or not os.path.isdir(os.path.dirname(args.output) or "."):
+            raise DiffMaskError(f"{args.output} cannot be written: name a file in a folder that exists.")
+        if os.path.exists(args.output) and not args.overwrite:
+            raise DiffMaskError(f"{args.output} exists: name another file with --output, or add --overwrite.")
     texts = _texts(args, given.texts)
     logging.disable_progress_bar()
     state: str | int | None = int(args.state) if args.state and args.state.lstrip("-").isdigit() else args.state
     explain = load_pipeline(args.model, state=state, device=args.device)
+    batch_size = 1 if explain.tokenizer.pad_token_id is None else min(args.batch_size, len(texts))
     inputs = (
         {"text": text} if isinstance(text, str) else dict(zip(("text", "text_pair"), text, strict=True))
         for text in texts
     )
-    results = explain(
-        inputs, verify=not args.no_verify, aggregation=args.aggregation, batch_size=min(args.batch_size, len(texts))
-    )
+    results = explain(inputs, verify=not args.no_verify, aggregation=args.aggregation, batch_size=batch_size)
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
     if args.output:
         # Into a file beside it first, so that a failure leaves nothing half-written under the name asked for.
-        partial = f"{args.output}.partial"
-        with open(partial, "w", encoding="utf-8") as file:
-            file.writelines(_write(results, args, color=False))
-        os.replace(partial, args.output)
+        folder = os.path.dirname(args.output) or "."
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as file:
+            try:
+                file.writelines(_write(results, args, color=False))
+            except BaseException:
+                os.unlink(file.name)
+                raise
+        os.chmod(file.name, 0o644)  # temporary files are private
+        os.replace(file.name, args.output)
     else:
         for piece in _write(results, args, color=sys.stdout.isatty()):
             print(piece, end="")

@@ -1,20 +1,20 @@
 """`hf-diffmask train`."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser
-from transformers.trainer_utils import get_last_checkpoint
+from safetensors import SafetensorError
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, set_seed
 from transformers.utils import logging
 
 from ..data import Text, TextFeatures, load_texts, max_length, train_validation_split
 from ..errors import DiffMaskError, reason
 from ..model_card import write_card
 from ..modeling_diffmask import DiffMaskModel
-from ..trainer import DiffMaskTrainer
+from ..trainer import DiffMaskTrainer, check_output_dir
 from ..training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
 from ..validation import format_table
+from .arguments import parse
 
 DESCRIPTION = """Trains an explainer for a frozen classifier. No labels are needed.
 
@@ -33,7 +33,8 @@ class DataArguments:
     text_column: str = field(default="text", metadata={"help": "Column that holds the text."})
     text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     validation_dataset: str | None = field(
-        default=None, metadata={"help": "Data set to choose the best checkpoint with. Default: a part of --dataset."}
+        default=None,
+        metadata={"help": "File, or id of a data set whose split `validation` is used. Default: a part of --dataset."},
     )
     base_model_revision: str | None = field(default=None, metadata={"help": "Revision of the base model on the Hub."})
 
@@ -61,20 +62,7 @@ def train(
     Raises:
         DiffMaskError: If the output folder holds something else, or the loss is no longer finite.
     """
-    output_dir = str(args.output_dir)
-    checkpoint = args.resume_from_checkpoint
-    if os.path.exists(output_dir) and (not os.path.isdir(output_dir) or os.listdir(output_dir)):
-        if not os.path.isdir(output_dir):
-            raise DiffMaskError(f"{output_dir} is a file: name a folder with --output_dir.")
-        if not args.overwrite_output_dir and not checkpoint:
-            raise DiffMaskError(
-                f"The folder {output_dir} is not empty: name another with --output_dir, write into it with "
-                "--overwrite_output_dir, or go on with --resume_from_checkpoint True."
-            )
-    if isinstance(checkpoint, str) and checkpoint.lower() in ("true", "1"):
-        checkpoint = get_last_checkpoint(output_dir) if os.path.isdir(output_dir) else None
-        if checkpoint is None:
-            raise DiffMaskError(f"The folder {output_dir} holds no checkpoint to resume from.")
+    check_output_dir(args, args.resume_from_checkpoint)
     length = max_length(explainer.base, tokenizer)
     trainer = DiffMaskTrainer(
         explainer,
@@ -83,13 +71,13 @@ def train(
         eval_dataset=TextFeatures(tokenizer, validation, length),
         processing_class=tokenizer,
     )
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     metrics = trainer.evaluate()
     trainer.save_model()
     trainer.save_metrics("eval", metrics)
     trainer.save_state()
     if trainer.is_world_process_zero():
-        write_card(output_dir, explainer, trainer.rows, len(trainer.eval_dataset), args.settings())
+        write_card(str(args.output_dir), explainer, trainer.rows, len(trainer.eval_dataset), args.settings())
     return trainer
 
 
@@ -106,29 +94,29 @@ def run(arguments: list[str]) -> None:
     parser = HfArgumentParser(
         (DataArguments, DiffMaskTrainingArguments), prog="hf-diffmask train", description=DESCRIPTION
     )
-    data, args = parser.parse_args_into_dataclasses(arguments)
+    data, args = parse(parser, arguments)
     texts = load_texts(data.dataset, data.text_column, data.text_pair_column)
     if data.validation_dataset is not None:
-        validation = load_texts(data.validation_dataset, data.text_column, data.text_pair_column)
+        validation = load_texts(data.validation_dataset, data.text_column, data.text_pair_column, "validation")
     else:
         texts, validation = train_validation_split(texts, args.seed)
     try:
         tokenizer = AutoTokenizer.from_pretrained(data.base_model, revision=data.base_model_revision)
-        base_model = AutoModelForSequenceClassification.from_pretrained(
-            data.base_model, revision=data.base_model_revision, dtype="float32"
+        base_model, loading = AutoModelForSequenceClassification.from_pretrained(
+            data.base_model, revision=data.base_model_revision, dtype="float32", output_loading_info=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise DiffMaskError(f"The base model {data.base_model} cannot be loaded ({reason(error)}).") from error
+    if loading["missing_keys"]:
+        raise DiffMaskError(
+            f"The base model {data.base_model} is no trained classifier: its weights lack "
+            f"{', '.join(sorted(loading['missing_keys']))}. Fine-tune it first."
+        )
+    set_seed(args.seed)
     base_model.to(args.device)
     explainer = DiffMaskModel.from_base_model(base_model, tokenizer, margin=args.margin, **RECIPE_CONFIGS[args.recipe])
     logging.disable_progress_bar()
     trainer = train(explainer, tokenizer, texts, validation, args)
     if trainer.is_world_process_zero():
-        last = trainer.rows[-1]
         print(f"\nHard masks on {len(trainer.eval_dataset)} validation inputs:\n{format_table(trainer.rows)}")
-        if last.divergence > args.margin:
-            print(
-                f"\nNo checkpoint meets the margin of {args.margin:g} at the last state: the best has a divergence of "
-                f"{last.divergence:.3f}. Train for longer with --max_steps, or allow a larger --margin."
-            )
         print(f'\nThe explainer is in {args.output_dir}: hf-diffmask explain --model {args.output_dir} "some text"')
