@@ -2,6 +2,7 @@
 
     python benchmarks/sst2.py fast --seed 0      (and 1, 2: 8 minutes each on 2 cores)
     python benchmarks/sst2.py paper              (about 40 minutes)
+    python benchmarks/sst2.py pace               (a training step of either recipe, the two taking turns)
     python benchmarks/sst2.py cost
     python benchmarks/sst2.py memory
     python benchmarks/sst2.py table
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, pipeline
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, pipeline, set_seed
 from transformers.utils import logging
 
 import hf_diffmask
@@ -85,7 +86,7 @@ def train(shared: Path, recipe: str, seed: int, every: int, **settings: Any) -> 
     course = Course(every, by_length(dev_features, tokenizer, 64))
     with tempfile.TemporaryDirectory() as folder:
         args = DiffMaskTrainingArguments(output_dir=folder, recipe=recipe, seed=seed, **settings)
-        torch.manual_seed(seed)
+        set_seed(seed)
         explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **RECIPE_CONFIGS[recipe])
         trainer = DiffMaskTrainer(
             explainer,
@@ -283,7 +284,7 @@ def race(results: dict[str, Any]) -> dict[str, Any]:
     for point in paper["course"]:
         steps = [next((p["step"] for p in course if better(p, point)), 0) for course in fast]
         # A point that keeps nearly everything is no explanation: only those that drop a third or more count.
-        if point["kept_share"] <= 0.67 and all(steps):
+        if point["kept_share"] <= 0.67 and steps and all(steps):
             middle = statistics.median(steps)
             found.append({**point, "fast_step": middle,
                           "ratio": point["step"] * pace["paper"] / (middle * pace["fast"])})  # fmt: skip
@@ -295,7 +296,7 @@ def main() -> None:
     parser.add_argument("part")
     parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=0, help="Steps between points of the course on sst2_dev.")
+    parser.add_argument("--every", type=int, default=100, help="Steps between points of the course on sst2_dev.")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--max_steps", type=int)
     args = parser.parse_args()
@@ -310,7 +311,7 @@ def main() -> None:
         results.setdefault("fast", {})[str(args.seed)] = train(args.shared, "fast", args.seed, args.every, **settings)
     elif args.part == "paper":
         settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-        run = train(args.shared, "paper", args.seed, args.every or 100, **settings)
+        run = train(args.shared, "paper", args.seed, args.every, **settings)
         results.setdefault("paper", {})[str(args.seed)] = run
     elif args.part == "cost":
         results["cost"] = cost(args.shared)

@@ -75,7 +75,8 @@ class FastObjective(nn.Module):
     few, so that the clipped violation of the few examples that draw a state in one step would be negative on average
     even where the bound is broken. The loss is divided by `1 + lambda`, so that neither term drowns the other.
 
-    The bound on the mean divergence is half of the margin, since each explanation is held to the margin alone.
+    The bound on the mean divergence is a part of the margin, since each explanation is held to the margin alone, and
+    since hard masks on new text diverge somewhat more than the sampled masks of training.
 
     Args:
         num_states (`int`): `S`.
@@ -83,17 +84,19 @@ class FastObjective(nn.Module):
         rate (`float`): Step size of the log-multipliers.
     """
 
-    START, LOWEST, HIGHEST = 3.0, 0.3, 100.0
+    START, LOWEST, HIGHEST = 5.0, 0.3, 200.0
+    SPREAD = 10.0  # between the multiplier of the last state and any other
+    BOUND = 0.4  # of the margin
     GAIN = 2.0  # of the violation that acts at once
-    DECAY = 0.9  # of the running sums, a step
-    LAST_SHARE = 0.5  # of examples that draw the last state, whose mask is the one handed out
+    DECAY = 0.95  # of the running sums, a step
+    LAST_SHARE = 0.75  # of examples that draw the last state, whose mask is the one handed out
 
     recent: Tensor
     violation: Tensor
 
     def __init__(self, num_states: int, margin: float, rate: float):
         super().__init__()
-        self.num_states, self.bound, self.rate = num_states, margin / 2, rate
+        self.num_states, self.bound, self.rate = num_states, self.BOUND * margin, rate
         self.multipliers = nn.Parameter(torch.full((num_states,), self.START), requires_grad=False)
         self.register_buffer("recent", torch.zeros(2, num_states))
         self.register_buffer("violation", torch.zeros(num_states))
@@ -144,8 +147,14 @@ class FastObjective(nn.Module):
         self.multipliers.mul_((self.rate * self.violation).exp())
 
     def clamp(self) -> None:
-        """Keeps the multipliers where they can come back from."""
-        self.multipliers.clamp_(self.LOWEST, self.HIGHEST)
+        """
+        Keeps the multipliers where they can come back from, and within reach of that of the last state.
+
+        Votes are shared: a low state that cannot meet its bound would, with a multiplier far above the others, keep
+        units that the states above it know how to drop.
+        """
+        last = float(self.multipliers[-1])
+        self.multipliers.clamp_(last / self.SPREAD, last * self.SPREAD).clamp_(self.LOWEST, self.HIGHEST)
 
     def optimizer(self, groups: list[dict[str, Any]], args: DiffMaskTrainingArguments) -> torch.optim.Optimizer:
         """

@@ -125,7 +125,12 @@ class DiffMaskTrainer(Trainer):
                     f"DiffMaskModel.from_base_model(..., **RECIPE_CONFIGS[{args.recipe!r}])."
                 )
         model.config.margin = args.margin
+        # Done here, or the Trainer would do it with a warning that means nothing for an explainer.
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            if getattr(processing_class, name) is not None:
+                setattr(model.config, name, getattr(processing_class, name))
         args.remove_unused_columns = False
+        args.dataloader_pin_memory &= args.device.type != "cpu"
         if eval_dataset is None:
             args.eval_strategy, args.load_best_model_at_end = "no", False
         super().__init__(

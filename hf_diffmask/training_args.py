@@ -12,7 +12,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fast": {
         "max_steps": 1000,
         "per_device_train_batch_size": 32,
-        "max_grad_norm": 1.0,
+        "max_grad_norm": 0.0,
         "learning_rate": 1e-3,
         "baseline_learning_rate": 1e-3,
         "multiplier_learning_rate": 0.02,

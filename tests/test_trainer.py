@@ -140,7 +140,7 @@ def test_resuming_is_the_same_as_going_on(classifier, tokenizer, tmp_path, recip
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(value, resumed.model.state_dict()[name], atol=1e-5, rtol=0)
     torch.testing.assert_close(whole.objective.multipliers, resumed.objective.multipliers)
-    assert not torch.equal(whole.objective.multipliers, torch.full_like(whole.objective.multipliers, 3.0))
+    assert not torch.equal(whole.objective.multipliers, torch.full_like(whole.objective.multipliers, 5.0))
 
 
 def test_accumulation_is_the_same_as_a_larger_batch(classifier, tokenizer, tmp_path):
