@@ -85,11 +85,10 @@ class FastObjective(nn.Module):
     """
 
     START, LOWEST, HIGHEST = 5.0, 0.3, 200.0
-    SPREAD = 10.0  # between the multiplier of the last state and any other
     BOUND = 0.4  # of the margin
     GAIN = 2.0  # of the violation that acts at once
     DECAY = 0.95  # of the running sums, a step
-    LAST_SHARE = 0.75  # of examples that draw the last state, whose mask is the one handed out
+    LAST_SHARE = 0.5  # of examples that draw the last state, whose mask is the one handed out
 
     recent: Tensor
     violation: Tensor
@@ -147,14 +146,8 @@ class FastObjective(nn.Module):
         self.multipliers.mul_((self.rate * self.violation).exp())
 
     def clamp(self) -> None:
-        """
-        Keeps the multipliers where they can come back from, and within reach of that of the last state.
-
-        Votes are shared: a low state that cannot meet its bound would, with a multiplier far above the others, keep
-        units that the states above it know how to drop.
-        """
-        last = float(self.multipliers[-1])
-        self.multipliers.clamp_(last / self.SPREAD, last * self.SPREAD).clamp_(self.LOWEST, self.HIGHEST)
+        """Keeps the multipliers where they can come back from."""
+        self.multipliers.clamp_(self.LOWEST, self.HIGHEST)
 
     def optimizer(self, groups: list[dict[str, Any]], args: DiffMaskTrainingArguments) -> torch.optim.Optimizer:
         """

@@ -68,17 +68,13 @@ def test_fast_multipliers_move_by_the_clipped_relative_violation():
     objective.update(sums)
     relative = (0.95 * 0.88 + 0.72) / (0.95 * 2 + 1) / 0.4 - 1
     assert objective.multipliers[0].item() == pytest.approx(expected[0] * math.exp(0.5 * relative))
-    # Others stay within a factor of 10 of the last, and all within bounds.
-    objective.multipliers.copy_(torch.tensor([100.0, 0.1, 9.0, 8.0]))
+    objective.multipliers.copy_(torch.tensor([1e6, 1e-6, 9.0, 8.0]))
     objective.clamp()
-    assert objective.multipliers.tolist() == pytest.approx([80.0, 0.8, 9.0, 8.0])
-    objective.multipliers.fill_(1e6)
-    objective.clamp()
-    assert objective.multipliers.max() == 200
+    assert objective.multipliers.tolist() == pytest.approx([200.0, 0.3, 9.0, 8.0])
 
 
 def test_rare_large_divergences_are_not_missed():
-    # One example in ten costs 1.0, the others nothing: a mean of 0.1, well above the bound of 0.04. Two examples a step.
+    # One example in ten costs 1.0, the others nothing: a mean of 0.1 over a bound of 0.04. Two examples a step.
     torch.manual_seed(0)
     objective = FastObjective(1, margin=0.1, rate=0.02)
     objective.multipliers.fill_(5.0)
@@ -92,7 +88,7 @@ def test_fast_states_are_drawn_for_each_example():
     objective = FastObjective(5, margin=0.1, rate=0.02)
     drawn = objective.draw(0, 3, torch.arange(20_000))
     counts = torch.bincount(drawn, minlength=5).double()
-    expected = torch.tensor([0.0625, 0.0625, 0.0625, 0.0625, 0.75], dtype=torch.float64) * 20_000
+    expected = torch.tensor([0.125, 0.125, 0.125, 0.125, 0.5], dtype=torch.float64) * 20_000
     assert stats.chisquare(counts.numpy(), expected.numpy()).pvalue > 0.01
     again = objective.draw(0, 3, torch.tensor([17, 4]))
     assert again.tolist() == drawn[[17, 4]].tolist()
