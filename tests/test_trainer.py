@@ -40,14 +40,15 @@ def make_trainer(classifier, tokenizer, folder, recipe="fast", **settings):
 
 def test_training_drops_tokens_within_the_margin(classifier, tokenizer, tmp_path):
     trainer = make_trainer(
-        classifier, tokenizer, tmp_path, max_steps=120, per_device_train_batch_size=16, learning_rate=5e-3,
+        classifier, tokenizer, tmp_path, max_steps=300, per_device_train_batch_size=16, learning_rate=1e-3,
         eval_strategy="no", load_best_model_at_end=False,
     )  # fmt: skip
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     trainer.train()
-    metrics = trainer.evaluate()
-    assert metrics["eval_kept_share"] < 0.9 and metrics["eval_agreement"] >= 0.85
-    assert metrics["eval_divergence"] < 0.2
+    # On the sentences it was trained on: 96 are too few to say anything of others.
+    metrics = trainer.evaluate(trainer.train_dataset)
+    assert metrics["eval_kept_share"] < 0.5 and metrics["eval_agreement"] >= 0.9
+    assert metrics["eval_divergence"] <= trainer.args.margin
     shares = [row.kept_share for row in trainer.rows]
     assert shares == sorted(shares, reverse=True), "votes multiply: the mask can only shrink with depth"
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
@@ -244,7 +245,7 @@ torch.manual_seed(0)
 explainer = DiffMaskModel.from_base_model(base, tokenizer, **RECIPE_CONFIGS[recipe])
 args = DiffMaskTrainingArguments(
     output_dir=folder, recipe=recipe, max_steps=20, per_device_train_batch_size=size, save_strategy="no",
-    eval_strategy="no", use_cpu=True, disable_tqdm=True, report_to="none", warmup_steps=0, cache_memory=0.01,
+    eval_strategy="no", use_cpu=True, disable_tqdm=True, report_to="none", cache_memory=0.01,
 )
 data = TextFeatures(tokenizer, sentences(160), 64), TextFeatures(tokenizer, sentences(21, seed=1), 64)
 trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
