@@ -98,7 +98,10 @@ def load_pipeline(model: str | None, **kwargs: Any) -> Any:
     except DiffMaskError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
-        raise DiffMaskError(f"The explainer {model} cannot be loaded ({reason(error)}).") from error
+        raise DiffMaskError(
+            f"The explainer {model} cannot be loaded: name a folder that `hf-diffmask train` wrote, or a Hub id "
+            f"that can be reached ({reason(error)})."
+        ) from error
 
 
 def _write(results: Iterator[dict[str, Any]], args: ExplainArguments, color: bool) -> Iterator[str]:
