@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
@@ -34,6 +35,19 @@ def check_head(model: PreTrainedModel) -> None:
         )
 
 
+def widen(values: Tensor) -> Tensor:
+    """
+    Casts half precision to `float32`, and leaves `float32` and `float64` as they are.
+
+    Args:
+        values (`torch.Tensor`): Any floating-point tensor.
+
+    Returns:
+        `torch.Tensor`: Same shape.
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def log_probabilities(output: Any) -> Tensor:
     """
     Log-probabilities of a classifier's output.
@@ -42,9 +56,9 @@ def log_probabilities(output: Any) -> Tensor:
         output: A base model's output with `logits` of shape `(B, C)`.
 
     Returns:
-        `torch.Tensor` of shape `(B, C)`, `float32`, in nats.
+        `torch.Tensor` of shape `(B, C)`, at least `float32`, in nats.
     """
-    return F.log_softmax(output.logits.float(), dim=-1)
+    return F.log_softmax(widen(output.logits), dim=-1)
 
 
 def divergence(target: Tensor, masked: Tensor) -> Tensor:

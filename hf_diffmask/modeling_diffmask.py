@@ -335,7 +335,7 @@ class DiffMaskModel(PreTrainedModel):
         if recorded is None:
             recorded = self.record(**features)
         maskable = self.maskable(input_ids, attention_mask, special_tokens_mask)
-        logits = self.probes(recorded.states).float()
+        logits = heads.widen(self.probes(recorded.states))
         log_keep = gates.log_keep_probability(logits).masked_fill(~maskable[..., None], 0.0)
         masked = None
         if noise is not None and states is not None:

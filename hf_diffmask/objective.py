@@ -62,7 +62,7 @@ def violations(states: Tensor, divergence: Tensor, agreement: Tensor, kept: Tens
         `torch.Tensor` of shape `(4, S)`: Count, and sums of divergence, agreement and share kept.
     """
     values = torch.stack([torch.ones_like(divergence), divergence, agreement.to(divergence), kept]).detach()
-    return torch.zeros(4, num_states, device=values.device).index_add_(1, states, values)
+    return values.new_zeros(4, num_states).index_add_(1, states, values)
 
 
 class FastObjective(nn.Module):

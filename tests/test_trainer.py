@@ -238,14 +238,18 @@ from hf_diffmask.demo import sentences
 from hf_diffmask.training_args import RECIPE_CONFIGS
 from safetensors.torch import save_file
 
-recipe, size, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+recipe, precision, warmup, size, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+torch.set_default_dtype(getattr(torch, precision))
 tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
-base = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+base = AutoModelForSequenceClassification.from_pretrained(
+    hf_diffmask.BUNDLED_CLASSIFIER, dtype=torch.get_default_dtype()
+)
 torch.manual_seed(0)
 explainer = DiffMaskModel.from_base_model(base, tokenizer, **RECIPE_CONFIGS[recipe])
+assert explainer.probes.out_weight.dtype == explainer.baseline.dtype == torch.get_default_dtype()
 args = DiffMaskTrainingArguments(
     output_dir=folder, recipe=recipe, max_steps=20, per_device_train_batch_size=size, save_strategy="no",
-    eval_strategy="no", use_cpu=True, disable_tqdm=True, report_to="none", cache_memory=0.01,
+    eval_strategy="no", use_cpu=True, disable_tqdm=True, report_to="none", cache_memory=0.01, warmup_steps=warmup,
 )
 data = TextFeatures(tokenizer, sentences(160), 64), TextFeatures(tokenizer, sentences(21, seed=1), 64)
 trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
@@ -259,8 +263,13 @@ save_file({name: value.detach().contiguous() for name, value in state.items()},
 """
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_two_processes_and_one_agree(tmp_path, recipe):
+# Centred RMSprop scales gradients of the size of rounding up to whole steps, so that `paper` at its full rate agrees
+# only where rounding is far below 1e-5 of a step: in double precision.
+@pytest.mark.parametrize(
+    ("recipe", "precision", "warmup"),
+    [("fast", "float32", 0), ("paper", "float32", 1200), ("paper", "float64", 0)],
+)
+def test_two_processes_and_one_agree(tmp_path, recipe, precision, warmup):
     script = tmp_path / "run.py"
     script.write_text(DISTRIBUTED)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -270,7 +279,7 @@ def test_two_processes_and_one_agree(tmp_path, recipe):
     ):
         (tmp_path / name).mkdir()
         done = subprocess.run(
-            [*launcher, str(script), recipe, str(size), str(tmp_path / name)],
+            [*launcher, str(script), recipe, precision, str(warmup), str(size), str(tmp_path / name)],
             env=environment, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
