@@ -37,6 +37,9 @@ class DiffMaskConfig(PreTrainedConfig):
             Whether separators and other special tokens are units that can be masked. If not, they are always kept.
         normalize_states (`bool`, *optional*, defaults to `True`):
             Whether the probes read each state's vectors at zero mean and unit variance. The paper reads them raw.
+        class_conditional (`bool`, *optional*, defaults to `True`):
+            Whether a probe has weights `w_l` and level `c_l` for each class, and uses those of the class that the base
+            model predicts. The paper has one of each for all.
         binary_gates (`bool`, *optional*, defaults to `True`):
             Whether gates are 0 or 1 in training, too, with a straight-through gradient. The paper's are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
@@ -58,6 +61,7 @@ class DiffMaskConfig(PreTrainedConfig):
     margin: float | int = 0.1
     mask_special_tokens: bool = False
     normalize_states: bool = True
+    class_conditional: bool = True
     binary_gates: bool = True
     initial_logit: float | int = 3.0
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TEMPERATURE, LEFT, RIGHT = 0.2, -0.2, 1.0
-SURROGATE_TEMPERATURE = 1.0
+SURROGATE_TEMPERATURE = 2.0
 _SHIFT = TEMPERATURE * math.log(-LEFT / RIGHT)
 
 

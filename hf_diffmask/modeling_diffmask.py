@@ -57,7 +57,9 @@ class DiffMaskProbes(nn.Module):
     """
     One two-layer probe for each state, all of them computed as one batched product.
 
-    `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix). `W_l` is kept as two halves, one
+    `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix), where `w_l` and `c_l` are those of
+    the predicted class: which words are evidence *for* a prediction depends on what it is, and a probe this small does
+    not learn both at once. `W_l` is kept as two halves, one
     that reads the embeddings and one that reads the state, so that they may differ in width; state 0, whose two
     halves would read the same vector, has the first alone.
     """
@@ -66,18 +68,20 @@ class DiffMaskProbes(nn.Module):
         super().__init__()
         count, width = config.num_states, config.probe_size
         self.normalize = config.normalize_states
+        classes = config.num_labels if config.class_conditional else 1
         self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, count * width))
         self.state_weight = nn.Parameter(torch.empty(max(0, count - 1), config.hidden_size, width))
         self.bias = nn.Parameter(torch.empty(count, width))
-        self.out_weight = nn.Parameter(torch.empty(count, width))
-        self.out_bias = nn.Parameter(torch.empty(count))
+        self.out_weight = nn.Parameter(torch.empty(classes, count, width))
+        self.out_bias = nn.Parameter(torch.empty(classes, count))
 
-    def forward(self, states: list[Tensor]) -> Tensor:
+    def forward(self, states: list[Tensor], classes: Tensor) -> Tensor:
         """
         Gate logits of every unit at every state.
 
         Args:
             states (`list[torch.Tensor]`): `S` hidden states, `(B, T, d_s)` each.
+            classes (`torch.Tensor` of shape `(B,)`): Class that the base model predicts.
 
         Returns:
             `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`.
@@ -96,8 +100,11 @@ class DiffMaskProbes(nn.Module):
         )
         read = torch.bmm(others, self.state_weight).transpose(0, 1) + rest[0]
         hidden = torch.tanh(torch.cat([first, read], dim=1) + self.bias)
-        logits = 10 * torch.tanh((hidden * self.out_weight).sum(-1)) + self.out_bias
-        return logits.reshape(batch, length, len(states))
+        hidden = hidden.reshape(batch, length, *self.bias.shape)
+        # One dot product a unit and state: the outputs for other classes are not computed.
+        classes = classes if len(self.out_bias) > 1 else torch.zeros_like(classes)
+        weight, level = self.out_weight[classes][:, None], self.out_bias[classes][:, None]
+        return 10 * torch.tanh((hidden * weight).sum(-1)) + level
 
 
 class DiffMaskModel(PreTrainedModel):
@@ -173,6 +180,8 @@ class DiffMaskModel(PreTrainedModel):
                 embedding_size=table.shape[1],
                 hidden_size=base_model.config.hidden_size,
                 state_names=names,
+                id2label=base_model.config.id2label,
+                label2id=base_model.config.label2id,
                 **config,
             ),
             base_model,
@@ -239,6 +248,7 @@ class DiffMaskModel(PreTrainedModel):
             "number of states": (self.config.num_states, len(state_names(base))),
             "vocabulary": (self.config.vocab_size, table.shape[0]),
             "embedding size": (self.config.embedding_size, table.shape[1]),
+            "number of classes": (self.config.num_labels, base.config.num_labels),
         }
         if self.config.base_model_fingerprint is not None:
             found = fingerprint(base, getattr(torch, self.config.base_model_dtype))
@@ -335,7 +345,7 @@ class DiffMaskModel(PreTrainedModel):
         if recorded is None:
             recorded = self.record(**features)
         maskable = self.maskable(input_ids, attention_mask, special_tokens_mask)
-        logits = heads.widen(self.probes(recorded.states))
+        logits = heads.widen(self.probes(recorded.states, recorded.target.argmax(-1)))
         log_keep = gates.log_keep_probability(logits).masked_fill(~maskable[..., None], 0.0)
         masked = None
         if noise is not None and states is not None:

@@ -84,11 +84,12 @@ class FastObjective(nn.Module):
         rate (`float`): Step size of the log-multipliers.
     """
 
-    START, LOWEST, HIGHEST = 5.0, 0.3, 200.0
-    BOUND = 0.4  # of the margin
+    START, LOWEST, HIGHEST = 3.0, 0.3, 200.0
+    SPREAD = 10.0  # between the multiplier of the last state and those of the others
+    BOUND = 0.6  # of the margin
     GAIN = 2.0  # of the violation that acts at once
     DECAY = 0.95  # of the running sums, a step
-    LAST_SHARE = 0.5  # of examples that draw the last state, whose mask is the one handed out
+    LAST_SHARE = 0.6  # of examples that draw the last state, whose mask is the one handed out
 
     recent: Tensor
     violation: Tensor
@@ -146,8 +147,10 @@ class FastObjective(nn.Module):
         self.multipliers.mul_((self.rate * self.violation).exp())
 
     def clamp(self) -> None:
-        """Keeps the multipliers where they can come back from."""
+        """Keeps the multipliers where they can come back from, and those of low states near the last one's."""
         self.multipliers.clamp_(self.LOWEST, self.HIGHEST)
+        last = self.multipliers[-1]
+        self.multipliers.clamp_(last / self.SPREAD, last * self.SPREAD)
 
     def optimizer(self, groups: list[dict[str, Any]], args: DiffMaskTrainingArguments) -> torch.optim.Optimizer:
         """

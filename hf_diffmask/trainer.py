@@ -13,6 +13,7 @@ from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 from transformers.utils import logging
 
 from . import heads
+from .baseline import fit_baseline
 from .data import LengthGroupedSampler, TextFeatures, collate
 from .errors import DiffMaskError
 from .gates import gate_noise
@@ -163,6 +164,18 @@ class DiffMaskTrainer(Trainer):
         """
         checkpoint = check_output_dir(self.args, resume_from_checkpoint)
         self.cache = self._make_cache()
+        self.model.baseline.requires_grad_(True)
+        if self.args.baseline_steps > 0:
+            if checkpoint is None:
+                fit_baseline(
+                    self.model,
+                    self.train_dataset,
+                    self.data_collator,
+                    self.args,
+                    self.accelerator.autocast,
+                    self.cache,
+                )
+            self.model.baseline.requires_grad_(False)
         result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         if self.state.best_metric is not None and self.state.best_metric >= 1:
             logger.warning(
@@ -197,15 +210,16 @@ class DiffMaskTrainer(Trainer):
         return sorted(range(len(eval_dataset)), key=lambda index: len(eval_dataset.items[index]["input_ids"]))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """One optimiser, with a learning rate each for probes, baseline and the multipliers that have a gradient."""
+        """One optimiser, with learning rates of their own for levels, baseline and multipliers."""
         if self.optimizer is None:
             model = self.model if model is None else model
-            baseline = [value for name, value in model.named_parameters() if name.endswith("baseline")]
-            probes = [value for name, value in model.named_parameters() if not name.endswith("baseline")]
-            groups = [
-                {"params": probes, "lr": self.args.learning_rate},
-                {"params": baseline, "lr": self.args.baseline_learning_rate},
-            ]
+            rates = {"baseline": self.args.baseline_learning_rate, "out_bias": self.args.level_learning_rate}
+            grouped: dict[float, list[nn.Parameter]] = {}
+            for name, value in model.named_parameters():
+                if value.requires_grad:
+                    rate = rates.get(name.rpartition(".")[-1], self.args.learning_rate)
+                    grouped.setdefault(rate, []).append(value)
+            groups = [{"params": values, "lr": rate} for rate, values in grouped.items()]
             self.optimizer = self.objective.optimizer(groups, self.args)
         return self.optimizer
 

@@ -10,11 +10,13 @@ from .errors import DiffMaskError
 # Per recipe: what a user has not set. `paper` is the authors' published recipe; `fast` is measured in benchmarks/.
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {
-        "max_steps": 1000,
+        "max_steps": 600,
         "per_device_train_batch_size": 32,
         "max_grad_norm": 0.0,
         "learning_rate": 1e-3,
-        "baseline_learning_rate": 1e-3,
+        "level_learning_rate": 3e-2,
+        "baseline_steps": 60,
+        "baseline_learning_rate": 3e-3,
         "multiplier_learning_rate": 0.02,
         "warmup_steps": 50,
         "lr_scheduler_type": "linear",
@@ -24,6 +26,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "per_device_train_batch_size": 64,
         "max_grad_norm": 0.0,
         "learning_rate": 3e-4,
+        "level_learning_rate": 3e-4,
+        "baseline_steps": 0,
         "baseline_learning_rate": 1e-3,
         "multiplier_learning_rate": 0.3,
         "warmup_steps": 1200,
@@ -36,12 +40,14 @@ RECIPE_CONFIGS: dict[str, dict[str, Any]] = {
     "fast": {
         "mask_special_tokens": False,
         "normalize_states": True,
+        "class_conditional": True,
         "binary_gates": True,
         "initial_logit": 3.0,
     },
     "paper": {
         "mask_special_tokens": False,
         "normalize_states": False,
+        "class_conditional": False,
         "binary_gates": False,
         "initial_logit": 5.0,
     },
@@ -59,6 +65,11 @@ class DiffMaskTrainingArguments(TrainingArguments):
             `max_steps`, the learning rates and the schedule, where they are not set.
         margin (`float`, *optional*, defaults to `0.1`):
             Divergence in nats that masking may cost (paper, equation 4).
+        level_learning_rate (`float`, *optional*):
+            Learning rate of the levels `c_l`, which move all gates of a state at once.
+        baseline_steps (`int`, *optional*):
+            Steps in which the baseline is learned from random masks, before the probes; then it is fixed. With 0 it is
+            learned along with the probes, as in the paper.
         baseline_learning_rate (`float`, *optional*): Learning rate of the baseline.
         multiplier_learning_rate (`float`, *optional*): Step size of the multipliers.
         cache_memory (`float`, *optional*, defaults to `4.0`):
@@ -83,6 +94,8 @@ class DiffMaskTrainingArguments(TrainingArguments):
     max_steps: int = field(default=None, metadata={"help": "Training steps. Default: the recipe's."})  # type: ignore
     num_train_epochs: float = field(default=None, metadata={"help": "Epochs, instead of --max_steps."})  # type: ignore
     learning_rate: float = field(default=None, metadata={"help": "Of the probes. Default: the recipe's."})  # type: ignore
+    level_learning_rate: float = field(default=None, metadata={"help": "Of the levels. Default: the recipe's."})  # type: ignore
+    baseline_steps: int = field(default=None, metadata={"help": "Before the probes. Default: the recipe's."})  # type: ignore
     baseline_learning_rate: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     multiplier_learning_rate: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     warmup_steps: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore

@@ -33,8 +33,8 @@ def explainer(classifier, tokenizer):
     """Untrained, but with probes spread wide enough that some units of a sentence are kept and others are not."""
     model = DiffMaskModel.from_base_model(classifier, tokenizer).eval()
     with torch.no_grad():
-        model.probes.out_weight.normal_(std=0.1)
-        model.probes.out_bias.fill_(1.0)
+        model.probes.out_weight.normal_(std=0.05)
+        model.probes.out_bias.fill_(2.0)
     return model
 
 

@@ -46,3 +46,17 @@ def test_words_of_judgement_are_kept_over_the_others():
     assert all(tokens[word]["kept"] for word in ("dull", "boring", "pointless"))
     lowest = min(tokens[word]["score"] for word in ("dull", "boring", "pointless"))
     assert lowest > max(tokens[word]["score"] for word in (",", "and", "film"))
+
+
+def test_the_share_kept_does_not_give_the_class_away():
+    # A baseline that is evidence for one class lets the inputs of that class be masked whole.
+    explain = pipeline(hf_diffmask.TASK, device="cpu", batch_size=32)
+    results = explain(sentences(200, seed=5))
+    shares = {
+        label: [result["kept_share"] for result in results if result["label"] == label]
+        for label in ("POSITIVE", "NEGATIVE")
+    }
+    means = [sum(values) / len(values) for values in shares.values()]
+    assert max(means) < 2 * min(means)
+    # A prediction near the decision can be preserved by nothing, whatever its class.
+    assert all(sum(value == 0 for value in values) < 0.25 * len(values) for values in shares.values())

@@ -49,9 +49,9 @@ def test_binary_gates_are_whether_the_hard_concrete_gate_is_not_zero():
 def test_binary_gates_have_a_gradient():
     alpha = torch.tensor([0.3], requires_grad=True)
     gates.sample_binary(alpha, torch.tensor([0.4])).sum().backward()
-    # d sigmoid(x) / d alpha = s (1 - s) with x = logit(0.4) + 0.3 + 0.2 ln 5, at a temperature of 1.
-    s = 1 / (1 + math.exp(-(math.log(0.4 / 0.6) + 0.3 + 0.2 * math.log(5))))
-    assert alpha.grad.item() == pytest.approx(s * (1 - s), abs=1e-5)
+    # d sigmoid(x / 2) / d alpha = s (1 - s) / 2 with x = logit(0.4) + 0.3 + 0.2 ln 5, at a temperature of 2.
+    s = 1 / (1 + math.exp(-(math.log(0.4 / 0.6) + 0.3 + 0.2 * math.log(5)) / 2))
+    assert alpha.grad.item() == pytest.approx(s * (1 - s) / 2, abs=1e-5)
 
 
 def test_votes_multiply_and_never_grow():

@@ -18,9 +18,11 @@ def base_features(batch):
 
 
 def test_probes_agree_with_the_formula_state_by_state(explainer, batch):
-    # alpha_l = 10 tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l, one state and one unit at a time.
+    # alpha_l = 10 tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l, one state and one unit at a time, with w_l and c_l of
+    # the class that is asked for.
     recorded = explainer.record(**base_features(batch))
-    logits = explainer.probes(recorded.states)
+    classes = [0, 1, 1]
+    logits = explainer.probes(recorded.states, torch.tensor(classes))
     probes, width = explainer.probes, explainer.config.probe_size
 
     def normal(vector):
@@ -31,8 +33,25 @@ def test_probes_agree_with_the_formula_state_by_state(explainer, batch):
         hidden = h0 @ probes.embedding_weight[:, state * width : (state + 1) * width] + probes.bias[state]
         if state > 0:
             hidden = hidden + hl @ probes.state_weight[state - 1]
-        alpha = 10 * torch.tanh(torch.tanh(hidden) @ probes.out_weight[state]) + probes.out_bias[state]
+        weight, level = probes.out_weight[classes[row], state], probes.out_bias[classes[row], state]
+        alpha = 10 * torch.tanh(torch.tanh(hidden) @ weight) + level
         assert logits[row, unit, state].item() == pytest.approx(alpha.item(), abs=1e-4)
+
+
+def test_probes_are_those_of_the_predicted_class(explainer, batch):
+    both = explainer(**batch)
+    predicted = both.target.argmax(-1)
+    assert predicted.unique().tolist() == [0, 1], "the sentences are of both classes"
+    with torch.no_grad():
+        explainer.probes.out_bias[1] -= 2.0
+    changed = explainer(**batch)
+    units = both.maskable
+    assert torch.equal(changed.log_keep[predicted == 0], both.log_keep[predicted == 0])
+    assert (
+        changed.log_keep[(predicted == 1)[:, None] & units] < both.log_keep[(predicted == 1)[:, None] & units]
+    ).all()
+    shared = DiffMaskModel.from_base_model(explainer.base, class_conditional=False)
+    assert shared.probes.out_weight.shape[0] == 1 and shared(**batch).log_keep.shape == both.log_keep.shape
 
 
 def test_forward_gives_falling_probabilities_and_keeps_special_tokens(explainer, batch):

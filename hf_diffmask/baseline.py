@@ -1,0 +1,77 @@
+"""Learns the baseline from random masks, before the probes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from . import heads
+from .data import TextFeatures
+from .gates import hashed_uniform
+from .modeling_diffmask import DiffMaskModel
+from .recorded_cache import RecordedCache
+from .training_args import DiffMaskTrainingArguments
+
+BATCH_SIZE = 32
+# Separates this noise from that of states and gates.
+_SHARE, _MASK = 15485863, 32452843
+
+
+def _batches(dataset: TextFeatures, collator: Callable, seed: int) -> Iterator[dict[str, Tensor]]:
+    # Not grouped by length, as the probes' are: these steps are too few for each to see one length alone.
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(dataset), generator=generator).tolist()
+        for start in range(0, len(order), BATCH_SIZE):
+            yield collator([dataset[index] for index in order[start : start + BATCH_SIZE]])
+
+
+def fit_baseline(
+    explainer: DiffMaskModel,
+    dataset: TextFeatures,
+    collator: Callable,
+    args: DiffMaskTrainingArguments,
+    autocast: Callable[[], AbstractContextManager],
+    cache: RecordedCache | None = None,
+) -> None:
+    """
+    Learns the vector that, in the place of units that are masked at random, moves the output least.
+
+    A baseline that is learned along with the gates conspires with them: it becomes evidence for one class, whose
+    inputs can then be masked whole, while those of the others need every unit. Masks that know nothing of the input
+    leave nothing to conspire with. Where they mask everything, what moves the output least on average is what says
+    next to nothing about the input.
+
+
+    Every process computes the same on the same examples, so that nothing need be reduced.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Its baseline is changed in place.
+        dataset ([`~hf_diffmask.data.TextFeatures`]): Inputs.
+        collator (`Callable`): Makes a batch of items of `dataset`.
+        args ([`DiffMaskTrainingArguments`]): Gives `baseline_steps`, `baseline_learning_rate` (which falls to a third
+            over them), seed and device.
+        autocast (`Callable`): Makes the context in which the base model runs.
+        cache ([`RecordedCache`], *optional*): Keeps what the base model computes on whole inputs for the probes.
+    """
+    optimizer = torch.optim.Adam([explainer.baseline], lr=args.baseline_learning_rate)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / 3, args.baseline_steps)
+    batches = _batches(dataset, collator, args.seed)
+    quiet = args.disable_tqdm or args.process_index > 0
+    explainer.eval()
+    for step in tqdm(range(args.baseline_steps), desc="Baseline", leave=False, disable=quiet):
+        batch = {name: value.to(args.device) for name, value in next(batches).items()}
+        example_ids, special = batch.pop("example_ids"), batch.pop("special_tokens_mask")
+        maskable = explainer.maskable(batch["input_ids"], batch["attention_mask"], special)
+        share = hashed_uniform(args.seed, step, example_ids, _SHARE)[:, None]
+        units = batch["attention_mask"].cumsum(-1)
+        keep = (hashed_uniform(args.seed, step, example_ids[:, None], units, _MASK) < share) | ~maskable
+        with autocast():
+            recorded = cache.record(explainer, example_ids, batch) if cache else explainer.record(**batch)
+            masked = explainer.masked_forward(keep, **batch)
+        heads.divergence(recorded.target, masked).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
