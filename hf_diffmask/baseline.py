@@ -44,7 +44,6 @@ def fit_baseline(
     leave nothing to conspire with. Where they mask everything, what moves the output least on average is what says
     next to nothing about the input.
 
-
     Every process computes the same on the same examples, so that nothing need be reduced.
 
     Args:

@@ -55,6 +55,7 @@ def write_card(
         table=format_table(rows),
         validation_size=validation_size,
         margin=explainer.config.margin,
+        class_conditional=explainer.config.class_conditional,
         settings="\n".join(f"- {name}: {value}" for name, value in settings.items()),
     )
     path.write_text(str(card), encoding="utf-8")

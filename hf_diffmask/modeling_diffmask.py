@@ -59,9 +59,9 @@ class DiffMaskProbes(nn.Module):
 
     `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix), where `w_l` and `c_l` are those of
     the predicted class: which words are evidence *for* a prediction depends on what it is, and a probe this small does
-    not learn both at once. `W_l` is kept as two halves, one
-    that reads the embeddings and one that reads the state, so that they may differ in width; state 0, whose two
-    halves would read the same vector, has the first alone.
+    not learn both at once. Without `class_conditional` there is one of each for all classes, as in the paper. `W_l` is
+    kept as two halves, one that reads the embeddings and one that reads the state, so that they may differ in width;
+    state 0, whose two halves would read the same vector, has the first alone.
     """
 
     def __init__(self, config: DiffMaskConfig):

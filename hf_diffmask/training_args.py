@@ -78,7 +78,7 @@ class DiffMaskTrainingArguments(TrainingArguments):
             Whether to train into a folder that holds something already.
 
     Raises:
-        DiffMaskError: If the margin is not above 0, or the recipe is unknown.
+        DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, or the recipe is unknown.
     """
 
     recipe: str = field(default="fast", metadata={"help": "How the objective is solved: fast (ours) or paper."})
@@ -124,6 +124,8 @@ class DiffMaskTrainingArguments(TrainingArguments):
         for name, value in RECIPES[self.recipe].items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
+        if self.baseline_steps < 0:
+            raise DiffMaskError(f"--baseline_steps must be 0 or more, but is {self.baseline_steps}.")
         if self.eval_delay is None:
             # Before, multipliers still swing, and a swing that drops too much could pass for the best checkpoint.
             self.eval_delay = max(0, self.max_steps // 2) if self.eval_strategy == "steps" else 0
@@ -138,5 +140,6 @@ class DiffMaskTrainingArguments(TrainingArguments):
         names = ["recipe", "margin", *RECIPES[self.recipe], "seed", "bf16", "fp16"]
         return {
             **{name: getattr(value := getattr(self, name), "value", value) for name in names},
+            **RECIPE_CONFIGS[self.recipe],
             "global_batch_size": self.train_batch_size * self.gradient_accumulation_steps * self.world_size,
         }

@@ -198,7 +198,12 @@ def test_a_loss_that_is_not_finite_stops_training_and_keeps_checkpoints(classifi
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"margin": 0.0}, "margin must be greater than 0"), ({"margin": -1.0}, "margin"), ({"recipe": "slow"}, "recipe")],
+    [
+        ({"margin": 0.0}, "margin must be greater than 0"),
+        ({"margin": -1.0}, "margin"),
+        ({"recipe": "slow"}, "recipe"),
+        ({"baseline_steps": -1}, "baseline_steps must be 0 or more"),
+    ],
 )
 def test_settings_that_cannot_be_used(tmp_path, settings, message):
     with pytest.raises(DiffMaskError, match=message):
