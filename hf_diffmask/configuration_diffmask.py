@@ -40,8 +40,8 @@ class DiffMaskConfig(PreTrainedConfig):
         class_conditional (`bool`, *optional*, defaults to `True`):
             Whether a probe has weights `w_l` and level `c_l` for each class, and uses those of the class that the base
             model predicts. The paper has one of each for all.
-        binary_gates (`bool`, *optional*, defaults to `True`):
-            Whether gates are 0 or 1 in training, too, with a straight-through gradient. The paper's are Hard Concrete.
+        path_gradient (`bool`, *optional*, defaults to `True`):
+            Whether masks are drawn as [`~hf_diffmask.gates.draw_on_paths`] does. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
             Gate logit of every unit before training (5 in the paper): training starts with everything kept.
     """
@@ -62,7 +62,7 @@ class DiffMaskConfig(PreTrainedConfig):
     mask_special_tokens: bool = False
     normalize_states: bool = True
     class_conditional: bool = True
-    binary_gates: bool = True
+    path_gradient: bool = True
     initial_logit: float | int = 3.0
 
     @property

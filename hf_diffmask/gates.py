@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TEMPERATURE, LEFT, RIGHT = 0.2, -0.2, 1.0
-SURROGATE_TEMPERATURE = 2.0
+SOFT_TEMPERATURE = 2.0
+RELAXED_SHARE = 0.25
 _SHIFT = TEMPERATURE * math.log(-LEFT / RIGHT)
 
 
@@ -30,35 +31,19 @@ def sample(logits: Tensor, noise: Tensor) -> Tensor:
     return stretched.clamp(0, 1)
 
 
-def sample_binary(logits: Tensor, noise: Tensor) -> Tensor:
-    """
-    Draws gates in {0, 1} with the keep probability of [`sample`], and a straight-through gradient.
-
-    Forward, a gate is whether the Hard Concrete gate is not 0: a unit is there or gone, as at inference. Backward, it
-    is the Binary Concrete relaxation (Maddison et al. 2017) at `SURROGATE_TEMPERATURE`.
-
-    Args:
-        logits (`torch.Tensor`): Gate logits `alpha`, any shape.
-        noise (`torch.Tensor`): Uniform noise `u` in (0, 1), same shape.
-
-    Returns:
-        `torch.Tensor`: Gates, 0 or 1, same shape.
-    """
-    soft = torch.sigmoid((torch.logit(noise) + logits - _SHIFT) / SURROGATE_TEMPERATURE)
-    return (soft > 0.5).to(soft.dtype) + soft - soft.detach()
-
-
-def log_keep_probability(logits: Tensor) -> Tensor:
+def log_keep_probability(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """
     Log of the probability that a gate is not 0, `log P(z != 0) = log sigmoid(alpha - tau * log(-l / r))`.
 
     Args:
         logits (`torch.Tensor`): Gate logits `alpha`, any shape.
+        temperature (`float`, *optional*, defaults to 1.0):
+            Divides what the sigmoid sees. Above 1 it gives a softened probability, whose gradient lasts longer.
 
     Returns:
         `torch.Tensor`: Log-probabilities in nats, same shape.
     """
-    return F.logsigmoid(logits - _SHIFT)
+    return F.logsigmoid((logits - _SHIFT) / temperature)
 
 
 def vote(log_keep: Tensor) -> Tensor:
@@ -89,6 +74,32 @@ def up_to(states: Tensor, num_states: int) -> Tensor:
         `torch.Tensor` of shape `(B, 1, S)`, `bool`.
     """
     return (torch.arange(num_states, device=states.device) <= states[:, None])[:, None]
+
+
+def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor) -> Tensor:
+    """
+    Draws masks whose gradient is that of the expectation over binary masks, but for little.
+
+    The expectation of a function `D` over independent binary gates is linear in each keep probability: its derivative
+    is `E[D(z_i = 1) - D(z_i = 0)]`, the integral of `dD/dz_i` along the path from 0 to 1. So a random share of the
+    units stands at a uniform point of its path, and only these have a gradient, scaled up by their share; the others
+    are there or gone, as at inference. A straight-through gradient reads `dD/dz_i` at the end of the path instead,
+    where it says little about the difference: a model hardly reacts to a small change of what it has in plenty.
+
+    The gradient goes to `soft_keep` in the place of `keep`. Where all terms of a loss do so, each unit's gradient
+    keeps its sign, and units that are all but decided can still change sides.
+
+    Args:
+        keep (`torch.Tensor` of shape `(B, T)`): Keep probability of each unit.
+        soft_keep (`torch.Tensor` of shape `(B, T)`): Softened keep probability, which receives the gradient.
+        noise (`torch.Tensor` of shape `(B, T, 3)`): Uniform noise in (0, 1).
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Masks in [0, 1].
+    """
+    there = (noise[..., 0] < keep).to(keep.dtype)
+    position = noise[..., 2] + (soft_keep - soft_keep.detach()) / RELAXED_SHARE
+    return torch.where(noise[..., 1] < RELAXED_SHARE, position, there)
 
 
 def hard_mask(keep_probability: Tensor) -> Tensor:

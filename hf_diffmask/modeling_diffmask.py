@@ -40,17 +40,20 @@ class DiffMaskOutput(ModelOutput):
             Log-probabilities of the base model on the whole input, in nats.
         maskable (`torch.BoolTensor` of shape `(B, T)`):
             Units that can be masked: not padding and, unless the config says otherwise, not special.
-        log_keep (`torch.FloatTensor` of shape `(B, T, S)`):
-            Log keep probability of each state's own vote, before votes are multiplied.
+        logits (`torch.FloatTensor` of shape `(B, T, S)`):
+            Gate logit of each state's own vote, before votes are multiplied.
         masked (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when `noise` is given):
             Log-probabilities of the base model under the sampled mask.
+        masked_hard (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when masks are drawn on paths):
+            Log-probabilities of the base model under the hard mask, without gradient.
     """
 
     keep_probability: Tensor | None = None
     target: Tensor | None = None
     maskable: Tensor | None = None
-    log_keep: Tensor | None = None
+    logits: Tensor | None = None
     masked: Tensor | None = None
+    masked_hard: Tensor | None = None
 
 
 class DiffMaskProbes(nn.Module):
@@ -347,18 +350,20 @@ class DiffMaskModel(PreTrainedModel):
         maskable = self.maskable(input_ids, attention_mask, special_tokens_mask)
         logits = heads.widen(self.probes(recorded.states, recorded.target.argmax(-1)))
         log_keep = gates.log_keep_probability(logits).masked_fill(~maskable[..., None], 0.0)
-        masked = None
-        if noise is not None and states is not None:
-            votes = (gates.sample_binary if self.config.binary_gates else gates.sample)(logits, noise)
-            votes = votes.masked_fill(~(gates.up_to(states, votes.shape[-1]) & maskable[..., None]), 1.0)
-            masked = self.masked_forward(votes.prod(-1), **features)
-        return DiffMaskOutput(
-            keep_probability=gates.vote(log_keep),
-            target=recorded.target,
-            maskable=maskable,
-            log_keep=log_keep,
-            masked=masked,
-        )
+        output = DiffMaskOutput(gates.vote(log_keep), recorded.target, maskable, logits)
+        if noise is None or states is None:
+            return output
+        voting = gates.up_to(states, logits.shape[-1]) & maskable[..., None]
+        if self.config.path_gradient:
+            keep = log_keep.masked_fill(~voting, 0.0).sum(-1).exp()
+            soft_keep = gates.log_keep_probability(logits, gates.SOFT_TEMPERATURE).masked_fill(~voting, 0.0).sum(-1)
+            mask = gates.draw_on_paths(keep, soft_keep.exp(), noise[..., :3])
+            with torch.no_grad():
+                output.masked_hard = self.masked_forward(gates.hard_mask(keep), **features)
+        else:
+            mask = gates.sample(logits, noise).masked_fill(~voting, 1.0).prod(-1)
+        output.masked = self.masked_forward(mask.masked_fill(~maskable, 1.0), **features)
+        return output
 
     def masked_forward(self, mask: Tensor, **features: Tensor) -> Tensor:
         """

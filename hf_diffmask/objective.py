@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .gates import hashed_uniform, up_to
+from .gates import SOFT_TEMPERATURE, hashed_uniform, log_keep_probability, up_to
 from .training_args import DiffMaskTrainingArguments
 
 # Separates the noise that draws states from the noise of the gates.
@@ -75,8 +75,8 @@ class FastObjective(nn.Module):
     few, so that the clipped violation of the few examples that draw a state in one step would be negative on average
     even where the bound is broken. The loss is divided by `1 + lambda`, so that neither term drowns the other.
 
-    The bound on the mean divergence is a part of the margin, since each explanation is held to the margin alone, and
-    since hard masks on new text diverge somewhat more than the sampled masks of training.
+    The violation is that of hard masks, which are what is handed out. The bound on their mean divergence is a part of
+    the margin, since each explanation is held to the margin alone, and since divergences are larger on new text.
 
     Args:
         num_states (`int`): `S`.
@@ -84,9 +84,9 @@ class FastObjective(nn.Module):
         rate (`float`): Step size of the log-multipliers.
     """
 
-    START, LOWEST, HIGHEST = 3.0, 0.3, 200.0
+    START, LOWEST, HIGHEST = 1.0, 0.3, 200.0
     SPREAD = 10.0  # between the multiplier of the last state and those of the others
-    BOUND = 0.6  # of the margin
+    BOUND = 0.62  # of the margin
     GAIN = 2.0  # of the violation that acts at once
     DECAY = 0.95  # of the running sums, a step
     LAST_SHARE = 0.6  # of examples that draw the last state, whose mask is the one handed out
@@ -116,12 +116,12 @@ class FastObjective(nn.Module):
         others = hashed_uniform(seed, step, example_ids, _DRAW) / (1 - self.LAST_SHARE) * (self.num_states - 1)
         return others.long().clamp(max=self.num_states - 1)
 
-    def loss(self, log_keep: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
         """
         The Lagrangian, a mean over examples.
 
         Args:
-            log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
+            logits (`torch.Tensor` of shape `(B, T, S)`): Gate logit of each vote.
             maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked.
             states (`torch.Tensor` of shape `(B,)`): State of each example.
             divergence (`torch.Tensor` of shape `(B,)`): Divergence in nats.
@@ -129,7 +129,8 @@ class FastObjective(nn.Module):
         Returns:
             `torch.Tensor`: Scalar.
         """
-        kept = mean_over_units(keep_at(log_keep, states).exp(), maskable)
+        # The softened probability, as in the gradient of the divergence: see `draw_on_paths`.
+        kept = mean_over_units(keep_at(log_keep_probability(logits, SOFT_TEMPERATURE), states).exp(), maskable)
         multiplier = (self.multipliers * (self.GAIN * self.violation).exp())[states]
         return ((kept + multiplier * divergence) / (1 + multiplier)).mean()
 
@@ -243,12 +244,12 @@ class PaperObjective(nn.Module):
         state = torch.searchsorted(weights.cumsum(0) / weights.sum(), uniform).clamp(max=self.num_states - 1)
         return state.expand(len(example_ids))
 
-    def loss(self, log_keep: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
         """
         The Lagrangian, a mean over examples; arguments as [`FastObjective.loss`].
 
         Args:
-            log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
+            logits (`torch.Tensor` of shape `(B, T, S)`): Gate logit of each vote.
             maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked.
             states (`torch.Tensor` of shape `(B,)`): State of each example.
             divergence (`torch.Tensor` of shape `(B,)`): Divergence in nats.
@@ -256,7 +257,7 @@ class PaperObjective(nn.Module):
         Returns:
             `torch.Tensor`: Scalar.
         """
-        kept = mean_over_units(keep_at(log_keep, states), maskable)
+        kept = mean_over_units(keep_at(log_keep_probability(logits), states), maskable)
         return (kept + self.multipliers[states] * (divergence - self.bound)).mean()
 
     def update(self, sums: Tensor) -> None:

@@ -18,7 +18,7 @@ from .data import LengthGroupedSampler, TextFeatures, collate
 from .errors import DiffMaskError
 from .gates import gate_noise
 from .modeling_diffmask import DiffMaskModel
-from .objective import OBJECTIVES, FastObjective, PaperObjective, keep_at, mean_over_units, violations
+from .objective import OBJECTIVES, FastObjective, PaperObjective, mean_over_units, violations
 from .recorded_cache import RecordedCache
 from .training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
 from .validation import StateRow, measure, table_of_states
@@ -250,10 +250,12 @@ class DiffMaskTrainer(Trainer):
         noise = gate_noise(seed, step, example_ids, inputs["attention_mask"], count)
         output = model(**inputs, recorded=recorded, states=states, noise=noise)
         divergence = heads.divergence(output.target, output.masked)
-        loss = self.objective.loss(output.log_keep, output.maskable, states, divergence)
-        agreement = output.masked.argmax(-1) == output.target.argmax(-1)
-        kept = mean_over_units(keep_at(output.log_keep, states).exp(), output.maskable)
-        self.violations += violations(states, divergence, agreement, kept, count)
+        loss = self.objective.loss(output.logits, output.maskable, states, divergence)
+        checked = output.masked if output.masked_hard is None else output.masked_hard
+        agreement = checked.argmax(-1) == output.target.argmax(-1)
+        keep = output.keep_probability.gather(-1, states[:, None, None].expand(-1, noise.shape[1], 1))[..., 0]
+        kept = mean_over_units(keep, output.maskable)
+        self.violations += violations(states, heads.divergence(output.target, checked), agreement, kept, count)
         return (loss, output) if return_outputs else loss
 
     def update_multipliers(self) -> None:

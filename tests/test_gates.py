@@ -38,20 +38,28 @@ def test_expected_gate_by_integration(alpha):
     assert mean == pytest.approx(expected, abs=1e-4)
 
 
-def test_binary_gates_are_whether_the_hard_concrete_gate_is_not_zero():
-    noise = torch.rand(100_000, generator=torch.Generator().manual_seed(1)).clamp(1e-6, 1 - 1e-6)
-    for alpha in (-2.0, 0.4, 3.0):
-        binary = gates.sample_binary(torch.full_like(noise, alpha), noise)
-        assert set(binary.round(decimals=5).unique().tolist()) == {0.0, 1.0}
-        assert ((binary > 0.5) == (gates.sample(torch.full_like(noise, alpha), noise) > 0)).all()
+def test_softened_keep_probability_by_hand():
+    # sigmoid((1 + 0.2 ln 5) / 2)
+    expected = 1 / (1 + math.exp(-(1 + 0.2 * math.log(5)) / 2))
+    assert gates.log_keep_probability(torch.tensor(1.0), 2.0).exp().item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_binary_gates_have_a_gradient():
-    alpha = torch.tensor([0.3], requires_grad=True)
-    gates.sample_binary(alpha, torch.tensor([0.4])).sum().backward()
-    # d sigmoid(x / 2) / d alpha = s (1 - s) / 2 with x = logit(0.4) + 0.3 + 0.2 ln 5, at a temperature of 2.
-    s = 1 / (1 + math.exp(-(math.log(0.4 / 0.6) + 0.3 + 0.2 * math.log(5)) / 2))
-    assert alpha.grad.item() == pytest.approx(s * (1 - s) / 2, abs=1e-5)
+def test_masks_on_paths_are_there_gone_or_at_a_uniform_point():
+    noise = torch.rand(200_000, 1, 3, generator=torch.Generator().manual_seed(1))
+    masks = gates.draw_on_paths(torch.full((200_000, 1), 0.3), torch.full((200_000, 1), 0.6), noise).flatten()
+    relaxed = masks[(masks != 0) & (masks != 1)]
+    assert len(relaxed) / 200_000 == pytest.approx(0.25, abs=5e-3)
+    assert stats.kstest(relaxed.numpy(), "uniform").pvalue > 0.01
+    assert ((masks == 1).sum() / (200_000 - len(relaxed))).item() == pytest.approx(0.3, abs=5e-3)
+
+
+def test_gradient_on_paths_is_that_of_the_expectation():
+    # One unit is alone in D, so that nothing but its own path counts: E D = p D(1) + (1 - p) D(0), D = exp(-9 z). The
+    # derivative at an end of the path, which a straight-through gradient would average, is far off: -9 or -0.001.
+    soft = torch.full((400_000, 1), 0.8, requires_grad=True)
+    noise = torch.rand(400_000, 1, 3, generator=torch.Generator().manual_seed(3))
+    torch.exp(-9 * gates.draw_on_paths(torch.full((400_000, 1), 0.9), soft, noise)).mean().backward()
+    assert soft.grad.sum().item() == pytest.approx(math.exp(-9) - 1, abs=0.02)
 
 
 def test_votes_multiply_and_never_grow():

@@ -46,12 +46,10 @@ def test_probes_are_those_of_the_predicted_class(explainer, batch):
         explainer.probes.out_bias[1] -= 2.0
     changed = explainer(**batch)
     units = both.maskable
-    assert torch.equal(changed.log_keep[predicted == 0], both.log_keep[predicted == 0])
-    assert (
-        changed.log_keep[(predicted == 1)[:, None] & units] < both.log_keep[(predicted == 1)[:, None] & units]
-    ).all()
+    assert torch.equal(changed.logits[predicted == 0], both.logits[predicted == 0])
+    assert (changed.logits[(predicted == 1)[:, None] & units] < both.logits[(predicted == 1)[:, None] & units]).all()
     shared = DiffMaskModel.from_base_model(explainer.base, class_conditional=False)
-    assert shared.probes.out_weight.shape[0] == 1 and shared(**batch).log_keep.shape == both.log_keep.shape
+    assert shared.probes.out_weight.shape[0] == 1 and shared(**batch).logits.shape == both.logits.shape
 
 
 def test_forward_gives_falling_probabilities_and_keeps_special_tokens(explainer, batch):
@@ -95,7 +93,7 @@ def test_masked_forward_of_everything_and_of_mask_tokens(explainer, classifier, 
 
 
 def test_sampled_masks_only_touch_votes_up_to_the_state(explainer, batch):
-    explainer.config.binary_gates = False
+    explainer.config.path_gradient = False
     noise = torch.rand(*batch["input_ids"].shape, explainer.config.num_states)
     states = torch.tensor([0, 1, 2])
     output = explainer(**batch, states=states, noise=noise)

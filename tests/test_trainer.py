@@ -265,6 +265,7 @@ state = {**explainer.state_dict(), "multipliers": trainer.objective.multipliers,
          "processes": torch.tensor([trainer.accelerator.num_processes])}
 save_file({name: value.detach().contiguous() for name, value in state.items()},
           f"{folder}/{trainer.accelerator.process_index}.safetensors")
+trainer.accelerator.end_training()
 """
 
 
