@@ -1,6 +1,6 @@
 """Explainers for a real classifier on real text: what the README's table of `fast` and `paper` comes from.
 
-    python benchmarks/sst2.py fast --seed 0      (and 1, 2: 4 minutes each on 2 cores)
+    python benchmarks/sst2.py fast --seed 0      (and 1, 2: 6 minutes each on 2 cores)
     python benchmarks/sst2.py paper              (about 40 minutes)
     python benchmarks/sst2.py pace               (a training step of either recipe, the two taking turns)
     python benchmarks/sst2.py cost
@@ -295,7 +295,7 @@ def race(results: dict[str, Any]) -> dict[str, Any]:
         steps = [next((p["step"] for p in course if better(p, point)), 0) for course in fast]
         # A point that keeps nearly everything is no explanation: only those that drop a third or more count.
         if point["kept_share"] <= 0.67 and steps and all(steps):
-            # A step of the baseline costs what a step of the probes costs: one masked pass of as many examples.
+            # A step of the baseline costs less than one of the probes: counting it as one favours `paper`.
             middle = statistics.median(steps) + extra
             found.append({**point, "fast_step": middle,
                           "ratio": point["step"] * pace["paper"] / (middle * pace["fast"])})  # fmt: skip

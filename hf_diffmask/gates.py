@@ -76,6 +76,20 @@ def up_to(states: Tensor, num_states: int) -> Tensor:
     return (torch.arange(num_states, device=states.device) <= states[:, None])[:, None]
 
 
+def keep_at(log_keep: Tensor, states: Tensor) -> Tensor:
+    """
+    Log keep probability of each unit at the state of its example.
+
+    Args:
+        log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
+        states (`torch.Tensor` of shape `(B,)`): State of each example.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Sum of the votes up to that state, in nats.
+    """
+    return log_keep.masked_fill(~up_to(states, log_keep.shape[-1]), 0.0).sum(-1)
+
+
 def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor) -> Tensor:
     """
     Draws masks whose gradient is that of the expectation over binary masks, but for little.

@@ -353,15 +353,15 @@ class DiffMaskModel(PreTrainedModel):
         output = DiffMaskOutput(gates.vote(log_keep), recorded.target, maskable, logits)
         if noise is None or states is None:
             return output
-        voting = gates.up_to(states, logits.shape[-1]) & maskable[..., None]
         if self.config.path_gradient:
-            keep = log_keep.masked_fill(~voting, 0.0).sum(-1).exp()
-            soft_keep = gates.log_keep_probability(logits, gates.SOFT_TEMPERATURE).masked_fill(~voting, 0.0).sum(-1)
-            mask = gates.draw_on_paths(keep, soft_keep.exp(), noise[..., :3])
+            keep = gates.keep_at(log_keep, states).exp()
+            soft_keep = gates.keep_at(gates.log_keep_probability(logits, gates.SOFT_TEMPERATURE), states).exp()
+            mask = gates.draw_on_paths(keep, soft_keep, noise[..., :3])
             with torch.no_grad():
                 output.masked_hard = self.masked_forward(gates.hard_mask(keep), **features)
         else:
-            mask = gates.sample(logits, noise).masked_fill(~voting, 1.0).prod(-1)
+            votes = gates.sample(logits, noise)
+            mask = votes.masked_fill(~gates.up_to(states, votes.shape[-1]), 1.0).prod(-1)
         output.masked = self.masked_forward(mask.masked_fill(~maskable, 1.0), **features)
         return output
 

@@ -12,25 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .gates import SOFT_TEMPERATURE, hashed_uniform, log_keep_probability, up_to
+from .gates import SOFT_TEMPERATURE, hashed_uniform, keep_at, log_keep_probability
 from .training_args import DiffMaskTrainingArguments
 
 # Separates the noise that draws states from the noise of the gates.
 _DRAW = 7919
-
-
-def keep_at(log_keep: Tensor, states: Tensor) -> Tensor:
-    """
-    Log keep probability of each unit at the state of its example.
-
-    Args:
-        log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
-        states (`torch.Tensor` of shape `(B,)`): State of each example.
-
-    Returns:
-        `torch.Tensor` of shape `(B, T)`: Sum of the votes up to that state, in nats.
-    """
-    return log_keep.masked_fill(~up_to(states, log_keep.shape[-1]), 0.0).sum(-1)
 
 
 def mean_over_units(values: Tensor, maskable: Tensor) -> Tensor:

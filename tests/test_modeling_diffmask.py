@@ -104,6 +104,21 @@ def test_sampled_masks_only_touch_votes_up_to_the_state(explainer, batch):
     assert torch.equal(output.masked, again.masked)
 
 
+def test_masks_on_paths_come_with_the_hard_mask_of_the_state(explainer, batch):
+    # Levels apart, so that both sides of one half occur and the states differ.
+    with torch.no_grad():
+        explainer.probes.out_weight.mul_(3)
+        explainer.probes.out_bias.fill_(1.0)
+    states = torch.tensor([0, 2, 1])
+    output = explainer(
+        **batch, states=states, noise=torch.rand(*batch["input_ids"].shape, explainer.config.num_states)
+    )
+    keep = torch.stack([output.keep_probability[row, :, state] for row, state in enumerate(states.tolist())]) > 0.5
+    assert keep.any() and not keep.all() and not output.masked_hard.requires_grad
+    assert torch.equal(output.masked_hard, explainer.masked_forward(keep, **base_features(batch)))
+    assert not torch.equal(output.masked_hard, output.masked)
+
+
 def test_gradient_reaches_probes_and_baseline_but_not_the_base(explainer, classifier, batch):
     noise = torch.rand(*batch["input_ids"].shape, explainer.config.num_states)
     output = explainer(**batch, states=torch.full((3,), 3), noise=noise)

@@ -11,7 +11,6 @@ from hf_diffmask.objective import (
     FastObjective,
     LookaheadRMSprop,
     PaperObjective,
-    keep_at,
     mean_over_units,
     violations,
 )
@@ -19,7 +18,7 @@ from hf_diffmask.objective import (
 
 def test_keep_at_sums_votes_up_to_the_state():
     log_keep = torch.log(torch.tensor([[[0.5, 0.5, 0.1]], [[0.5, 0.5, 0.1]]]))
-    kept = keep_at(log_keep, torch.tensor([0, 1])).exp()
+    kept = gates.keep_at(log_keep, torch.tensor([0, 1])).exp()
     assert kept.flatten().tolist() == pytest.approx([0.5, 0.25])
 
 
