@@ -195,6 +195,7 @@ def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
             trainer.update_multipliers()
             trainer.optimizer.step()
             trainer.model.zero_grad()
+            trainer.state.global_step += 1  # what is done in a step depends on its number
 
         batches = list(trainers["fast"].get_train_dataloader())
         for batch in batches:  # fills the caches

@@ -40,6 +40,9 @@ class DiffMaskConfig(PreTrainedConfig):
         class_conditional (`bool`, *optional*, defaults to `True`):
             Whether a probe has weights `w_l` and level `c_l` for each class, and uses those of the class that the base
             model predicts. The paper has one of each for all.
+        read_context (`bool`, *optional*, defaults to `True`):
+            Whether the probes also read the mean of their state over the input, and how sure the base model is of its
+            prediction. The paper's do not.
         path_gradient (`bool`, *optional*, defaults to `True`):
             Whether masks are drawn as [`~hf_diffmask.gates.draw_on_paths`] does. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
@@ -62,6 +65,7 @@ class DiffMaskConfig(PreTrainedConfig):
     mask_special_tokens: bool = False
     normalize_states: bool = True
     class_conditional: bool = True
+    read_context: bool = True
     path_gradient: bool = True
     initial_logit: float | int = 3.0
 

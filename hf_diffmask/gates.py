@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 TEMPERATURE, LEFT, RIGHT = 0.2, -0.2, 1.0
 SOFT_TEMPERATURE = 2.0
-RELAXED_SHARE = 0.25
+RELAXED_SHARE = 0.5
 _SHIFT = TEMPERATURE * math.log(-LEFT / RIGHT)
 
 

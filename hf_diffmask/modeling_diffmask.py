@@ -45,7 +45,7 @@ class DiffMaskOutput(ModelOutput):
         masked (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when `noise` is given):
             Log-probabilities of the base model under the sampled mask.
         masked_hard (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when masks are drawn on paths):
-            Log-probabilities of the base model under the hard mask, without gradient.
+            Log-probabilities of the base model under the hard mask, without gradient; not without `check`.
     """
 
     keep_probability: Tensor | None = None
@@ -62,9 +62,11 @@ class DiffMaskProbes(nn.Module):
 
     `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix), where `w_l` and `c_l` are those of
     the predicted class: which words are evidence *for* a prediction depends on what it is, and a probe this small does
-    not learn both at once. Without `class_conditional` there is one of each for all classes, as in the paper. `W_l` is
-    kept as two halves, one that reads the embeddings and one that reads the state, so that they may differ in width;
-    state 0, whose two halves would read the same vector, has the first alone.
+    not learn both at once. Without `class_conditional` there is one of each for all classes, as in the paper. With
+    `read_context` they read `[h0 ; h_l ; m_l ; o]`, where `m_l` is the mean of `h_l` over the input and `o` the log-odds
+    of the prediction: whether a unit's evidence is needed depends on how much there is elsewhere. `W_l` is kept in
+    parts, one for each of these, since they may differ in width; that of state 0, for which `h_l` is `h0`, has neither
+    the second nor the third.
     """
 
     def __init__(self, config: DiffMaskConfig):
@@ -74,17 +76,21 @@ class DiffMaskProbes(nn.Module):
         classes = config.num_labels if config.class_conditional else 1
         self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, count * width))
         self.state_weight = nn.Parameter(torch.empty(max(0, count - 1), config.hidden_size, width))
+        if config.read_context:
+            self.mean_weight = nn.Parameter(torch.empty_like(self.state_weight))
+            self.confidence_weight = nn.Parameter(torch.empty(count, width))
         self.bias = nn.Parameter(torch.empty(count, width))
         self.out_weight = nn.Parameter(torch.empty(classes, count, width))
         self.out_bias = nn.Parameter(torch.empty(classes, count))
 
-    def forward(self, states: list[Tensor], classes: Tensor) -> Tensor:
+    def forward(self, states: list[Tensor], target: Tensor, units: Tensor) -> Tensor:
         """
         Gate logits of every unit at every state.
 
         Args:
             states (`list[torch.Tensor]`): `S` hidden states, `(B, T, d_s)` each.
-            classes (`torch.Tensor` of shape `(B,)`): Class that the base model predicts.
+            target (`torch.Tensor` of shape `(B, C)`): Log-probabilities of the base model's prediction, in nats.
+            units (`torch.Tensor` of shape `(B, T)`): Units that the mean state is taken over.
 
         Returns:
             `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`.
@@ -102,12 +108,24 @@ class DiffMaskProbes(nn.Module):
             .split([1, len(states) - 1], dim=1)
         )
         read = torch.bmm(others, self.state_weight).transpose(0, 1) + rest[0]
-        hidden = torch.tanh(torch.cat([first, read], dim=1) + self.bias)
-        hidden = hidden.reshape(batch, length, *self.bias.shape)
+        hidden = (torch.cat([first, read], dim=1) + self.bias).reshape(batch, length, *self.bias.shape)
+        if hasattr(self, "mean_weight"):
+            weights = (units / units.sum(-1, keepdim=True).clamp(min=1)).to(dtype)
+            means = (weights[:, None] @ others.view(-1, batch, length, others.shape[-1])).squeeze(2)
+            hidden[:, :, 1:] += torch.bmm(means, self.mean_weight).transpose(0, 1)[:, None]
+            hidden += (_confidence(target).to(dtype)[:, None, None] * self.confidence_weight)[:, None]
+        hidden = torch.tanh(hidden)
         # One dot product a unit and state: the outputs for other classes are not computed.
-        classes = classes if len(self.out_bias) > 1 else torch.zeros_like(classes)
+        classes = target.argmax(-1) if len(self.out_bias) > 1 else target.new_zeros(batch, dtype=torch.long)
         weight, level = self.out_weight[classes][:, None], self.out_bias[classes][:, None]
         return 10 * torch.tanh((hidden * weight).sum(-1)) + level
+
+
+def _confidence(target: Tensor) -> Tensor:
+    """Log-odds of the predicted class, `(B,)`, centred and scaled: 0 stands for log-odds of 3, a probability of 0.95."""
+    best, predicted = target.max(-1, keepdim=True)
+    others = target.scatter(-1, predicted, float("-inf")).logsumexp(-1)
+    return (best[:, 0] - others) / 3 - 1
 
 
 class DiffMaskModel(PreTrainedModel):
@@ -202,6 +220,9 @@ class DiffMaskModel(PreTrainedModel):
             bound = (self.config.embedding_size + self.config.hidden_size) ** -0.5
             init.uniform_(module.embedding_weight, -bound, bound)
             init.uniform_(module.state_weight, -bound, bound)
+            if self.config.read_context:
+                init.uniform_(module.mean_weight, -bound, bound)
+                init.uniform_(module.confidence_weight, -5 * bound, 5 * bound)
             init.zeros_(module.bias)
             init.uniform_(module.out_weight, -(self.config.probe_size**-0.5), self.config.probe_size**-0.5)
             init.constant_(module.out_bias, float(self.config.initial_logit))
@@ -325,6 +346,7 @@ class DiffMaskModel(PreTrainedModel):
         recorded: Recorded | None = None,
         states: Tensor | None = None,
         noise: Tensor | None = None,
+        check: bool = True,
         **features: Tensor,
     ) -> DiffMaskOutput:
         """
@@ -337,6 +359,8 @@ class DiffMaskModel(PreTrainedModel):
             recorded ([`Recorded`], *optional*): The base model's output on this batch, if it is known already.
             states (`torch.Tensor` of shape `(B,)`, *optional*): The state at which each example is masked.
             noise (`torch.Tensor` of shape `(B, T, S)`, *optional*): Uniform noise of the gates, in (0, 1).
+            check (`bool`, *optional*, defaults to `True`):
+                Whether to run the hard mask, too, where masks are drawn on paths.
             features (`torch.Tensor`): Whatever else the base model takes.
 
         Returns:
@@ -348,7 +372,7 @@ class DiffMaskModel(PreTrainedModel):
         if recorded is None:
             recorded = self.record(**features)
         maskable = self.maskable(input_ids, attention_mask, special_tokens_mask)
-        logits = heads.widen(self.probes(recorded.states, recorded.target.argmax(-1)))
+        logits = heads.widen(self.probes(recorded.states, recorded.target, maskable))
         log_keep = gates.log_keep_probability(logits).masked_fill(~maskable[..., None], 0.0)
         output = DiffMaskOutput(gates.vote(log_keep), recorded.target, maskable, logits)
         if noise is None or states is None:
@@ -357,8 +381,9 @@ class DiffMaskModel(PreTrainedModel):
             keep = gates.keep_at(log_keep, states).exp()
             soft_keep = gates.keep_at(gates.log_keep_probability(logits, gates.SOFT_TEMPERATURE), states).exp()
             mask = gates.draw_on_paths(keep, soft_keep, noise[..., :3])
-            with torch.no_grad():
-                output.masked_hard = self.masked_forward(gates.hard_mask(keep), **features)
+            if check:
+                with torch.no_grad():
+                    output.masked_hard = self.masked_forward(gates.hard_mask(keep), **features)
         else:
             votes = gates.sample(logits, noise)
             mask = votes.masked_fill(~gates.up_to(states, votes.shape[-1]), 1.0).prod(-1)

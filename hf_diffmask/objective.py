@@ -72,9 +72,10 @@ class FastObjective(nn.Module):
 
     START, LOWEST, HIGHEST = 1.0, 0.3, 200.0
     SPREAD = 10.0  # between the multiplier of the last state and those of the others
-    BOUND = 0.62  # of the margin
+    BOUND = 0.58  # of the margin
     GAIN = 2.0  # of the violation that acts at once
-    DECAY = 0.95  # of the running sums, a step
+    DECAY = 0.97  # of the running sums, a step
+    CHECK_EVERY = 2  # steps between those whose hard masks are run
     LAST_SHARE = 0.6  # of examples that draw the last state, whose mask is the one handed out
 
     recent: Tensor
@@ -198,6 +199,7 @@ class PaperObjective(nn.Module):
     """
 
     SPARSE, FAITHFUL, SETTLED, DECAY = 0.1, 0.75, 100, 0.9
+    CHECK_EVERY = 1
 
     draws: Tensor
     running_agreement: Tensor

@@ -248,14 +248,16 @@ class DiffMaskTrainer(Trainer):
             with self.accelerator.autocast():  # of the wrapped model it covers forward alone
                 recorded = self.cache.record(self.model, example_ids, features)
         noise = gate_noise(seed, step, example_ids, inputs["attention_mask"], count)
-        output = model(**inputs, recorded=recorded, states=states, noise=noise)
+        check = step % self.objective.CHECK_EVERY == 0
+        output = model(**inputs, recorded=recorded, states=states, noise=noise, check=check)
         divergence = heads.divergence(output.target, output.masked)
         loss = self.objective.loss(output.logits, output.maskable, states, divergence)
-        checked = output.masked if output.masked_hard is None else output.masked_hard
-        agreement = checked.argmax(-1) == output.target.argmax(-1)
-        keep = output.keep_probability.gather(-1, states[:, None, None].expand(-1, noise.shape[1], 1))[..., 0]
-        kept = mean_over_units(keep, output.maskable)
-        self.violations += violations(states, heads.divergence(output.target, checked), agreement, kept, count)
+        if check:
+            checked = output.masked if output.masked_hard is None else output.masked_hard
+            agreement = checked.argmax(-1) == output.target.argmax(-1)
+            keep = output.keep_probability.gather(-1, states[:, None, None].expand(-1, noise.shape[1], 1))[..., 0]
+            kept = mean_over_units(keep, output.maskable)
+            self.violations += violations(states, heads.divergence(output.target, checked), agreement, kept, count)
         return (loss, output) if return_outputs else loss
 
     def update_multipliers(self) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import shutil
 
 import pytest
@@ -18,11 +19,15 @@ def base_features(batch):
 
 
 def test_probes_agree_with_the_formula_state_by_state(explainer, batch):
-    # alpha_l = 10 tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l, one state and one unit at a time, with w_l and c_l of
-    # the class that is asked for.
+    # alpha_l = 10 tanh(w_l . tanh(W_l [h0 ; h_l ; m_l ; o] + b_l)) + c_l, one state and one unit at a time, with w_l and
+    # c_l of the class that is predicted, and o its log-odds, over 3, less 1.
     recorded = explainer.record(**base_features(batch))
-    classes = [0, 1, 1]
-    logits = explainer.probes(recorded.states, torch.tensor(classes))
+    classes, probability = [0, 1, 1], torch.tensor([0.9, 0.6, 0.999])
+    target = torch.stack([1 - probability, probability], -1).log()
+    target[0] = target[0].flip(0)
+    odds = [math.log(p / (1 - p)) / 3 - 1 for p in (0.9, 0.6, 0.999)]
+    maskable = explainer(**batch).maskable
+    logits = explainer.probes(recorded.states, target, maskable)
     probes, width = explainer.probes, explainer.config.probe_size
 
     def normal(vector):
@@ -31,8 +36,10 @@ def test_probes_agree_with_the_formula_state_by_state(explainer, batch):
     for state, row, unit in [(0, 0, 1), (1, 1, 4), (explainer.config.num_states - 1, 2, 3)]:
         h0, hl = normal(recorded.states[0][row, unit]), normal(recorded.states[state][row, unit])
         hidden = h0 @ probes.embedding_weight[:, state * width : (state + 1) * width] + probes.bias[state]
+        hidden = hidden + odds[row] * probes.confidence_weight[state]
         if state > 0:
-            hidden = hidden + hl @ probes.state_weight[state - 1]
+            mean = sum(normal(recorded.states[state][row, k]) for k in maskable[row].nonzero()[:, 0]) / maskable[row].sum()
+            hidden = hidden + hl @ probes.state_weight[state - 1] + mean @ probes.mean_weight[state - 1]
         weight, level = probes.out_weight[classes[row], state], probes.out_bias[classes[row], state]
         alpha = 10 * torch.tanh(torch.tanh(hidden) @ weight) + level
         assert logits[row, unit, state].item() == pytest.approx(alpha.item(), abs=1e-4)
@@ -50,6 +57,18 @@ def test_probes_are_those_of_the_predicted_class(explainer, batch):
     assert (changed.logits[(predicted == 1)[:, None] & units] < both.logits[(predicted == 1)[:, None] & units]).all()
     shared = DiffMaskModel.from_base_model(explainer.base, class_conditional=False)
     assert shared.probes.out_weight.shape[0] == 1 and shared(**batch).logits.shape == both.logits.shape
+
+
+def test_probes_of_the_paper_read_no_context(explainer, batch):
+    plain = DiffMaskModel.from_base_model(explainer.base, read_context=False)
+    context = {"probes.mean_weight", "probes.confidence_weight"}
+    assert explainer.state_dict().keys() - plain.state_dict().keys() == context
+    plain.load_state_dict({k: v for k, v in explainer.state_dict().items() if k not in context})
+    assert not torch.allclose(plain(**batch).logits, explainer(**batch).logits)
+    with torch.no_grad():
+        explainer.probes.mean_weight.zero_()
+        explainer.probes.confidence_weight.zero_()
+    torch.testing.assert_close(plain(**batch).logits, explainer(**batch).logits)
 
 
 def test_forward_gives_falling_probabilities_and_keeps_special_tokens(explainer, batch):
@@ -117,6 +136,9 @@ def test_masks_on_paths_come_with_the_hard_mask_of_the_state(explainer, batch):
     assert keep.any() and not keep.all() and not output.masked_hard.requires_grad
     assert torch.equal(output.masked_hard, explainer.masked_forward(keep, **base_features(batch)))
     assert not torch.equal(output.masked_hard, output.masked)
+    noise = torch.rand(*batch["input_ids"].shape, explainer.config.num_states)
+    unchecked = explainer(**batch, states=states, noise=noise, check=False)
+    assert unchecked.masked is not None and unchecked.masked_hard is None
 
 
 def test_gradient_reaches_probes_and_baseline_but_not_the_base(explainer, classifier, batch):

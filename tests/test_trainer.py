@@ -86,6 +86,17 @@ def test_evaluation_agrees_with_one_example_at_a_time(classifier, tokenizer, tmp
     assert format_table(trainer.rows).count("\n") == explainer.config.num_states + 1
 
 
+@pytest.mark.parametrize(("recipe", "checked"), [("fast", [8, 0, 8]), ("paper", [8, 8, 8])])
+def test_violations_are_counted_at_the_steps_that_are_checked(classifier, tokenizer, tmp_path, recipe, checked):
+    trainer = make_trainer(classifier, tokenizer, tmp_path, recipe)
+    batch = next(iter(trainer.get_train_dataloader()))
+    for step, expected in enumerate(checked):
+        trainer.state.global_step = step
+        assert trainer.compute_loss(trainer.model, batch).requires_grad
+        assert trainer.violations[0].sum().item() == expected
+        trainer.update_multipliers()
+
+
 def test_cached_training_is_the_same_as_uncached(classifier, tokenizer, tmp_path):
     weights = []
     for name, memory in (("memory", 4.0), ("disk", 1e-6), ("none", 0.0)):
