@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_EXPLAINER = str(BUNDLED / "explainer")
 BUNDLED_CLASSIFIER = str(BUNDLED / "classifier")
+METRICS = str(Path(__file__).parent / "metrics")
 TASK = "diffmask-attribution"
 
 AutoConfig.register(DiffMaskConfig.model_type, DiffMaskConfig, exist_ok=True)
@@ -35,6 +36,7 @@ PIPELINE_REGISTRY.register_pipeline(
 __all__ = [
     "BUNDLED_CLASSIFIER",
     "BUNDLED_EXPLAINER",
+    "METRICS",
     "TASK",
     "DiffMaskAttributionPipeline",
     "DiffMaskConfig",

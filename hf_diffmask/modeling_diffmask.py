@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 from transformers.utils import ModelOutput
@@ -63,10 +62,9 @@ class DiffMaskProbes(nn.Module):
     `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix), where `w_l` and `c_l` are those of
     the predicted class: which words are evidence *for* a prediction depends on what it is, and a probe this small does
     not learn both at once. Without `class_conditional` there is one of each for all classes, as in the paper. With
-    `read_context` they read `[h0 ; h_l ; m_l ; o]`, where `m_l` is the mean of `h_l` over the input and `o` the log-odds
-    of the prediction: whether a unit's evidence is needed depends on how much there is elsewhere. `W_l` is kept in
-    parts, one for each of these, since they may differ in width; that of state 0, for which `h_l` is `h0`, has neither
-    the second nor the third.
+    `read_context` they read `[h0 ; h_l ; m_l ; o]`, where `m_l` is the mean of `h_l` over the input and `o` tells the
+    log-odds of the prediction: whether a unit's evidence is needed depends on how much there is elsewhere. `W_l` is
+    kept in parts, one for each of these, since they may differ in width; state 0 has neither the second nor the third.
     """
 
     def __init__(self, config: DiffMaskConfig):
@@ -99,20 +97,17 @@ class DiffMaskProbes(nn.Module):
         dtype = self.bias.dtype
         embeddings = states[0].reshape(batch * length, -1).to(dtype)
         others = torch.stack(states[1:]).reshape(len(states) - 1, batch * length, -1).to(dtype)
-        if self.normalize:
-            embeddings = F.layer_norm(embeddings, embeddings.shape[-1:])
-            others = F.layer_norm(others, others.shape[-1:])
-        first, *rest = (
-            (embeddings @ self.embedding_weight)
-            .reshape(batch * length, *self.bias.shape)
-            .split([1, len(states) - 1], dim=1)
-        )
-        read = torch.bmm(others, self.state_weight).transpose(0, 1) + rest[0]
+        # layer_norm(x) @ W is x @ (W, its columns centred), divided by x's deviation: two passes over x less.
+        from_embeddings = embeddings @ self._centered(self.embedding_weight) * self._scale(embeddings)
+        first, *rest = from_embeddings.reshape(batch * length, *self.bias.shape).split([1, len(states) - 1], dim=1)
+        scale = self._scale(others)
+        read = (torch.bmm(others, self._centered(self.state_weight)) * scale).transpose(0, 1) + rest[0]
         hidden = (torch.cat([first, read], dim=1) + self.bias).reshape(batch, length, *self.bias.shape)
         if hasattr(self, "mean_weight"):
-            weights = (units / units.sum(-1, keepdim=True).clamp(min=1)).to(dtype)
-            means = (weights[:, None] @ others.view(-1, batch, length, others.shape[-1])).squeeze(2)
-            hidden[:, :, 1:] += torch.bmm(means, self.mean_weight).transpose(0, 1)[:, None]
+            share = (units / units.sum(-1, keepdim=True).clamp(min=1)).to(dtype)
+            share = share[:, None] * scale.view(-1, batch, 1, length)
+            means = (share @ others.view(-1, batch, length, others.shape[-1])).squeeze(2)
+            hidden[:, :, 1:] += torch.bmm(means, self._centered(self.mean_weight)).transpose(0, 1)[:, None]
             hidden += (_confidence(target).to(dtype)[:, None, None] * self.confidence_weight)[:, None]
         hidden = torch.tanh(hidden)
         # One dot product a unit and state: the outputs for other classes are not computed.
@@ -120,9 +115,20 @@ class DiffMaskProbes(nn.Module):
         weight, level = self.out_weight[classes][:, None], self.out_bias[classes][:, None]
         return 10 * torch.tanh((hidden * weight).sum(-1)) + level
 
+    def _centered(self, weight: Tensor) -> Tensor:
+        return weight - weight.mean(-2, keepdim=True) if self.normalize else weight
+
+    def _scale(self, vectors: Tensor) -> Tensor:
+        """One over the standard deviation of each vector, `(..., 1)`; 1 where states are read as they are."""
+        if not self.normalize:
+            return vectors.new_ones(*vectors.shape[:-1], 1)
+        square = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).square() / vectors.shape[-1]
+        variance = square - vectors.mean(-1, keepdim=True).square()
+        return (variance.clamp(min=0) + 1e-5).rsqrt()
+
 
 def _confidence(target: Tensor) -> Tensor:
-    """Log-odds of the predicted class, `(B,)`, centred and scaled: 0 stands for log-odds of 3, a probability of 0.95."""
+    """Log-odds of the predicted class, `(B,)`, centred and scaled: 0 stands for 3, a probability of 0.95."""
     best, predicted = target.max(-1, keepdim=True)
     others = target.scatter(-1, predicted, float("-inf")).logsumexp(-1)
     return (best[:, 0] - others) / 3 - 1

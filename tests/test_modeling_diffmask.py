@@ -19,8 +19,8 @@ def base_features(batch):
 
 
 def test_probes_agree_with_the_formula_state_by_state(explainer, batch):
-    # alpha_l = 10 tanh(w_l . tanh(W_l [h0 ; h_l ; m_l ; o] + b_l)) + c_l, one state and one unit at a time, with w_l and
-    # c_l of the class that is predicted, and o its log-odds, over 3, less 1.
+    # alpha_l = 10 tanh(w_l . tanh(W_l [h0 ; h_l ; m_l ; o] + b_l)) + c_l, one state and one unit at a time, with w_l
+    # and c_l of the class that is predicted, and o its log-odds, over 3, less 1.
     recorded = explainer.record(**base_features(batch))
     classes, probability = [0, 1, 1], torch.tensor([0.9, 0.6, 0.999])
     target = torch.stack([1 - probability, probability], -1).log()
@@ -38,7 +38,7 @@ def test_probes_agree_with_the_formula_state_by_state(explainer, batch):
         hidden = h0 @ probes.embedding_weight[:, state * width : (state + 1) * width] + probes.bias[state]
         hidden = hidden + odds[row] * probes.confidence_weight[state]
         if state > 0:
-            mean = sum(normal(recorded.states[state][row, k]) for k in maskable[row].nonzero()[:, 0]) / maskable[row].sum()
+            mean = torch.stack([normal(vector) for vector in recorded.states[state][row, maskable[row]]]).mean(0)
             hidden = hidden + hl @ probes.state_weight[state - 1] + mean @ probes.mean_weight[state - 1]
         weight, level = probes.out_weight[classes[row], state], probes.out_bias[classes[row], state]
         alpha = 10 * torch.tanh(torch.tanh(hidden) @ weight) + level

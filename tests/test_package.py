@@ -40,6 +40,8 @@ def test_wheel_carries_weights_and_templates(wheel):
         "hf_diffmask/bundled/explainer/config.json",
         "hf_diffmask/bundled/explainer/README.md",
         "hf_diffmask/model_cards/explainer.md",
+        "hf_diffmask/metrics/divergence/divergence.py",
+        "hf_diffmask/metrics/sparsity/sparsity.py",
         "hf_diffmask/cli/train.py",
     }
     assert expected <= names

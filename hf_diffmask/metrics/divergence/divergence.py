@@ -1,0 +1,75 @@
+"""How well masked inputs preserve predictions: `evaluate.load(hf_diffmask.METRICS + "/divergence")`."""
+
+from collections.abc import Sequence
+
+import datasets
+import evaluate
+import numpy as np
+
+DESCRIPTION = """What masking costs a classifier: the mean Kullback-Leibler divergence in nats between its output
+distributions on whole and on masked inputs, D(whole || masked), and the share of predictions that stay."""
+
+INPUTS = """
+Args:
+    predictions (`list[list[float]]`): For each input, the probability of each class on the masked input.
+    references (`list[list[float]]`): For each input, the probability of each class on the whole input.
+    margin (`float`, *optional*): The divergence in nats that an explanation may cost.
+
+Returns:
+    `dict`: `divergence` in nats, `agreement`, and with a margin `within_margin`, the share of inputs whose divergence
+    is at most the margin. Ties between classes go to the first.
+
+Raises:
+    ValueError: If the numbers of inputs or classes differ, or there is no input.
+
+Example: the second input's output is as it was; the first one's costs ln 2, and its tie still goes to class 0.
+
+>>> divergence = evaluate.load(hf_diffmask.METRICS + "/divergence")
+>>> divergence.compute(predictions=[[0.5, 0.5], [0.2, 0.8]], references=[[1.0, 0.0], [0.2, 0.8]], margin=0.1)
+{'divergence': 0.34657359027997264, 'agreement': 1.0, 'within_margin': 0.5}
+"""
+
+
+def divergences(masked: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """
+    `D( f(x) || f(x_hat) )` of each input (paper, equation 3).
+
+    Args:
+        masked (`numpy.ndarray` of shape `(N, C)`): Probabilities on masked inputs.
+        whole (`numpy.ndarray` of shape `(N, C)`): Probabilities on whole inputs.
+
+    Returns:
+        `numpy.ndarray` of shape `(N,)`: Divergences in nats; a class without probability on the whole input counts
+        nothing, and one that loses all of it makes the divergence infinite.
+
+    Raises:
+        ValueError: If the shapes differ or are not `(N, C)` with `N >= 1`.
+    """
+    if masked.shape != whole.shape or whole.ndim != 2 or not len(whole):
+        raise ValueError(f"Probabilities must both be (inputs, classes), but are {masked.shape} and {whole.shape}.")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(whole > 0, whole * (np.log(whole) - np.log(masked)), 0.0).sum(-1)
+
+
+class Divergence(evaluate.Metric):
+    """See `DESCRIPTION`; a thin wrapper of [`divergences`]."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        row = datasets.Sequence(datasets.Value("float64"))
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features({"predictions": row, "references": row}),
+        )
+
+    def _compute(self, predictions: Sequence, references: Sequence, margin: float | None = None) -> dict[str, float]:
+        masked, whole = np.array(predictions), np.array(references)
+        values = divergences(masked, whole)
+        result = {
+            "divergence": float(values.mean()),
+            "agreement": float((masked.argmax(-1) == whole.argmax(-1)).mean()),
+        }
+        if margin is not None:
+            result["within_margin"] = float((values <= margin).mean())
+        return result
