@@ -189,8 +189,10 @@ class PaperObjective(nn.Module):
     """
     The authors' published recipe: one state for a whole batch, and what counts is the log keep probability.
 
-    The multipliers ascend by the same optimiser as the weights descend, with a rate of their own, within [0, 200]. A
-    state that has become sparse and faithful is drawn 10 times less often.
+    The multipliers ascend by RMSprop inside Lookahead, too, but by themselves: at the full rate from the first step,
+    where that of the probes warms up, and each at the steps that draw its state alone. Else the divergence is out of
+    bounds long before they can answer. They stay within [0, 200]. A state that has become sparse and faithful is drawn
+    10 times less often.
 
     Args:
         num_states (`int`): `S`.
@@ -199,18 +201,22 @@ class PaperObjective(nn.Module):
     """
 
     SPARSE, FAITHFUL, SETTLED, DECAY = 0.1, 0.75, 100, 0.9
+    SMOOTHING, EPSILON = 0.99, 1e-8  # of RMSprop
     CHECK_EVERY = 1
 
     draws: Tensor
+    square: Tensor
+    slow: Tensor
     running_agreement: Tensor
     running_kept: Tensor
 
     def __init__(self, num_states: int, margin: float, rate: float):
         super().__init__()
         self.num_states, self.bound, self.rate = num_states, margin, rate
-        # No gradient flows to them: it is set from the violations, reduced over all processes.
         self.multipliers = nn.Parameter(torch.ones(num_states), requires_grad=False)
         self.register_buffer("draws", torch.zeros(num_states))
+        self.register_buffer("square", torch.zeros(num_states))
+        self.register_buffer("slow", torch.ones(num_states))
         self.register_buffer("running_agreement", torch.ones(num_states))
         self.register_buffer("running_kept", torch.ones(num_states))
 
@@ -250,15 +256,22 @@ class PaperObjective(nn.Module):
 
     def update(self, sums: Tensor) -> None:
         """
-        Gives the multipliers their gradient and follows the state that was drawn.
+        Moves the multiplier of the state that was drawn, and follows that state.
 
         Args:
             sums (`torch.Tensor` of shape `(4, S)`): Result of [`violations`], over all examples of the step.
         """
         drawn = sums[0] > 0
         means = sums[1:] / sums[0].clamp(min=1)
-        self.multipliers.grad = torch.where(drawn, means[0] - self.bound, 0.0)
+        violation = means[0] - self.bound
+        square = self.SMOOTHING * self.square + (1 - self.SMOOTHING) * violation.square()
+        self.square.copy_(torch.where(drawn, square, self.square))
+        step = self.rate * violation / (self.square.sqrt() + self.EPSILON)
+        self.multipliers.add_(torch.where(drawn, step, 0.0))
         self.draws += drawn
+        synced = drawn & (self.draws % LookaheadRMSprop.PERIOD == 0)
+        self.slow.lerp_(self.multipliers, torch.where(synced, LookaheadRMSprop.ALPHA, 0.0))
+        self.multipliers.copy_(torch.where(synced, self.slow, self.multipliers))
         for running, mean in ((self.running_agreement, means[1]), (self.running_kept, means[2])):
             running.copy_(torch.where(drawn, self.DECAY * running + (1 - self.DECAY) * mean, running))
 
@@ -268,7 +281,7 @@ class PaperObjective(nn.Module):
 
     def optimizer(self, groups: list[dict[str, Any]], args: DiffMaskTrainingArguments) -> torch.optim.Optimizer:
         """
-        Centred RMSprop inside Lookahead over probes, baseline and multipliers, the latter ascending.
+        Centred RMSprop inside Lookahead over probes and baseline; the multipliers move by themselves.
 
         Args:
             groups (`list[dict]`): Parameter groups with their learning rates.
@@ -277,7 +290,7 @@ class PaperObjective(nn.Module):
         Returns:
             `torch.optim.Optimizer`
         """
-        return LookaheadRMSprop([*groups, {"params": [self.multipliers], "lr": self.rate, "maximize": True}])
+        return LookaheadRMSprop(groups)
 
 
 OBJECTIVES: dict[str, type[FastObjective] | type[PaperObjective]] = {"fast": FastObjective, "paper": PaperObjective}

@@ -121,13 +121,21 @@ def test_paper_draws_a_settled_state_ten_times_less_often():
 
 
 def test_paper_multipliers_ascend_and_stay_in_bounds():
-    objective = PaperObjective(2, margin=0.1, rate=0.3)
-    optimizer = objective.optimizer([], None)
-    for _ in range(60):
-        objective.update(torch.tensor([[4.0, 4.0], [2.0, 0.0], [4.0, 4.0], [1.0, 1.0]]))
+    objective = PaperObjective(3, margin=0.1, rate=0.3)
+    # PyTorch's own RMSprop and the violations 0.4 and 0.2, until Lookahead draws the sixth half-way back to 1.
+    reference = torch.nn.Parameter(torch.tensor(1.0))
+    optimizer = torch.optim.RMSprop([reference], lr=0.3, maximize=True)
+    for draw in range(1, 7):
+        divergence = 0.5 if draw % 2 else 0.3
+        reference.grad = torch.tensor(divergence - 0.1)
         optimizer.step()
+        objective.update(torch.tensor([[4.0, 4.0, 0.0], [4 * divergence, 0.0, 0.0], [4.0, 4.0, 0.0], [1.0, 1.0, 0.0]]))
+        if draw < 6:
+            assert objective.multipliers[0].item() == pytest.approx(reference.item())
         objective.clamp()
-    assert objective.multipliers[0] > 1 and objective.multipliers[1] == 0
+    assert objective.multipliers[0].item() == pytest.approx((1 + reference.item()) / 2)
+    assert objective.multipliers[1:].tolist() == [0.0, 1.0], "satisfied, and not drawn"
+    assert objective.square[2] == 0
     objective.multipliers[0] = 500
     objective.clamp()
     assert objective.multipliers[0] == 200
