@@ -315,6 +315,21 @@ class DiffMaskTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def end_training(self) -> None:
+        """
+        Ends the process group of a launched run, and waits for its threads. The last call of a process: one whose
+        threads live on at exit can abort there, after all is saved.
+        """
+        group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
+        # A backend waits for its threads as it is dropped, and they may wait for the interpreter's lock meanwhile:
+        # only its own Python object, which is dropped without the lock, may be the last to hold it.
+        backend = None if group is None else group._get_backend(self.args.device)
+        del group
+        self.accelerator.end_training()
+        self.model_wrapped = self.model
+        self.accelerator.free_memory()
+        del backend
+
     def _features(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch of the collator without what only training needs, on the device."""
         return {name: value for name, value in self._prepare_inputs(batch).items() if name != "example_ids"}

@@ -244,7 +244,8 @@ def test_recipes_fill_in_what_is_not_set(tmp_path):
 
 
 DISTRIBUTED = """
-import sys, torch
+import os, sys, torch
+from pathlib import Path
 torch.set_num_threads(1)
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import hf_diffmask
@@ -276,7 +277,10 @@ state = {**explainer.state_dict(), "multipliers": trainer.objective.multipliers,
          "processes": torch.tensor([trainer.accelerator.num_processes])}
 save_file({name: value.detach().contiguous() for name, value in state.items()},
           f"{folder}/{trainer.accelerator.process_index}.safetensors")
-trainer.accelerator.end_training()
+trainer.end_training()
+if os.path.isdir("/proc/self/task"):  # Linux
+    threads = [Path(f"/proc/self/task/{thread}/comm").read_text() for thread in os.listdir("/proc/self/task")]
+    assert not any("gloo" in name for name in threads), threads
 """
 
 

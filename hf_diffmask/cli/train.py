@@ -120,5 +120,4 @@ def run(arguments: list[str]) -> None:
     if trainer.is_world_process_zero():
         print(f"\nHard masks on {len(trainer.eval_dataset)} validation inputs:\n{format_table(trainer.rows)}")
         print(f'\nThe explainer is in {args.output_dir}: hf-diffmask explain --model {args.output_dir} "some text"')
-    # A process that exits with its group still alive can abort at exit, after all is saved.
-    trainer.accelerator.end_training()
+    trainer.end_training()
