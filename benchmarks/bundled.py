@@ -27,7 +27,7 @@ from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.cli.train import train
 from hf_diffmask.data import load_texts, train_validation_split
 from hf_diffmask.model_card import write_card
-from hf_diffmask.training_args import RECIPE_CONFIGS
+from hf_diffmask.training_args import recipe_config
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         args = DiffMaskTrainingArguments(output_dir=folder, seed=options.seed, use_cpu=True)
         transformers.set_seed(options.seed)
-        explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **RECIPE_CONFIGS[args.recipe])
+        explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **recipe_config(args.recipe))
         begun = time.perf_counter()
         trainer = train(explainer, tokenizer, texts, validation, args)
         seconds = time.perf_counter() - begun
@@ -72,7 +72,7 @@ def main() -> None:
     dev = load_texts(str(data / "sst2_dev.jsonl.gz"))
     trainer.evaluate(type(trainer.eval_dataset)(tokenizer, dev, tokenizer.model_max_length))
     settings = {
-        **args.settings(),
+        **args.settings(explainer.config),
         "training data": "sst2_sentences_train, without labels",
         "validation data of this card": "sst2_dev",
         "training time": f"{seconds:.0f} s on {options.threads} threads of {platform.machine()}",

@@ -11,6 +11,7 @@ over units with the differences themselves, by keep probability.
 
 import argparse
 import tempfile
+from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
@@ -20,7 +21,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, gates, heads
 from hf_diffmask.data import TextFeatures, collate
 from hf_diffmask.demo import sentences
-from hf_diffmask.training_args import RECIPE_CONFIGS
+from hf_diffmask.training_args import recipe_config
 
 
 def trained(steps: int, seed: int) -> tuple[DiffMaskModel, TextFeatures]:
@@ -32,7 +33,7 @@ def trained(steps: int, seed: int) -> tuple[DiffMaskModel, TextFeatures]:
             output_dir=folder, max_steps=steps, seed=seed, eval_strategy="no", save_strategy="no"
         )
         set_seed(seed)
-        explainer = DiffMaskModel.from_base_model(base, tokenizer, **RECIPE_CONFIGS["fast"])
+        explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("fast"))
         data = TextFeatures(tokenizer, sentences(3000, seed=seed), 64)
         DiffMaskTrainer(explainer, args, train_dataset=data, processing_class=tokenizer).train()
     return explainer.eval(), TextFeatures(tokenizer, sentences(60, seed=seed + 1), 64)
@@ -44,12 +45,15 @@ def estimates(explainer: DiffMaskModel, item: dict, tokenizer: object, samples: 
     batch.pop("example_ids")
     with torch.no_grad():
         output = explainer(**batch)
-    features = {name: value.repeat(samples, 1) for name, value in batch.items() if name != "special_tokens_mask"}
+    features: dict[str, Any] = {
+        name: value.repeat(samples, 1) for name, value in batch.items() if name != "special_tokens_mask"
+    }
+    recorded = explainer.record(**features)
     keep = output.keep_probability[0, :, -1].expand(samples, -1)
     fixed = ~output.maskable[0]
 
     def divergence(masks: torch.Tensor) -> torch.Tensor:
-        masked = explainer.masked_forward(masks.masked_fill(fixed, 1.0), **features)
+        masked = explainer.masked_forward(masks.masked_fill(fixed, 1.0), recorded=recorded, **features)
         return heads.divergence(output.target.expand(samples, -1), masked).mean()
 
     noise = torch.rand(samples, keep.shape[1], 3)

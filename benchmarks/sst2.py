@@ -31,7 +31,7 @@ from transformers.utils import logging
 import hf_diffmask
 from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.data import TextFeatures, collate, load_texts, max_length, train_validation_split
-from hf_diffmask.training_args import RECIPE_CONFIGS
+from hf_diffmask.training_args import recipe_config
 from hf_diffmask.validation import measure, table_of_states
 
 # What `fast` is to reach at the last state.
@@ -87,7 +87,7 @@ def train(shared: Path, recipe: str, seed: int, every: int, **settings: Any) -> 
     with tempfile.TemporaryDirectory() as folder:
         args = DiffMaskTrainingArguments(output_dir=folder, recipe=recipe, seed=seed, **settings)
         set_seed(seed)
-        explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **RECIPE_CONFIGS[recipe])
+        explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **recipe_config(recipe))
         trainer = DiffMaskTrainer(
             explainer,
             args,
@@ -114,7 +114,7 @@ def train(shared: Path, recipe: str, seed: int, every: int, **settings: Any) -> 
             "steps": trainer.state.global_step,
             "chosen_step": trainer.state.best_global_step,
             "seconds": seconds,
-            "settings": args.settings(),
+            "settings": args.settings(explainer.config),
             "rows": [row._asdict() for row in rows],
             "kept_by_predicted_class": by_class,
             "course": course.points,
@@ -125,14 +125,15 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
     """Time of `model.forward`, with and without verification, over the bare base model's; paired, in one process."""
     base, tokenizer, _, dev = load(shared)
     base.eval()
-    explainer = DiffMaskModel.from_base_model(base, tokenizer, **RECIPE_CONFIGS["fast"]).eval()
+    explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("fast")).eval()
     dev = dev[:512]
     batches = by_length(TextFeatures(tokenizer, dev, max_length(base, tokenizer)), tokenizer, 32)
     bare = [{name: value for name, value in batch.items() if name != "special_tokens_mask"} for batch in batches]
 
     def verified(batch: dict[str, torch.Tensor], features: dict[str, torch.Tensor]) -> None:
-        keep = explainer(**batch).keep_probability[..., -1] > 0.5
-        explainer.masked_forward(keep, **features)
+        recorded = explainer.record(**features)
+        keep = explainer(**batch, recorded=recorded).keep_probability[..., -1] > 0.5
+        explainer.masked_forward(keep, recorded=recorded, **features)
 
     explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu", batch_size=32)
     texts = sorted(dev, key=len)
@@ -186,7 +187,7 @@ def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
             args = DiffMaskTrainingArguments(
                 output_dir=folder, recipe=recipe, max_steps=10**6, save_strategy="no", eval_strategy="no"
             )
-            explainer = DiffMaskModel.from_base_model(base, tokenizer, **RECIPE_CONFIGS[recipe])
+            explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe))
             trainer = DiffMaskTrainer(explainer, args, train_dataset=features, processing_class=tokenizer)
             trainer.cache = trainer._make_cache()
             trainer.create_optimizer()

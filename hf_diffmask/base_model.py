@@ -4,9 +4,11 @@ The base model is a guest. Nothing here changes its weights, its training mode, 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -39,19 +41,25 @@ def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
         if not any(name.startswith(f"{other}.") for other in lists) and len({type(block) for block in module}) == 1
     ]
     if not outermost:
-        raise DiffMaskError(f"{type(model).__name__} has no list of blocks, so it has no hidden states to read.")
+        raise DiffMaskError(
+            f"{type(model).__name__} has no list of blocks: name its states by module path, with "
+            "DiffMaskModel.from_base_model(..., states=[...])."
+        )
     return max(outermost, key=len)
 
 
 def state_names(model: PreTrainedModel) -> list[str]:
     """
-    Names of the `L + 2` states of a model, in the order of [`record`].
+    Names of the `L + 2` states of a model with `L` blocks, in the order in which they are computed.
 
     Args:
-        model ([`~transformers.PreTrainedModel`]): The base model, with `L` blocks.
+        model ([`~transformers.PreTrainedModel`]): The base model.
 
     Returns:
         `list[str]`: `embeddings`, the input of each block, and the output of the last one.
+
+    Raises:
+        DiffMaskError: If the model has no list of blocks.
     """
     count = len(find_blocks(model))
     return ["embeddings", *(f"block.{k}.input" for k in range(count)), f"block.{count - 1}.output"]
@@ -75,69 +83,151 @@ def as_guest(model: PreTrainedModel) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+class _Site(NamedTuple):
+    """Where a state is found: at a module, as its first argument or as its output."""
+
+    module: nn.Module
+    is_input: bool
+    below: list[nn.Module]
+    """Modules that need not run where the state is given: each would have to return it."""
+
+
+def _site(model: PreTrainedModel, name: str) -> _Site:
+    if name == "embeddings":
+        embeddings = model.get_input_embeddings()
+        return _Site(embeddings, False, [embeddings])
+    if match := re.fullmatch(r"block\.(\d+)\.(input|output)", name):
+        blocks, number = find_blocks(model), int(match[1])
+        if number >= len(blocks):
+            raise DiffMaskError(f"{type(model).__name__} has {len(blocks)} blocks, so there is no state {name!r}.")
+        is_input = match[2] == "input"
+        return _Site(blocks[number], is_input, list(blocks[: number + (not is_input)]))
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        raise DiffMaskError(
+            f"{type(model).__name__} has no state {name!r}: name a module by its path, or one of embeddings, "
+            "block.K.input and block.K.output."
+        ) from None
+    return _Site(module, False, [module])
+
+
 def _hidden(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def record(model: PreTrainedModel, features: dict[str, Tensor]) -> tuple[Any, list[Tensor]]:
+# How many values a module returns, the hidden state first and nothing after it; 0 for a bare tensor. Seen when it is
+# recorded, and needed to stand in for it: a module that is not listed has to be run.
+_returned: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str]) -> tuple[Any, list[Tensor]]:
     """
     Runs the base model once and records its states on the way.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
         features (`dict[str, torch.Tensor]`): What its `forward` takes: `input_ids`, `attention_mask`, ... `(B, T)`.
+        names (`Sequence[str]`):
+            Which states (paper, section 3.1): `embeddings`, the output of the token-embedding table, `block.K.input`
+            and `block.K.output`, or the path of a module, whose output is the state.
 
     Returns:
-        `tuple`: The model's own output, and `L + 2` states, each `(B, T, d_s)`: the output of the token-embedding
-        table, the input of each block, the output of the last block (paper, section 3.1).
+        `tuple`: The model's own output, and the states, `(B, T, d_s)` each.
 
     Raises:
-        DiffMaskError: If a forward pass does not run every block once, so that the states cannot be told apart.
+        DiffMaskError: If there is no such state, or a forward pass does not compute each one once.
     """
-    blocks = find_blocks(model)
-    states: list[Tensor] = []
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    handles = []
 
-    def keep_input(module: nn.Module, args: tuple, kwargs: dict) -> None:
-        states.append(args[0] if args else kwargs["hidden_states"])
+    def watch(name: str) -> None:
+        site = _site(model, name)
 
-    handles = [model.get_input_embeddings().register_forward_hook(lambda module, args, output: states.append(output))]
-    handles += [block.register_forward_pre_hook(keep_input, with_kwargs=True) for block in blocks]
-    handles.append(blocks[-1].register_forward_hook(lambda module, args, output: states.append(_hidden(output))))
+        def keep_input(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            found[name].append(args[0] if args else kwargs["hidden_states"])
+
+        def keep_output(module: nn.Module, args: tuple, output: Any) -> None:
+            found[name].append(_hidden(output))
+
+        def see(module: nn.Module, args: tuple, output: Any) -> None:
+            if isinstance(output, Tensor):
+                _returned[module] = 0
+            elif isinstance(output, tuple) and all(value is None for value in output[1:]):
+                _returned[module] = len(output)
+
+        if site.is_input:
+            handles.append(site.module.register_forward_pre_hook(keep_input, with_kwargs=True))
+        else:
+            handles.append(site.module.register_forward_hook(keep_output))
+        handles.extend(module.register_forward_hook(see) for module in site.below)
+
     try:
+        for name in names:
+            watch(name)
         with as_guest(model):
             output = model(**features)
     finally:
         for handle in handles:
             handle.remove()
-    if len(states) != len(blocks) + 2:
-        raise DiffMaskError(
-            f"{type(model).__name__} ran its {len(blocks)} blocks and its embeddings {len(states) - 1} times in one "
-            "forward pass instead of once each: such a model is not supported."
+    for name, states in found.items():
+        if len(states) != 1:
+            raise DiffMaskError(
+                f"{type(model).__name__} computed the state {name!r} {len(states)} times in one forward pass instead "
+                "of once: such a model is not supported."
+            )
+    return output, [states[0] for states in found.values()]
+
+
+@contextmanager
+def _standing_in(module: nn.Module, hidden: Tensor) -> Iterator[None]:
+    """Has a module return a hidden state, without being run where nothing else of it is needed."""
+    if module not in _returned:
+        handle = module.register_forward_hook(
+            lambda module, args, output: hidden if isinstance(output, Tensor) else (hidden, *output[1:])
         )
-    return output, states
+        try:
+            yield
+        finally:
+            handle.remove()
+        return
+    own = module.__dict__.get("forward")
+    returned = (hidden, *[None] * (_returned[module] - 1)) if _returned[module] else hidden
+    module.__dict__["forward"] = lambda *args, **kwargs: returned
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.__dict__["forward"]
+        else:
+            module.__dict__["forward"] = own
 
 
-def replace(model: PreTrainedModel, features: dict[str, Tensor], change: Callable[[Tensor], Tensor]) -> Any:
+def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidden: Tensor) -> Any:
     """
-    Runs the base model with the output of its token-embedding table changed.
+    Runs the base model on from one of its states; the blocks below are not run.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
         features (`dict[str, torch.Tensor]`): What its `forward` takes.
-        change (`Callable[[torch.Tensor], torch.Tensor]`):
-            Maps state 0, `(B, T, d)`, to what the model shall see instead; the result is cast back to its dtype.
+        name (`str`): A state, see [`record`]. What is below it is skipped once the model has been recorded.
+        hidden (`torch.Tensor` of shape `(B, T, d)`): What the model shall see in its place, in the state's own dtype.
 
     Returns:
         The model's own output.
     """
-    handle = model.get_input_embeddings().register_forward_hook(
-        lambda module, args, output: change(output).to(output.dtype)
-    )
-    try:
-        with as_guest(model):
-            return model(**features)
-    finally:
-        handle.remove()
+    site = _site(model, name)
+    with ExitStack() as stack:
+        for module in site.below:
+            stack.enter_context(_standing_in(module, hidden))
+        if site.is_input:
+            # Even where a block below returns it: some models have something between the two.
+            def give(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+                return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})
+
+            stack.callback(site.module.register_forward_pre_hook(give, with_kwargs=True).remove)
+        stack.enter_context(as_guest(model))
+        return model(**features)
 
 
 def fingerprint(model: PreTrainedModel, dtype: torch.dtype) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import heads
-from .data import TextFeatures
+from .data import Features
 from .gates import hashed_uniform
 from .modeling_diffmask import DiffMaskModel
 from .recorded_cache import RecordedCache
@@ -16,10 +16,10 @@ from .training_args import DiffMaskTrainingArguments
 
 BATCH_SIZE = 32
 # Separates this noise from that of states and gates.
-_SHARE, _MASK = 15485863, 32452843
+_SHARE, _MASK, _STATE = 15485863, 32452843, 49979687
 
 
-def _batches(dataset: TextFeatures, collator: Callable, seed: int) -> Iterator[dict[str, Tensor]]:
+def _batches(dataset: Features, collator: Callable, seed: int) -> Iterator[dict[str, Tensor]]:
     # Not grouped by length, as the probes' are: these steps are too few for each to see one length alone.
     generator = torch.Generator().manual_seed(seed)
     while True:
@@ -28,16 +28,39 @@ def _batches(dataset: TextFeatures, collator: Callable, seed: int) -> Iterator[d
             yield collator([dataset[index] for index in order[start : start + BATCH_SIZE]])
 
 
+@torch.no_grad()
+def start_at_mean_states(
+    explainer: DiffMaskModel, dataset: Features, collator: Callable, args: DiffMaskTrainingArguments
+) -> None:
+    """
+    Sets the baselines of an explainer, but for that of the embeddings, to the means of their states.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Its baselines are changed in place.
+        dataset ([`~hf_diffmask.data.Features`]): Inputs, of which the first few in the seed's order are read.
+        collator (`Callable`): Makes a batch of items of `dataset`.
+        args ([`DiffMaskTrainingArguments`]): Gives seed and device.
+    """
+    batch = {name: value.to(args.device) for name, value in next(_batches(dataset, collator, args.seed)).items()}
+    del batch["example_ids"], batch["special_tokens_mask"]
+    units = batch["attention_mask"].bool()
+    first, *others = [state[units].mean(0) for state in explainer.record(**batch).states]
+    if explainer.config.state_names[0] != "embeddings":
+        explainer.baseline.copy_(first)
+    if others and explainer.config.masking == "hidden":
+        explainer.hidden_baselines.copy_(torch.stack(others))
+
+
 def fit_baseline(
     explainer: DiffMaskModel,
-    dataset: TextFeatures,
+    dataset: Features,
     collator: Callable,
     args: DiffMaskTrainingArguments,
     autocast: Callable[[], AbstractContextManager],
     cache: RecordedCache | None = None,
 ) -> None:
     """
-    Learns the vector that, in the place of units that are masked at random, moves the output least.
+    Learns the vectors that, in the place of units that are masked at random, move the output least.
 
     A baseline that is learned along with the gates conspires with them: it becomes evidence for one class, whose
     inputs can then be masked whole, while those of the others need every unit. Masks that know nothing of the input
@@ -47,15 +70,15 @@ def fit_baseline(
     Every process computes the same on the same examples, so that nothing need be reduced.
 
     Args:
-        explainer ([`DiffMaskModel`]): Its baseline is changed in place.
-        dataset ([`~hf_diffmask.data.TextFeatures`]): Inputs.
+        explainer ([`DiffMaskModel`]): Its baselines are changed in place.
+        dataset ([`~hf_diffmask.data.Features`]): Inputs.
         collator (`Callable`): Makes a batch of items of `dataset`.
         args ([`DiffMaskTrainingArguments`]): Gives `baseline_steps`, `baseline_learning_rate` (which falls to a third
             over them), seed and device.
         autocast (`Callable`): Makes the context in which the base model runs.
         cache ([`RecordedCache`], *optional*): Keeps what the base model computes on whole inputs for the probes.
     """
-    optimizer = torch.optim.Adam([explainer.baseline], lr=args.baseline_learning_rate)
+    optimizer = torch.optim.Adam(explainer.baselines(), lr=args.baseline_learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / 3, args.baseline_steps)
     batches = _batches(dataset, collator, args.seed)
     quiet = args.disable_tqdm or args.process_index > 0
@@ -69,7 +92,8 @@ def fit_baseline(
         keep = (hashed_uniform(args.seed, step, example_ids[:, None], units, _MASK) < share) | ~maskable
         with autocast():
             recorded = cache.record(explainer, example_ids, batch) if cache else explainer.record(**batch)
-            masked = explainer.masked_forward(keep, **batch)
+            states = hashed_uniform(args.seed, step, example_ids, _STATE) * explainer.config.num_states
+            masked = explainer.masked_forward(keep, states.long(), recorded, **batch)
         heads.divergence(recorded.target, masked).mean().backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -28,9 +28,11 @@ class DiffMaskConfig(PreTrainedConfig):
         hidden_size (`int`, *optional*, defaults to `0`):
             Width `d` of the other states.
         state_names (`list[str]`, *optional*):
-            Names of the `L + 2` states, from the embeddings to the output of the last block.
+            Names of the states in the order in which they are computed, see [`~hf_diffmask.base_model.record`]: the
+            `L + 2` from the embeddings to the output of the last block, or the paths of modules.
         masking (`str`, *optional*, defaults to `"input"`):
-            Where units are masked. `"input"`: at the token embeddings, votes multiply over states (paper, section 3).
+            Where units are masked. `"input"`: at state 0, votes multiply over states. `"hidden"`: at each state
+            itself, by its own votes and baseline; the base model is run on from there (paper, section 3).
         margin (`float`, *optional*, defaults to `0.1`):
             The divergence in nats that an explanation may cost: the constraint it was trained for.
         mask_special_tokens (`bool`, *optional*, defaults to `False`):
@@ -71,13 +73,18 @@ class DiffMaskConfig(PreTrainedConfig):
 
     @property
     def num_states(self) -> int:
-        """Number of states, `L + 2` for a Transformer with `L` blocks."""
+        """Number of states `S`, `L + 2` for a Transformer with `L` blocks."""
         return len(self.state_names)
 
     @property
+    def votes_multiply(self) -> bool:
+        """Whether a unit that a state drops is gone at the states above, too: with input masking."""
+        return self.masking == "input"
+
+    @property
     def probe_size(self) -> int:
-        """Hidden width of a probe, `d // 4` (paper, appendix)."""
-        return max(1, self.hidden_size // 4)
+        """Hidden width of a probe: `d // 4` of the widest state (paper, appendix), at least 32 (its counting task)."""
+        return max(32, self.hidden_size // 4, self.embedding_size // 4)
 
     def validate_architecture(self):
         """Part of `@strict`-powered validation. Validates the fields against one another."""
@@ -85,8 +92,8 @@ class DiffMaskConfig(PreTrainedConfig):
             raise ValueError(f"The margin must be greater than 0, but is {self.margin}.")
         if self.base_model_dtype not in ("float32", "float16", "bfloat16", "float64"):
             raise ValueError(f"`base_model_dtype` must name a floating-point type, but is {self.base_model_dtype!r}.")
-        if self.masking != "input":
-            raise ValueError(f"`masking` must be 'input', but is {self.masking!r}.")
+        if self.masking not in ("input", "hidden"):
+            raise ValueError(f"`masking` must be 'input' or 'hidden', but is {self.masking!r}.")
         if self.state_names and min(self.hidden_size, self.embedding_size, self.vocab_size) < 1:
             raise ValueError(
                 "`hidden_size`, `embedding_size` and `vocab_size` must be given along with `state_names`."

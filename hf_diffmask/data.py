@@ -210,9 +210,28 @@ def windows(encoded: EncodedText, length: int) -> Iterator[Window]:
             yield Window(units, {name: [values[unit] for unit in units] for name, values in encoded.features.items()})
 
 
-class TextFeatures(torch.utils.data.Dataset):
+class Features(torch.utils.data.Dataset):
     """
-    A data set of features for training and validation: one window an item.
+    A data set of features, for training and validation.
+
+    Args:
+        items (`list[dict]`): Of each example what the base model takes, a list of `T` numbers each, among them
+            `input_ids` and `attention_mask`, and `special_tokens_mask`.
+    """
+
+    def __init__(self, items: list[dict[str, Any]]):
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.items[index], "example_ids": index}
+
+
+class TextFeatures(Features):
+    """
+    Features of texts: one window an item.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
@@ -222,13 +241,7 @@ class TextFeatures(torch.utils.data.Dataset):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int):
         progress = tqdm(texts, desc="Tokenizing", unit="text", disable=len(texts) < 10_000)
-        self.items = [window.features for text in progress for window in windows(encode(tokenizer, text), length)]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self.items[index], "example_ids": index}
+        super().__init__([window.features for text in progress for window in windows(encode(tokenizer, text), length)])
 
 
 def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -237,7 +250,7 @@ def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> 
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the padding id and side.
-        items (`list[dict]`): Items of [`TextFeatures`].
+        items (`list[dict]`): Items of [`Features`].
 
     Returns:
         `dict[str, torch.Tensor]`: Features `(B, T)`, and `example_ids` `(B,)`.

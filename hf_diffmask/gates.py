@@ -46,48 +46,54 @@ def log_keep_probability(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return F.logsigmoid((logits - _SHIFT) / temperature)
 
 
-def vote(log_keep: Tensor) -> Tensor:
+def vote(log_keep: Tensor, multiply: bool = True) -> Tensor:
     """
-    Keep probability after the votes of all states up to each one: `P(z_l != 0) = prod_{k <= l} P(v_k != 0)`.
+    Keep probability of each unit at each state.
 
-    The gates are independent, so that the probability that the product of votes is not 0 is the product of the
-    probabilities. It never grows with depth: a unit that a low state drops stays dropped (paper, section 3.1).
+    With input masking it is that after the votes of all states up to this one, `P(z_l != 0) = prod_{k <= l} P(v_k !=
+    0)`. The gates are independent, so that the probability that the product of votes is not 0 is the product of the
+    probabilities. It never grows with depth: a unit that a low state drops stays dropped (paper, section 3.1). With
+    hidden masking each state has its own mask, `z_l = v_l`.
 
     Args:
         log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
+        multiply (`bool`, *optional*, defaults to `True`): Whether votes multiply over states.
 
     Returns:
         `torch.Tensor` of shape `(B, T, S)`: Keep probabilities.
     """
-    return log_keep.cumsum(-1).exp()
+    return (log_keep.cumsum(-1) if multiply else log_keep).exp()
 
 
-def up_to(states: Tensor, num_states: int) -> Tensor:
+def counting_votes(states: Tensor, num_states: int, multiply: bool = True) -> Tensor:
     """
-    The votes that count at a state: `True` for `k <= l`.
+    The votes that count at a state `l`: `k <= l` where votes multiply, else `k = l`.
 
     Args:
         states (`torch.Tensor` of shape `(B,)`): State `l` of each example.
         num_states (`int`): `S`.
+        multiply (`bool`, *optional*, defaults to `True`): Whether votes multiply over states.
 
     Returns:
         `torch.Tensor` of shape `(B, 1, S)`, `bool`.
     """
-    return (torch.arange(num_states, device=states.device) <= states[:, None])[:, None]
+    numbers = torch.arange(num_states, device=states.device)
+    return (numbers <= states[:, None] if multiply else numbers == states[:, None])[:, None]
 
 
-def keep_at(log_keep: Tensor, states: Tensor) -> Tensor:
+def keep_at(log_keep: Tensor, states: Tensor, multiply: bool = True) -> Tensor:
     """
     Log keep probability of each unit at the state of its example.
 
     Args:
         log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.
         states (`torch.Tensor` of shape `(B,)`): State of each example.
+        multiply (`bool`, *optional*, defaults to `True`): Whether votes multiply over states.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Sum of the votes up to that state, in nats.
+        `torch.Tensor` of shape `(B, T)`: Sum of the votes that count, in nats.
     """
-    return log_keep.masked_fill(~up_to(states, log_keep.shape[-1]), 0.0).sum(-1)
+    return log_keep.masked_fill(~counting_votes(states, log_keep.shape[-1], multiply), 0.0).sum(-1)
 
 
 def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The explainer: probes and a baseline over a frozen base model."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from . import gates, heads
 from .base_model import fingerprint, record, replace, state_names
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError, reason
+from .probes import DiffMaskProbes
 
 
 class Recorded(NamedTuple):
@@ -34,7 +36,8 @@ class DiffMaskOutput(ModelOutput):
 
     Args:
         keep_probability (`torch.FloatTensor` of shape `(B, T, S)`):
-            `P(z_l != 0)` of each unit at each state, in [0, 1], falling with `l`. 1 for units that cannot be masked.
+            `P(z_l != 0)` of each unit at each state, in [0, 1], with input masking falling with `l`. 1 for units that
+            cannot be masked.
         target (`torch.FloatTensor` of shape `(B, C)`):
             Log-probabilities of the base model on the whole input, in nats.
         maskable (`torch.BoolTensor` of shape `(B, T)`):
@@ -53,85 +56,6 @@ class DiffMaskOutput(ModelOutput):
     logits: Tensor | None = None
     masked: Tensor | None = None
     masked_hard: Tensor | None = None
-
-
-class DiffMaskProbes(nn.Module):
-    """
-    One two-layer probe for each state, all of them computed as one batched product.
-
-    `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix), where `w_l` and `c_l` are those of
-    the predicted class: which words are evidence *for* a prediction depends on what it is, and a probe this small does
-    not learn both at once. Without `class_conditional` there is one of each for all classes, as in the paper. With
-    `read_context` they read `[h0 ; h_l ; m_l ; o]`, where `m_l` is the mean of `h_l` over the input and `o` tells the
-    log-odds of the prediction: whether a unit's evidence is needed depends on how much there is elsewhere. `W_l` is
-    kept in parts, one for each of these, since they may differ in width; state 0 has neither the second nor the third.
-    """
-
-    def __init__(self, config: DiffMaskConfig):
-        super().__init__()
-        count, width = config.num_states, config.probe_size
-        self.normalize = config.normalize_states
-        classes = config.num_labels if config.class_conditional else 1
-        self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, count * width))
-        self.state_weight = nn.Parameter(torch.empty(max(0, count - 1), config.hidden_size, width))
-        if config.read_context:
-            self.mean_weight = nn.Parameter(torch.empty_like(self.state_weight))
-            self.confidence_weight = nn.Parameter(torch.empty(count, width))
-        self.bias = nn.Parameter(torch.empty(count, width))
-        self.out_weight = nn.Parameter(torch.empty(classes, count, width))
-        self.out_bias = nn.Parameter(torch.empty(classes, count))
-
-    def forward(self, states: list[Tensor], target: Tensor, units: Tensor) -> Tensor:
-        """
-        Gate logits of every unit at every state.
-
-        Args:
-            states (`list[torch.Tensor]`): `S` hidden states, `(B, T, d_s)` each.
-            target (`torch.Tensor` of shape `(B, C)`): Log-probabilities of the base model's prediction, in nats.
-            units (`torch.Tensor` of shape `(B, T)`): Units that the mean state is taken over.
-
-        Returns:
-            `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`.
-        """
-        batch, length = states[0].shape[:2]
-        dtype = self.bias.dtype
-        embeddings = states[0].reshape(batch * length, -1).to(dtype)
-        others = torch.stack(states[1:]).reshape(len(states) - 1, batch * length, -1).to(dtype)
-        # layer_norm(x) @ W is x @ (W, its columns centred), divided by x's deviation: two passes over x less.
-        from_embeddings = embeddings @ self._centered(self.embedding_weight) * self._scale(embeddings)
-        first, *rest = from_embeddings.reshape(batch * length, *self.bias.shape).split([1, len(states) - 1], dim=1)
-        scale = self._scale(others)
-        read = (torch.bmm(others, self._centered(self.state_weight)) * scale).transpose(0, 1) + rest[0]
-        hidden = (torch.cat([first, read], dim=1) + self.bias).reshape(batch, length, *self.bias.shape)
-        if hasattr(self, "mean_weight"):
-            share = (units / units.sum(-1, keepdim=True).clamp(min=1)).to(dtype)
-            share = share[:, None] * scale.view(-1, batch, 1, length)
-            means = (share @ others.view(-1, batch, length, others.shape[-1])).squeeze(2)
-            hidden[:, :, 1:] += torch.bmm(means, self._centered(self.mean_weight)).transpose(0, 1)[:, None]
-            hidden += (_confidence(target).to(dtype)[:, None, None] * self.confidence_weight)[:, None]
-        hidden = torch.tanh(hidden)
-        # One dot product a unit and state: the outputs for other classes are not computed.
-        classes = target.argmax(-1) if len(self.out_bias) > 1 else target.new_zeros(batch, dtype=torch.long)
-        weight, level = self.out_weight[classes][:, None], self.out_bias[classes][:, None]
-        return 10 * torch.tanh((hidden * weight).sum(-1)) + level
-
-    def _centered(self, weight: Tensor) -> Tensor:
-        return weight - weight.mean(-2, keepdim=True) if self.normalize else weight
-
-    def _scale(self, vectors: Tensor) -> Tensor:
-        """One over the standard deviation of each vector, `(..., 1)`; 1 where states are read as they are."""
-        if not self.normalize:
-            return vectors.new_ones(*vectors.shape[:-1], 1)
-        square = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).square() / vectors.shape[-1]
-        variance = square - vectors.mean(-1, keepdim=True).square()
-        return (variance.clamp(min=0) + 1e-5).rsqrt()
-
-
-def _confidence(target: Tensor) -> Tensor:
-    """Log-odds of the predicted class, `(B,)`, centred and scaled: 0 stands for 3, a probability of 0.95."""
-    best, predicted = target.max(-1, keepdim=True)
-    others = target.scatter(-1, predicted, float("-inf")).logsumexp(-1)
-    return (best[:, 0] - others) / 3 - 1
 
 
 class DiffMaskModel(PreTrainedModel):
@@ -164,6 +88,8 @@ class DiffMaskModel(PreTrainedModel):
             )
         self.probes = DiffMaskProbes(config)
         self.baseline = nn.Parameter(torch.empty(config.embedding_size))
+        if config.masking == "hidden":
+            self.hidden_baselines = nn.Parameter(torch.empty(config.num_states - 1, config.hidden_size))
         # In __dict__, past nn.Module's bookkeeping: a registered sub-module would be saved, moved and re-initialised.
         self.__dict__["_base"] = base_model
         self.__dict__["_base_is_borrowed"] = base_model is not None
@@ -174,7 +100,11 @@ class DiffMaskModel(PreTrainedModel):
 
     @classmethod
     def from_base_model(
-        cls, base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None, **config: Any
+        cls,
+        base_model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        states: Sequence[str] | None = None,
+        **config: Any,
     ) -> "DiffMaskModel":
         """
         Makes an untrained explainer for a base model.
@@ -183,8 +113,12 @@ class DiffMaskModel(PreTrainedModel):
             base_model ([`~transformers.PreTrainedModel`]): A classifier.
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
                 Its tokenizer: the baseline starts at the embedding of its mask token (paper, section 3.1), or of its
-                unknown token, else at the mean embedding.
-            config: Further fields of [`DiffMaskConfig`], such as `margin`.
+                unknown token, else at the mean embedding. Those of other states start at their means, see
+                [`~hf_diffmask.baseline.start_at_mean_states`].
+            states (`Sequence[str]`, *optional*):
+                Names of its states, in the order in which they are computed: `embeddings` or paths of modules, for a
+                model without blocks. The first is the one that input masking masks.
+            config: Further fields of [`DiffMaskConfig`], such as `margin` and `masking`.
 
         Returns:
             [`DiffMaskModel`]: The explainer, holding `base_model`.
@@ -193,8 +127,11 @@ class DiffMaskModel(PreTrainedModel):
             DiffMaskError: If the base model is no classifier, or its hidden states cannot be read.
         """
         heads.check_head(base_model)
-        names = state_names(base_model)
         table = base_model.get_input_embeddings().weight.detach()
+        if states is None:
+            names, widths = state_names(base_model), [table.shape[1], base_model.config.hidden_size]
+        else:
+            names, widths = list(states), _widths(base_model, states)
         location = base_model.name_or_path
         explainer = cls(
             DiffMaskConfig(
@@ -204,8 +141,8 @@ class DiffMaskModel(PreTrainedModel):
                 base_model_dtype=str(base_model.dtype).removeprefix("torch."),
                 base_model_class=type(base_model).__name__,
                 vocab_size=table.shape[0],
-                embedding_size=table.shape[1],
-                hidden_size=base_model.config.hidden_size,
+                embedding_size=widths[0],
+                hidden_size=widths[-1],
                 state_names=names,
                 id2label=base_model.config.id2label,
                 label2id=base_model.config.label2id,
@@ -216,24 +153,58 @@ class DiffMaskModel(PreTrainedModel):
         replacement = None
         if tokenizer is not None:
             replacement = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
-        with torch.no_grad():
-            explainer.baseline.copy_(table.float().mean(0) if replacement is None else table[replacement])
+        if names[0] == "embeddings":
+            with torch.no_grad():
+                explainer.baseline.copy_(table.float().mean(0) if replacement is None else table[replacement])
         return explainer.to(table.device)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, DiffMaskProbes):
+            # By the number of features that a probe reads: [h0 ; h_l], or h_l alone.
             bound = (self.config.embedding_size + self.config.hidden_size) ** -0.5
+            own = self.config.hidden_size**-0.5
             init.uniform_(module.embedding_weight, -bound, bound)
-            init.uniform_(module.state_weight, -bound, bound)
+            init.uniform_(module.state_weight, *((-bound, bound) if self.config.votes_multiply else (-own, own)))
             if self.config.read_context:
                 init.uniform_(module.mean_weight, -bound, bound)
                 init.uniform_(module.confidence_weight, -5 * bound, 5 * bound)
-            init.zeros_(module.bias)
+            if self.config.votes_multiply:
+                init.zeros_(module.bias)
+            else:
+                # Few features may have to be told apart in the middle: kinks of tanh all over their range.
+                init.uniform_(module.bias, -1, 1)
             init.uniform_(module.out_weight, -(self.config.probe_size**-0.5), self.config.probe_size**-0.5)
             init.constant_(module.out_bias, float(self.config.initial_logit))
         elif isinstance(module, DiffMaskModel):
-            init.zeros_(module.baseline)
+            for baseline in module.baselines():
+                init.zeros_(baseline)
+
+    def baselines(self) -> list[nn.Parameter]:
+        """Parameters that hold baselines (`list[torch.nn.Parameter]`): `(d,)` of state 0, then `(S - 1, d)`."""
+        return [self.baseline, *([self.hidden_baselines] if self.config.masking == "hidden" else [])]
+
+    def baseline_at(self, state: int) -> Tensor:
+        """
+        The vector that stands in for a masked unit at a state.
+
+        Args:
+            state (`int`): Number of the state, from 0. With input masking units are masked at state 0 only.
+
+        Returns:
+            `torch.Tensor` of shape `(d,)`.
+
+        Raises:
+            DiffMaskError: If the explainer masks no units there.
+        """
+        if state == 0:
+            return self.baseline
+        if self.config.masking != "hidden":
+            raise DiffMaskError(
+                f"This explainer masks inputs and has no baseline for the state {self.config.state_names[state]!r}: "
+                'train one with masking="hidden".'
+            )
+        return self.hidden_baselines[state - 1]
 
     @property
     def base(self) -> PreTrainedModel:
@@ -273,11 +244,16 @@ class DiffMaskModel(PreTrainedModel):
         """Compares a base model with the one that the explainer was trained for, in the precision of that time."""
         heads.check_head(base)
         table = base.get_input_embeddings().weight
-        expected_and_found: dict[str, tuple[Any, Any]] = {
-            "hidden size": (self.config.hidden_size, base.config.hidden_size),
-            "number of states": (self.config.num_states, len(state_names(base))),
+        expected_and_found: dict[str, tuple[Any, Any]] = {}
+        if self.config.state_names[-1].startswith("block."):
+            expected_and_found |= {
+                "hidden size": (self.config.hidden_size, base.config.hidden_size),
+                "number of states": (self.config.num_states, len(state_names(base))),
+            }
+        if self.config.state_names[0] == "embeddings":
+            expected_and_found["embedding size"] = (self.config.embedding_size, table.shape[1])
+        expected_and_found |= {
             "vocabulary": (self.config.vocab_size, table.shape[0]),
-            "embedding size": (self.config.embedding_size, table.shape[1]),
             "number of classes": (self.config.num_labels, base.config.num_labels),
         }
         if self.config.base_model_fingerprint is not None:
@@ -322,7 +298,7 @@ class DiffMaskModel(PreTrainedModel):
         Returns:
             [`Recorded`]: The prediction and the hidden states.
         """
-        output, states = record(self.base, features)
+        output, states = record(self.base, features, self.config.state_names)
         return Recorded(heads.log_probabilities(output), states)
 
     def maskable(
@@ -364,7 +340,7 @@ class DiffMaskModel(PreTrainedModel):
             special_tokens_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at special tokens.
             recorded ([`Recorded`], *optional*): The base model's output on this batch, if it is known already.
             states (`torch.Tensor` of shape `(B,)`, *optional*): The state at which each example is masked.
-            noise (`torch.Tensor` of shape `(B, T, S)`, *optional*): Uniform noise of the gates, in (0, 1).
+            noise (`torch.Tensor` of shape `(B, T, max(S, 3))`, *optional*): Uniform noise of the gates, in (0, 1).
             check (`bool`, *optional*, defaults to `True`):
                 Whether to run the hard mask, too, where masks are drawn on paths.
             features (`torch.Tensor`): Whatever else the base model takes.
@@ -377,39 +353,78 @@ class DiffMaskModel(PreTrainedModel):
             features["attention_mask"] = attention_mask
         if recorded is None:
             recorded = self.record(**features)
+        multiply = self.config.votes_multiply
         maskable = self.maskable(input_ids, attention_mask, special_tokens_mask)
         logits = heads.widen(self.probes(recorded.states, recorded.target, maskable))
         log_keep = gates.log_keep_probability(logits).masked_fill(~maskable[..., None], 0.0)
-        output = DiffMaskOutput(gates.vote(log_keep), recorded.target, maskable, logits)
+        output = DiffMaskOutput(gates.vote(log_keep, multiply), recorded.target, maskable, logits)
         if noise is None or states is None:
             return output
         if self.config.path_gradient:
-            keep = gates.keep_at(log_keep, states).exp()
-            soft_keep = gates.keep_at(gates.log_keep_probability(logits, gates.SOFT_TEMPERATURE), states).exp()
-            mask = gates.draw_on_paths(keep, soft_keep, noise[..., :3])
+            keep = gates.keep_at(log_keep, states, multiply).exp()
+            soft = gates.log_keep_probability(logits, gates.SOFT_TEMPERATURE)
+            mask = gates.draw_on_paths(keep, gates.keep_at(soft, states, multiply).exp(), noise[..., :3])
             if check:
                 with torch.no_grad():
-                    output.masked_hard = self.masked_forward(gates.hard_mask(keep), **features)
+                    output.masked_hard = self.masked_forward(gates.hard_mask(keep), states, recorded, **features)
         else:
-            votes = gates.sample(logits, noise)
-            mask = votes.masked_fill(~gates.up_to(states, votes.shape[-1]), 1.0).prod(-1)
-        output.masked = self.masked_forward(mask.masked_fill(~maskable, 1.0), **features)
+            votes = gates.sample(logits, noise[..., : logits.shape[-1]])
+            mask = votes.masked_fill(~gates.counting_votes(states, votes.shape[-1], multiply), 1.0).prod(-1)
+        output.masked = self.masked_forward(mask.masked_fill(~maskable, 1.0), states, recorded, **features)
         return output
 
-    def masked_forward(self, mask: Tensor, **features: Tensor) -> Tensor:
+    def masked_forward(
+        self, mask: Tensor, states: Tensor | int = -1, recorded: Recorded | None = None, **features: Tensor
+    ) -> Tensor:
         """
-        Runs the base model on `x_hat = z * h0 + (1 - z) * b` (paper, equation 2).
+        Runs the base model on `z * h_l + (1 - z) * b_l` (paper, equations 2 and 7), on from state `l` only.
+
+        With input masking `l` is state 0, whichever state the mask was predicted from.
 
         Args:
             mask (`torch.Tensor` of shape `(B, T)`): `z`, in [0, 1] or `bool`; 1 keeps a unit.
+            states (`torch.Tensor` of shape `(B,)` or `int`, *optional*, defaults to the last):
+                The state of each example, or of all.
+            recorded ([`Recorded`], *optional*): What the base model computes on the whole inputs, if known already.
             features (`torch.Tensor`): What the base model's `forward` takes, `(B, T)` each.
 
         Returns:
             `torch.Tensor` of shape `(B, C)`: Log-probabilities in nats.
         """
-        keep = mask[..., None].to(self.baseline.dtype)
-        output = replace(self.base, features, lambda embeddings: keep * embeddings + (1 - keep) * self.baseline)
-        return heads.log_probabilities(output)
+        if recorded is None:
+            recorded = self.record(**features)
+        if self.config.votes_multiply:
+            return self._masked_at(0, mask, recorded.states[0], features)
+        if isinstance(states, int):
+            states %= self.config.num_states
+            return self._masked_at(states, mask, recorded.states[states], features)
+        # Examples of one state at a time, so that none is run from lower than it need be.
+        order, parts = [], []
+        for state in states.unique().tolist():
+            rows = torch.where(states == state)[0]
+            picked = {name: value[rows] for name, value in features.items()}
+            parts.append(self._masked_at(state, mask[rows], recorded.states[state][rows], picked))
+            order.append(rows)
+        return torch.cat(parts)[torch.cat(order).argsort()]
+
+    def _masked_at(self, state: int, mask: Tensor, hidden: Tensor, features: dict[str, Tensor]) -> Tensor:
+        baseline = self.baseline_at(state)
+        keep = mask[..., None].to(baseline.dtype)
+        masked = (keep * hidden + (1 - keep) * baseline).to(hidden.dtype)
+        return heads.log_probabilities(replace(self.base, features, self.config.state_names[state], masked))
+
+
+def _widths(base_model: PreTrainedModel, states: Sequence[str]) -> list[int]:
+    """Widths of state 0 and of the others, which share one, read off a pass over the model's dummy inputs."""
+    dummies = {name: value.to(base_model.device) for name, value in base_model.dummy_inputs.items()}
+    with torch.no_grad():
+        _, recorded = record(base_model, dummies, states)
+    first, *others = [state.shape[-1] for state in recorded]
+    if len(set(others)) > 1:
+        raise DiffMaskError(
+            f"The states after the first must be of one width, but have {', '.join(map(str, others))} features."
+        )
+    return [first, others[0] if others else first]
 
 
 def _locate(base_model: str | None, explainer: str) -> str | None:

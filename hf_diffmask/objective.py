@@ -68,29 +68,33 @@ class FastObjective(nn.Module):
         num_states (`int`): `S`.
         margin (`float`): Divergence in nats that masking may cost.
         rate (`float`): Step size of the log-multipliers.
+        multiply (`bool`, *optional*, defaults to `True`):
+            Whether votes multiply over states. If not, no state's mask depends on another's, and all count the same.
     """
 
     START, LOWEST, HIGHEST = 1.0, 0.3, 200.0
     SPREAD = 10.0  # between the multiplier of the last state and those of the others
     BOUND = 0.58  # of the margin
     GAIN = 2.0  # of the violation that acts at once
-    DECAY = 0.97  # of the running sums, a step
+    DECAY = 0.97  # of the running sums, a step, where votes multiply
+    MEMORY = 640.0  # examples of a state that its running sums reach back over, where they do not
     CHECK_EVERY = 2  # steps between those whose hard masks are run
-    LAST_SHARE = 0.6  # of examples that draw the last state, whose mask is the one handed out
+    LAST_SHARE = 0.6  # of examples that draw the last state, whose mask is the one handed out, where votes multiply
 
     recent: Tensor
     violation: Tensor
 
-    def __init__(self, num_states: int, margin: float, rate: float):
+    def __init__(self, num_states: int, margin: float, rate: float, multiply: bool = True):
         super().__init__()
-        self.num_states, self.bound, self.rate = num_states, self.BOUND * margin, rate
+        self.num_states, self.bound, self.rate, self.multiply = num_states, self.BOUND * margin, rate, multiply
         self.multipliers = nn.Parameter(torch.full((num_states,), self.START), requires_grad=False)
         self.register_buffer("recent", torch.zeros(2, num_states))
         self.register_buffer("violation", torch.zeros(num_states))
 
     def draw(self, seed: int, step: int, example_ids: Tensor) -> Tensor:
         """
-        The state at which each example is masked in a step: the last for `LAST_SHARE` of them, else any other.
+        The state at which each example is masked in a step: the last for `LAST_SHARE` of them, else any other; where
+        votes do not multiply, any.
 
         Args:
             seed (`int`): Seed of the run.
@@ -100,8 +104,10 @@ class FastObjective(nn.Module):
         Returns:
             `torch.Tensor` of shape `(B,)`, `int64`.
         """
-        others = hashed_uniform(seed, step, example_ids, _DRAW) / (1 - self.LAST_SHARE) * (self.num_states - 1)
-        return others.long().clamp(max=self.num_states - 1)
+        uniform = hashed_uniform(seed, step, example_ids, _DRAW)
+        if self.multiply:
+            return (uniform / (1 - self.LAST_SHARE) * (self.num_states - 1)).long().clamp(max=self.num_states - 1)
+        return (uniform * self.num_states).long()
 
     def loss(self, logits: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
         """
@@ -117,7 +123,8 @@ class FastObjective(nn.Module):
             `torch.Tensor`: Scalar.
         """
         # The softened probability, as in the gradient of the divergence: see `draw_on_paths`.
-        kept = mean_over_units(keep_at(log_keep_probability(logits, SOFT_TEMPERATURE), states).exp(), maskable)
+        soft = log_keep_probability(logits, SOFT_TEMPERATURE)
+        kept = mean_over_units(keep_at(soft, states, self.multiply).exp(), maskable)
         multiplier = (self.multipliers * (self.GAIN * self.violation).exp())[states]
         return ((kept + multiplier * divergence) / (1 + multiplier)).mean()
 
@@ -128,15 +135,20 @@ class FastObjective(nn.Module):
         Args:
             sums (`torch.Tensor` of shape `(4, S)`): Result of [`violations`], over all examples of the step.
         """
-        self.recent.mul_(self.DECAY).add_(sums[:2])
+        # A mean that lags behind makes the masks of a state swing between all and nothing: it reaches no further back
+        # than it takes to be settled. Where votes multiply, what one state learns moves all above it.
+        decay = self.DECAY if self.multiply else (-sums[0] / self.MEMORY).exp()
+        self.recent.mul_(decay).add_(sums[:2])
         count, divergence = self.recent
         relative = divergence / count.clamp(min=1e-6) / self.bound - 1
         self.violation.copy_(torch.where(count > 0, relative.clamp(-1, 1), 0.0))
         self.multipliers.mul_((self.rate * self.violation).exp())
 
     def clamp(self) -> None:
-        """Keeps the multipliers where they can come back from, and those of low states near the last one's."""
+        """Keeps the multipliers where they can come back from, and, where votes multiply, near the last state's."""
         self.multipliers.clamp_(self.LOWEST, self.HIGHEST)
+        if not self.multiply:
+            return
         last = self.multipliers[-1]
         self.multipliers.clamp_(last / self.SPREAD, last * self.SPREAD)
 
@@ -198,6 +210,7 @@ class PaperObjective(nn.Module):
         num_states (`int`): `S`.
         margin (`float`): Divergence in nats that masking may cost.
         rate (`float`): Learning rate of the multipliers.
+        multiply (`bool`, *optional*, defaults to `True`): Whether votes multiply over states.
     """
 
     SPARSE, FAITHFUL, SETTLED, DECAY = 0.1, 0.75, 100, 0.9
@@ -210,9 +223,9 @@ class PaperObjective(nn.Module):
     running_agreement: Tensor
     running_kept: Tensor
 
-    def __init__(self, num_states: int, margin: float, rate: float):
+    def __init__(self, num_states: int, margin: float, rate: float, multiply: bool = True):
         super().__init__()
-        self.num_states, self.bound, self.rate = num_states, margin, rate
+        self.num_states, self.bound, self.rate, self.multiply = num_states, margin, rate, multiply
         self.multipliers = nn.Parameter(torch.ones(num_states), requires_grad=False)
         self.register_buffer("draws", torch.zeros(num_states))
         self.register_buffer("square", torch.zeros(num_states))
@@ -251,7 +264,7 @@ class PaperObjective(nn.Module):
         Returns:
             `torch.Tensor`: Scalar.
         """
-        kept = mean_over_units(keep_at(log_keep_probability(logits), states), maskable)
+        kept = mean_over_units(keep_at(log_keep_probability(logits), states, self.multiply), maskable)
         return (kept + self.multipliers[states] * (divergence - self.bound)).mean()
 
     def update(self, sums: Tensor) -> None:

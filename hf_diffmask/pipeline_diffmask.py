@@ -148,7 +148,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         }
         if verify:
             mask = hard_mask(output.keep_probability[..., state])
-            outputs["masked"] = self.model.masked_forward(mask, **features)
+            outputs["masked"] = self.model.masked_forward(mask, state, recorded, **features)
         return outputs
 
     def postprocess(

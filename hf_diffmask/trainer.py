@@ -13,14 +13,14 @@ from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 from transformers.utils import logging
 
 from . import heads
-from .baseline import fit_baseline
-from .data import LengthGroupedSampler, TextFeatures, collate
+from .baseline import fit_baseline, start_at_mean_states
+from .data import Features, LengthGroupedSampler, collate
 from .errors import DiffMaskError
 from .gates import gate_noise
 from .modeling_diffmask import DiffMaskModel
 from .objective import OBJECTIVES, FastObjective, PaperObjective, mean_over_units, violations
 from .recorded_cache import RecordedCache
-from .training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
+from .training_args import DiffMaskTrainingArguments, recipe_config
 from .validation import StateRow, measure, table_of_states
 
 logger = logging.get_logger(__name__)
@@ -96,8 +96,8 @@ class DiffMaskTrainer(Trainer):
     Args:
         model ([`DiffMaskModel`]): The explainer, holding its base model.
         args ([`DiffMaskTrainingArguments`]): Settings.
-        train_dataset ([`~hf_diffmask.data.TextFeatures`], *optional*): What to train on.
-        eval_dataset ([`~hf_diffmask.data.TextFeatures`], *optional*): What to choose the best checkpoint with.
+        train_dataset ([`~hf_diffmask.data.Features`], *optional*): What to train on.
+        eval_dataset ([`~hf_diffmask.data.Features`], *optional*): What to choose the best checkpoint with.
         processing_class ([`~transformers.PreTrainedTokenizerBase`], *optional*): Saved along with the explainer.
         callbacks (`list[TrainerCallback]`, *optional*): Passed on.
     """
@@ -111,20 +111,20 @@ class DiffMaskTrainer(Trainer):
         self,
         model: DiffMaskModel,
         args: DiffMaskTrainingArguments,
-        train_dataset: TextFeatures | None = None,
-        eval_dataset: TextFeatures | None = None,
+        train_dataset: Features | None = None,
+        eval_dataset: Features | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ):
         if processing_class is None or processing_class.pad_token_id is None:
             raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token` (and save it) first.")
-        for name, value in RECIPE_CONFIGS[args.recipe].items():
-            if getattr(model.config, name) != value:
-                raise DiffMaskError(
-                    f"The recipe {args.recipe!r} trains explainers with {name}={value}, and this one was made with "
-                    f"{getattr(model.config, name)}: make it with "
-                    f"DiffMaskModel.from_base_model(..., **RECIPE_CONFIGS[{args.recipe!r}])."
-                )
+        path_gradient = recipe_config(args.recipe)["path_gradient"]
+        if model.config.path_gradient != path_gradient:
+            raise DiffMaskError(
+                f"The recipe {args.recipe!r} trains explainers with path_gradient={path_gradient}, and this one was "
+                f"made with {model.config.path_gradient}: make it with DiffMaskModel.from_base_model(..., "
+                f"**recipe_config({args.recipe!r}))."
+            )
         model.config.margin = args.margin
         # Done here, or the Trainer would do it with a warning that means nothing for an explainer.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -144,7 +144,9 @@ class DiffMaskTrainer(Trainer):
             callbacks=[*(callbacks or []), _Steps(self)],
         )
         self.model_accepts_loss_kwargs = False
-        objective = OBJECTIVES[args.recipe](model.config.num_states, args.margin, args.multiplier_learning_rate)
+        objective = OBJECTIVES[args.recipe](
+            model.config.num_states, args.margin, args.multiplier_learning_rate, model.config.votes_multiply
+        )
         self.objective: FastObjective | PaperObjective = objective.to(args.device)
         self.violations = torch.zeros(4, model.config.num_states, device=args.device)
         self.rows: list[StateRow] = []
@@ -164,7 +166,10 @@ class DiffMaskTrainer(Trainer):
         """
         checkpoint = check_output_dir(self.args, resume_from_checkpoint)
         self.cache = self._make_cache()
-        self.model.baseline.requires_grad_(True)
+        for baseline in self.model.baselines():
+            baseline.requires_grad_(True)
+        if checkpoint is None:
+            start_at_mean_states(self.model, self.train_dataset, self.data_collator, self.args)
         if self.args.baseline_steps > 0:
             if checkpoint is None:
                 fit_baseline(
@@ -175,12 +180,13 @@ class DiffMaskTrainer(Trainer):
                     self.accelerator.autocast,
                     self.cache,
                 )
-            self.model.baseline.requires_grad_(False)
+            for baseline in self.model.baselines():
+                baseline.requires_grad_(False)
         result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         if self.state.best_metric is not None and self.state.best_metric >= 1:
             logger.warning(
-                f"No checkpoint meets the margin of {self.args.margin:g} at the last state: the best has a divergence "
-                f"of {self.state.best_metric - 1:.3f} there. Train for longer with --max_steps, or allow a larger "
+                f"No checkpoint meets the margin of {self.args.margin:g}: the best has a divergence of "
+                f"{self.state.best_metric - 1:.3f}. Train for longer with --max_steps, or allow a larger "
                 "--margin."
             )
         return result
@@ -201,11 +207,11 @@ class DiffMaskTrainer(Trainer):
     def _global_batch_size(self) -> int:
         return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
 
-    def _get_train_sampler(self, train_dataset: TextFeatures | None = None) -> Sampler:
+    def _get_train_sampler(self, train_dataset: Features | None = None) -> Sampler:
         self.sampler = LengthGroupedSampler(self._lengths(), self._global_batch_size(), self.args.seed)
         return self.sampler
 
-    def _get_eval_sampler(self, eval_dataset: TextFeatures) -> list[int]:
+    def _get_eval_sampler(self, eval_dataset: Features) -> list[int]:
         # Results are sums: any order will do, and that of length needs the least padding.
         return sorted(range(len(eval_dataset)), key=lambda index: len(eval_dataset.items[index]["input_ids"]))
 
@@ -213,7 +219,11 @@ class DiffMaskTrainer(Trainer):
         """One optimiser, with learning rates of their own for levels, baseline and multipliers."""
         if self.optimizer is None:
             model = self.model if model is None else model
-            rates = {"baseline": self.args.baseline_learning_rate, "out_bias": self.args.level_learning_rate}
+            rates = {
+                "baseline": self.args.baseline_learning_rate,
+                "hidden_baselines": self.args.baseline_learning_rate,
+                "out_bias": self.args.level_learning_rate,
+            }
             grouped: dict[float, list[nn.Parameter]] = {}
             for name, value in model.named_parameters():
                 if value.requires_grad:
@@ -247,7 +257,7 @@ class DiffMaskTrainer(Trainer):
             features = {name: value for name, value in inputs.items() if name != "special_tokens_mask"}
             with self.accelerator.autocast():  # of the wrapped model it covers forward alone
                 recorded = self.cache.record(self.model, example_ids, features)
-        noise = gate_noise(seed, step, example_ids, inputs["attention_mask"], count)
+        noise = gate_noise(seed, step, example_ids, inputs["attention_mask"], max(count, 3))
         check = step % self.objective.CHECK_EVERY == 0
         output = model(**inputs, recorded=recorded, states=states, noise=noise, check=check)
         divergence = heads.divergence(output.target, output.masked)
@@ -281,21 +291,22 @@ class DiffMaskTrainer(Trainer):
 
     @torch.no_grad()
     def evaluate(
-        self, eval_dataset: TextFeatures | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+        self, eval_dataset: Features | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """
         Measures hard masks at every state.
 
         Args:
-            eval_dataset ([`~hf_diffmask.data.TextFeatures`], *optional*): Defaults to the trainer's own.
+            eval_dataset ([`~hf_diffmask.data.Features`], *optional*): Defaults to the trainer's own.
             ignore_keys (*optional*): Without effect; here for the signature.
             metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Begins the name of each metric.
 
         Returns:
             `dict[str, float]`: For the last state, and for each state under its name, `kept_share`, `divergence` in
             nats, `agreement` and `within_margin`. `selection` is what checkpoints are compared by, lower is better:
-            the share kept where the divergence at the last state is within the margin, else 1 plus the divergence.
-            `rows` of the trainer holds the same as a table.
+            the share kept where the divergence at the last state is within the margin, else 1 plus the divergence; its
+            mean over all states where none of their masks is the one handed out, with hidden masking. `rows` of the
+            trainer holds the same as a table.
         """
         loader = self.get_eval_dataloader(eval_dataset)
         self.model.eval()
@@ -306,8 +317,11 @@ class DiffMaskTrainer(Trainer):
             measured.append(self.accelerator.gather_for_metrics(values).cpu())
         self.rows = table_of_states(list(self.model.config.state_names), torch.cat(measured))
         last = self.rows[-1]
-        met = last.divergence <= self.model.config.margin
-        metrics = {f"{metric_key_prefix}_selection": last.kept_share if met else 1 + last.divergence}
+        counted = [last] if self.model.config.votes_multiply else self.rows
+        selection = sum(
+            row.kept_share if row.divergence <= self.model.config.margin else 1 + row.divergence for row in counted
+        )
+        metrics = {f"{metric_key_prefix}_selection": selection / len(counted)}
         for name, row in [("", last), *((f"{row.state}_", row) for row in self.rows)]:
             for column, value in zip(row._fields[1:], row[1:], strict=True):
                 metrics[f"{metric_key_prefix}_{name}{column}"] = value
@@ -345,7 +359,7 @@ class DiffMaskTrainer(Trainer):
             self.processing_class.save_pretrained(output_dir)
         save_model(self.objective, os.path.join(output_dir, OBJECTIVE_FILE))
         with open(os.path.join(output_dir, ARGUMENTS_FILE), "w") as file:
-            json.dump(self.args.settings(), file, indent=2)
+            json.dump(self.args.settings(self.model.config), file, indent=2)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)

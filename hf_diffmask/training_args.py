@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError
 
 # Per recipe: what a user has not set. `paper` is the authors' published recipe; `fast` is measured in benchmarks/.
@@ -35,7 +36,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
-# Fields of the explainer's config that a recipe settles.
+# Fields of the explainer's config that a recipe chooses.
 RECIPE_CONFIGS: dict[str, dict[str, Any]] = {
     "fast": {
         "mask_special_tokens": False,
@@ -54,6 +55,25 @@ RECIPE_CONFIGS: dict[str, dict[str, Any]] = {
         "initial_logit": 5.0,
     },
 }
+
+
+def recipe_config(recipe: str, masking: str = "input") -> dict[str, Any]:
+    """
+    What a recipe makes of an explainer; all but `path_gradient`, which its objective relies on, can be changed.
+
+    Args:
+        recipe (`str`): `"fast"` or `"paper"`.
+        masking (`str`, *optional*, defaults to `"input"`): Where units are masked.
+
+    Returns:
+        `dict`: Fields of [`DiffMaskConfig`].
+    """
+    fields = {**RECIPE_CONFIGS[recipe], "masking": masking}
+    if masking == "hidden":
+        # What a state shows of a unit is what that state holds of it: a probe that is told the prediction would say
+        # what has turned out to be enough for it, whether or not the state holds it already.
+        fields |= {"class_conditional": False, "read_context": False}
+    return fields
 
 
 @dataclass
@@ -137,11 +157,19 @@ class DiffMaskTrainingArguments(TrainingArguments):
         # One process drives one device: nn.DataParallel would leave the base model behind on the first.
         self._n_gpu = min(self.n_gpu, 1)
 
-    def settings(self) -> dict[str, Any]:
-        """What a run can be repeated by (`dict`): no paths, no tokens."""
+    def settings(self, config: DiffMaskConfig) -> dict[str, Any]:
+        """
+        What a run can be repeated by: no paths, no tokens.
+
+        Args:
+            config ([`DiffMaskConfig`]): The explainer's.
+
+        Returns:
+            `dict`
+        """
         names = ["recipe", "margin", *RECIPES[self.recipe], "seed", "bf16", "fp16"]
         return {
             **{name: getattr(value := getattr(self, name), "value", value) for name in names},
-            **RECIPE_CONFIGS[self.recipe],
+            **{name: getattr(config, name) for name in recipe_config(self.recipe)},
             "global_batch_size": self.train_batch_size * self.gradient_accumulation_steps * self.world_size,
         }

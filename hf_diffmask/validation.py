@@ -39,14 +39,15 @@ def measure(explainer: DiffMaskModel, features: dict[str, Tensor], states: list[
     Returns:
         `torch.Tensor` of shape `(B, S, 5)`: For each example and state the columns of `COLUMNS`.
     """
-    output = explainer(**features)
+    inputs = {name: value for name, value in features.items() if name != "special_tokens_mask"}
+    recorded = explainer.record(**inputs)
+    output = explainer(**features, recorded=recorded)
     special = features["special_tokens_mask"].bool()
     units = features["attention_mask"].bool() & ~special
-    inputs = {name: value for name, value in features.items() if name != "special_tokens_mask"}
     masks = hard_mask(output.keep_probability)
     rows = []
     for state in range(masks.shape[-1]) if states is None else states:
-        masked = explainer.masked_forward(masks[..., state], **inputs)
+        masked = explainer.masked_forward(masks[..., state], state, recorded, **inputs)
         divergence = heads.divergence(output.target, masked)
         columns = [
             (masks[..., state] & units).sum(-1),

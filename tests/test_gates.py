@@ -87,8 +87,15 @@ def test_hard_mask_is_above_one_half():
     assert gates.hard_mask(torch.tensor([0.5, 0.5001, 0.0, 1.0])).tolist() == [False, True, False, True]
 
 
-def test_up_to_counts_the_votes_of_lower_states():
-    assert gates.up_to(torch.tensor([0, 2]), 3)[:, 0].tolist() == [[True, False, False], [True, True, True]]
+def test_votes_that_count_are_those_of_lower_states_or_the_state_s_own():
+    states = torch.tensor([0, 2])
+    assert gates.counting_votes(states, 3)[:, 0].tolist() == [[True, False, False], [True, True, True]]
+    assert gates.counting_votes(states, 3, False)[:, 0].tolist() == [[True, False, False], [False, False, True]]
+    log_keep = torch.tensor([0.5, 0.4, 0.25]).log().expand(2, 1, 3)
+    torch.testing.assert_close(gates.keep_at(log_keep, states).exp(), torch.tensor([[0.5], [0.05]]))
+    torch.testing.assert_close(gates.keep_at(log_keep, states, False).exp(), torch.tensor([[0.5], [0.25]]))
+    torch.testing.assert_close(gates.vote(log_keep)[0, 0], torch.tensor([0.5, 0.2, 0.05]))
+    torch.testing.assert_close(gates.vote(log_keep, False)[0, 0], torch.tensor([0.5, 0.4, 0.25]))
 
 
 def test_noise_is_uniform():

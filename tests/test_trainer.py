@@ -10,19 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.data import TextFeatures
 from hf_diffmask.demo import sentences
 from hf_diffmask.recorded_cache import RecordedCache
-from hf_diffmask.training_args import RECIPE_CONFIGS, RECIPES
+from hf_diffmask.training_args import RECIPES, recipe_config
 from hf_diffmask.validation import format_table, measure, table_of_states
 
 ROOT = Path(__file__).parent.parent
 
 
-def make_trainer(classifier, tokenizer, folder, recipe="fast", **settings):
+def make_trainer(classifier, tokenizer, folder, recipe="fast", masking="input", **settings):
     torch.manual_seed(0)
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **RECIPE_CONFIGS[recipe])
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config(recipe, masking))
     settings = {"max_steps": 4, "per_device_train_batch_size": 8, "warmup_steps": 0, "eval_delay": 0, **settings}
     if "save_strategy" not in settings:
         settings |= {"save_strategy": "no", "load_best_model_at_end": False}
@@ -240,7 +240,9 @@ def test_recipes_fill_in_what_is_not_set(tmp_path):
     assert paper.eval_delay == 1500
     epochs = DiffMaskTrainingArguments(output_dir=str(tmp_path), num_train_epochs=2)
     assert epochs.max_steps == -1 and epochs.num_train_epochs == 2
-    assert "output_dir" not in paper.settings() and json.dumps(paper.settings())
+    settings = paper.settings(DiffMaskConfig(masking="hidden", initial_logit=4.0))
+    assert "output_dir" not in settings and json.dumps(settings)
+    assert (settings["masking"], settings["initial_logit"], settings["learning_rate"]) == ("hidden", 4.0, 0.5)
 
 
 DISTRIBUTED = """
@@ -252,7 +254,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.data import TextFeatures
 from hf_diffmask.demo import sentences
-from hf_diffmask.training_args import RECIPE_CONFIGS
+from hf_diffmask.training_args import recipe_config
 from safetensors.torch import save_file
 
 recipe, precision, warmup, size, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
@@ -262,7 +264,7 @@ base = AutoModelForSequenceClassification.from_pretrained(
     hf_diffmask.BUNDLED_CLASSIFIER, dtype=torch.get_default_dtype()
 )
 torch.manual_seed(0)
-explainer = DiffMaskModel.from_base_model(base, tokenizer, **RECIPE_CONFIGS[recipe])
+explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe))
 assert explainer.probes.out_weight.dtype == explainer.baseline.dtype == torch.get_default_dtype()
 args = DiffMaskTrainingArguments(
     output_dir=folder, recipe=recipe, max_steps=20, per_device_train_batch_size=size, save_strategy="no",

@@ -15,7 +15,7 @@ from ..demo import sentences
 from ..errors import DiffMaskError
 from ..heatmap import to_html, to_text
 from ..modeling_diffmask import DiffMaskModel
-from ..training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
+from ..training_args import DiffMaskTrainingArguments, recipe_config
 from ..validation import format_table
 from .arguments import parse
 from .explain import load_pipeline
@@ -76,7 +76,7 @@ def run(arguments: list[str]) -> None:
     )
     set_seed(args.seed)
     explainer = DiffMaskModel.from_base_model(
-        base_model.to(args.device), tokenizer, margin=args.margin, **RECIPE_CONFIGS[args.recipe]
+        base_model.to(args.device), tokenizer, margin=args.margin, **recipe_config(args.recipe)
     )
     trainer = train(explainer, tokenizer, texts, sentences(200, seed=1), args)
     print(f"\n   Hard masks on 200 other sentences:\n\n{format_table(trainer.rows)}\n")

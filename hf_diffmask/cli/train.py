@@ -12,7 +12,7 @@ from ..errors import DiffMaskError, reason
 from ..model_card import write_card
 from ..modeling_diffmask import DiffMaskModel
 from ..trainer import DiffMaskTrainer, check_output_dir
-from ..training_args import RECIPE_CONFIGS, DiffMaskTrainingArguments
+from ..training_args import DiffMaskTrainingArguments, recipe_config
 from ..validation import format_table
 from .arguments import parse
 
@@ -35,6 +35,14 @@ class DataArguments:
     validation_dataset: str | None = field(
         default=None,
         metadata={"help": "File, or id of a data set whose split `validation` is used. Default: a part of --dataset."},
+    )
+    masking: str = field(
+        default="input",
+        metadata={
+            "help": "Where tokens are masked: input (at the embeddings; the mask shrinks from state to state) or "
+            "hidden (at each state by itself: what it still needs).",
+            "choices": ["input", "hidden"],
+        },
     )
     base_model_revision: str | None = field(default=None, metadata={"help": "Revision of the base model on the Hub."})
 
@@ -77,7 +85,8 @@ def train(
     trainer.save_metrics("eval", metrics)
     trainer.save_state()
     if trainer.is_world_process_zero():
-        write_card(str(args.output_dir), explainer, trainer.rows, len(trainer.eval_dataset), args.settings())
+        settings = args.settings(explainer.config)
+        write_card(str(args.output_dir), explainer, trainer.rows, len(trainer.eval_dataset), settings)
     return trainer
 
 
@@ -114,7 +123,9 @@ def run(arguments: list[str]) -> None:
         )
     set_seed(args.seed)
     base_model.to(args.device)
-    explainer = DiffMaskModel.from_base_model(base_model, tokenizer, margin=args.margin, **RECIPE_CONFIGS[args.recipe])
+    explainer = DiffMaskModel.from_base_model(
+        base_model, tokenizer, margin=args.margin, **recipe_config(args.recipe, data.masking)
+    )
     logging.disable_progress_bar()
     trainer = train(explainer, tokenizer, texts, validation, args)
     if trainer.is_world_process_zero():

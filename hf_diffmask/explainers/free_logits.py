@@ -1,0 +1,94 @@
+"""The constrained objective for one input at a time: a free logit for each unit in the place of a probe."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..gates import hard_mask, hashed_uniform, log_keep_probability
+from ..objective import mean_over_units
+from .masking import Masking
+
+START, LOWEST, HIGHEST = 1.0, 0.01, 200.0  # of the multipliers
+INITIAL_LOGIT = 2.0
+
+Estimator = Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]
+
+
+def search(
+    masking: Masking,
+    estimate: Estimator,
+    steps: int,
+    samples: int,
+    learning_rate: float,
+    multiplier_learning_rate: float,
+    seed: int,
+    description: str,
+) -> Tensor:
+    """
+    Minimises how much is kept subject to the margin, for each input of a batch by itself (paper, equation 4).
+
+    All inputs are optimised side by side, each with its own logits and multiplier; the noise does not depend on which
+    others are in the batch. The multipliers go by the hard mask, and so does the result: of the hard masks met on the
+    way that stay within the margin it is that which keeps the fewest units, and of several that of lowest divergence.
+
+    Args:
+        masking ([`Masking`]): The inputs and the state.
+        estimate (`Callable`):
+            Gets logits `(B, T)`, noise `(B * K, T, 3)` and a function from masks `(B * K, T)` to their divergence
+            `(B * K,)`; returns what has the gradient of the mean divergence, `(B,)`, and of the share kept, `(B,)`.
+        steps (`int`): Steps of Adam.
+        samples (`int`): Masks `K` drawn for each input in a step.
+        learning_rate (`float`): Of the logits.
+        multiplier_learning_rate (`float`): Step size of the log-multipliers.
+        seed (`int`): Seed of the noise.
+        description (`str`): Title of the progress bar.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Keep probabilities of the best masks, 0 where units cannot be masked. All are
+        1 for an input none of whose masks stayed within the margin.
+    """
+    maskable = masking.maskable
+    batch, length = maskable.shape
+    rows = torch.arange(batch, device=maskable.device).repeat_interleave(samples)
+    numbers = [torch.arange(count, device=maskable.device) for count in (samples, length, 3)]
+    logits = torch.full(maskable.shape, INITIAL_LOGIT, device=maskable.device).requires_grad_()
+    optimizer = torch.optim.Adam([logits], learning_rate)
+    multipliers = torch.full((batch,), START, device=maskable.device)
+    best = maskable.float()
+    fewest, lowest = maskable.sum(-1), torch.zeros(batch, device=maskable.device)
+    with torch.enable_grad():
+        for step in tqdm(range(steps), desc=description, leave=False, disable=steps * batch < 10_000):
+            noise = hashed_uniform(seed, step, *(n.view(-1, *[1] * (2 - k)) for k, n in enumerate(numbers)))
+            divergence, kept = estimate(
+                logits, noise.repeat(batch, 1, 1), lambda masks: masking.divergence(masks, rows)
+            )
+            loss = (kept + multipliers * divergence) / (1 + multipliers)
+            (logits.grad,) = torch.autograd.grad(loss.sum(), logits)
+            optimizer.step()
+            with torch.no_grad():
+                keep = log_keep_probability(logits).exp()
+                mask = hard_mask(keep)
+                cost = masking.divergence(mask)
+                multipliers *= (multiplier_learning_rate * (cost / masking.margin - 1).clamp(-1, 1)).exp()
+                multipliers.clamp_(LOWEST, HIGHEST)
+                count = (mask & maskable).sum(-1)
+                better = (cost <= masking.margin) & ((count < fewest) | ((count == fewest) & (cost < lowest)))
+                best[better] = keep[better] * maskable[better]
+                fewest, lowest = torch.where(better, count, fewest), torch.where(better, cost, lowest)
+    return best
+
+
+def share(keep: Tensor, masking: Masking) -> Tensor:
+    """
+    Share of the units of each input that are kept.
+
+    Args:
+        keep (`torch.Tensor` of shape `(B, T)`): Keep probabilities.
+        masking ([`Masking`]): Knows which units can be masked.
+
+    Returns:
+        `torch.Tensor` of shape `(B,)`.
+    """
+    return mean_over_units(keep, masking.maskable)

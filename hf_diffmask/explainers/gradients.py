@@ -1,0 +1,110 @@
+"""Gradients with respect to hidden states, through Captum: Integrated Gradients and input times gradient."""
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from .. import heads
+from ..errors import DiffMaskError
+from ..modeling_diffmask import DiffMaskModel
+from .masking import Masking
+
+
+def integrated_gradients(
+    explainer: DiffMaskModel,
+    features: dict[str, Tensor],
+    state: int = 0,
+    *,
+    steps: int = 50,
+    batch_size: int = 512,
+) -> Tensor:
+    """
+    Integrated Gradients (Sundararajan et al. 2017) of the predicted class's log-probability.
+
+    The path leads from the input with all units masked, `b`, to the whole input, so that with their signs the scores
+    of an input sum to what masking it costs in log-probability, but for the error of the Gauss-Legendre quadrature.
+    The score is the absolute value, as in the DiffMask authors' code: a mask has to keep whatever moves the output, in
+    either direction.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model and baselines.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state.
+        steps (`int`, *optional*, defaults to 50): Points on the path, a forward and a backward pass each.
+        batch_size (`int`, *optional*, defaults to 512): Points in one forward pass; at least one of each input.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Sum over features, absolute, in nats; 0 at units that cannot be masked.
+
+    Raises:
+        DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
+    """
+    return _integrated(Masking(explainer, features, state), steps, batch_size).abs()
+
+
+def input_x_gradient(explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0) -> Tensor:
+    """
+    Hidden state times gradient (Shrikumar et al. 2016) of the predicted class's log-probability.
+
+    It is what masking by 0 costs to first order, so that the baseline is not used. The score is the absolute value, as
+    for [`integrated_gradients`].
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds the base model.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Sum over features, absolute, in nats; 0 at units that cannot be masked.
+
+    Raises:
+        DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
+    """
+    masking = Masking(explainer, features, state)
+    attributed = _captum().InputXGradient(_Prediction(masking)).attribute(*_inputs(masking))
+    return (attributed.detach().sum(-1) * masking.maskable).abs()
+
+
+class _Prediction:
+    """What is explained: hidden states `(N, T, d)` and the numbers of their inputs to `(N,)` log-probabilities."""
+
+    def __init__(self, masking: Masking):
+        self.masking = masking
+        self.predicted = masking.target.argmax(-1)
+
+    def __call__(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        return self.masking.predict(hidden, rows).gather(-1, self.predicted[rows, None])[:, 0]
+
+
+def _inputs(masking: Masking) -> tuple[Tensor, None, Tensor]:
+    """The whole inputs, no choice of output, and the numbers of the inputs, as Captum takes them."""
+    # A copy that asks for gradients: Captum warns of one that does not, and changes it.
+    hidden = heads.widen(masking.hidden).detach().clone().requires_grad_()
+    return hidden, None, torch.arange(len(hidden), device=hidden.device)
+
+
+def _integrated(masking: Masking, steps: int, batch_size: int) -> Tensor:
+    """Integrated Gradients with their signs, `(B, T)`; their sum is `log f(x) - log f(b)` for the predicted class."""
+    hidden, target, rows = _inputs(masking)
+    attributed = (
+        _captum()
+        .IntegratedGradients(_Prediction(masking))
+        .attribute(
+            hidden,
+            baselines=masking.mask(torch.zeros_like(masking.maskable)).to(hidden.dtype),
+            target=target,
+            additional_forward_args=rows,
+            n_steps=steps,
+            internal_batch_size=max(batch_size, len(hidden)),
+        )
+    )
+    return attributed.detach().sum(-1) * masking.maskable
+
+
+def _captum() -> ModuleType:
+    try:
+        import captum.attr
+    except ImportError as error:
+        raise DiffMaskError("Gradients need Captum: pip install 'hf-diffmask[explainers]'.") from error
+    return captum.attr

@@ -1,0 +1,98 @@
+"""What methods of explanation share: a batch of inputs whose units can be masked at one state."""
+
+from torch import Tensor
+
+from .. import heads
+from ..base_model import replace
+from ..errors import DiffMaskError
+from ..modeling_diffmask import DiffMaskModel
+
+
+class Masking:
+    """
+    A batch of inputs, the base model, and a state of it at which units can be masked.
+
+    Masked units are replaced by the explainer's baseline, so that all methods answer the same question. They ask for
+    no more of the explainer: its probes are not used.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model, baselines and margin.
+        features (`dict[str, torch.Tensor]`):
+            What the base model takes, `(B, T)` each, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state. An explainer that masks inputs has state 0 only.
+
+    Attributes:
+        target (`torch.Tensor` of shape `(B, C)`): Log-probabilities of the prediction on the whole inputs, in nats.
+        hidden (`torch.Tensor` of shape `(B, T, d)`): The state on the whole inputs.
+        baseline (`torch.Tensor` of shape `(d,)`): What stands in for a masked unit.
+        maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
+
+    Raises:
+        DiffMaskError: If there is no such state, or the explainer has no baseline there.
+    """
+
+    def __init__(self, explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0):
+        if not -explainer.config.num_states <= state < explainer.config.num_states:
+            raise DiffMaskError(f"There is no state {state}: the base model has {explainer.config.num_states}.")
+        self.state = state % explainer.config.num_states
+        self.explainer = explainer
+        self.features = {name: value for name, value in features.items() if name != "special_tokens_mask"}
+        self.baseline = explainer.baseline_at(self.state).detach()
+        recorded = explainer.record(**self.features)
+        self.target, self.hidden = recorded.target, recorded.states[self.state]
+        self.maskable = explainer.maskable(
+            features["input_ids"], features.get("attention_mask"), features.get("special_tokens_mask")
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the state (`str`)."""
+        return self.explainer.config.state_names[self.state]
+
+    @property
+    def margin(self) -> float:
+        """Divergence in nats that masking may cost (`float`)."""
+        return float(self.explainer.config.margin)
+
+    def predict(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
+        """
+        Runs the base model on from the state, with gradients for what it is given.
+
+        Args:
+            hidden (`torch.Tensor` of shape `(N, T, d)`): The state that it shall see.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to; all `B` by default.
+
+        Returns:
+            `torch.Tensor` of shape `(N, C)`: Log-probabilities in nats.
+        """
+        features = self.features if rows is None else {name: value[rows] for name, value in self.features.items()}
+        return heads.log_probabilities(replace(self.explainer.base, features, self.name, hidden.to(self.hidden.dtype)))
+
+    def mask(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
+        """
+        The state with units replaced by the baseline, `z * h + (1 - z) * b` (paper, equation 2).
+
+        Args:
+            mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`; units that cannot be masked are kept.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to.
+
+        Returns:
+            `torch.Tensor` of shape `(N, T, d)`.
+        """
+        hidden, maskable = (self.hidden, self.maskable) if rows is None else (self.hidden[rows], self.maskable[rows])
+        keep = mask.to(self.baseline.dtype).masked_fill(~maskable, 1.0)[..., None]
+        return keep * hidden + (1 - keep) * self.baseline
+
+    def divergence(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
+        """
+        What masks cost.
+
+        Args:
+            mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to.
+
+        Returns:
+            `torch.Tensor` of shape `(N,)`: `D( f(x) || f(x_hat) )` in nats.
+        """
+        target = self.target if rows is None else self.target[rows]
+        return heads.divergence(target, self.predict(self.mask(mask, rows), rows))

@@ -1,0 +1,154 @@
+"""The Stanford Sentiment Treebank as trees (Socher et al. 2013): sentences, their phrases and words, five labels."""
+
+import gzip
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import DiffMaskError, reason
+
+LABELS = ("very negative", "negative", "neutral", "positive", "very positive")
+
+# How the Penn Treebank writes brackets and quotation marks.
+ESCAPES = {
+    "-LRB-": "(",
+    "-RRB-": ")",
+    "-LSB-": "[",
+    "-RSB-": "]",
+    "-LCB-": "{",
+    "-RCB-": "}",
+    "``": '"',
+    "''": '"',
+    "`": "'",
+}
+
+# Not \s, which includes the no-break space: there are words that hold one.
+PIECE = re.compile(r"[()]|[^() \t]+")
+
+
+class Sentence(NamedTuple):
+    """
+    A sentence, or a phrase of one.
+
+    Args:
+        words (`list[str]`):
+            Its `N` words, un-escaped. A word may hold a no-break space, but no space.
+        label (`int`):
+            Sentiment of the whole, index into `LABELS`: 0 is very negative, 2 neutral, 4 very positive.
+        word_labels (`list[int]`):
+            Sentiment of each of the `N` words on its own, likewise.
+    """
+
+    words: list[str]
+    label: int
+    word_labels: list[int]
+
+    @property
+    def text(self) -> str:
+        """The words, joined by spaces (`str`): `text.split(" ")` gives them back."""
+        return " ".join(self.words)
+
+
+class _Tree(NamedTuple):
+    words: list[str]
+    word_labels: list[int]
+    nodes: list[tuple[int, int, int]]
+    """Label, first word and end of each node; children before parents, so that the whole is the last."""
+
+    def sentence(self, node: tuple[int, int, int]) -> Sentence:
+        label, start, end = node
+        return Sentence(self.words[start:end], label, self.word_labels[start:end])
+
+
+def _unescape(word: str) -> str:
+    return ESCAPES.get(word, word).replace("\\/", "/").replace("\\*", "*")
+
+
+def _parse(line: str) -> _Tree:
+    """Reads one tree; raises `ValueError` that says what is wrong with the line."""
+    tree = _Tree([], [], [])
+    opened: list[tuple[int, int]] = []  # label and first word of each node that is not closed yet
+    before = ""  # what was last read: a label, a word, or the end of a node
+    pieces = iter(PIECE.findall(line))
+    for piece in pieces:
+        if tree.nodes and not opened:
+            raise ValueError(f"{piece!r} follows after the end of the tree")
+        if piece == "(":
+            label = next(pieces, "")
+            if label not in tuple("01234"):
+                raise ValueError(f"a node has the label {label!r} instead of one from 0 to 4")
+            if before == "word":
+                raise ValueError(f"the word {tree.words[-1]!r} shares its node with others")
+            opened.append((int(label), len(tree.words)))
+            before = "label"
+        elif not opened:
+            raise ValueError(f"it begins with {piece!r} instead of '('")
+        elif piece == ")":
+            if before == "label":
+                raise ValueError("a node holds no word")
+            tree.nodes.append((*opened.pop(), len(tree.words)))
+            before = "end"
+        else:
+            if before != "label":
+                raise ValueError(f"the word {piece!r} shares its node with others")
+            tree.words.append(_unescape(piece))
+            tree.word_labels.append(opened[-1][0])
+            before = "word"
+    if opened:
+        raise ValueError(f"it ends with {len(opened)} node(s) not closed")
+    if not tree.nodes:
+        raise ValueError("it is empty")
+    return tree
+
+
+def _read(path: str | os.PathLike) -> list[_Tree]:
+    if not Path(path).is_file():
+        raise DiffMaskError(f"There is no file {path}: give the path of a file of trees, one a line.")
+    trees: list[_Tree] = []
+    try:
+        with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+            lines = list(file)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise DiffMaskError(f"The file {path} cannot be read ({reason(error)}).") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            trees.append(_parse(line.rstrip("\r\n")))
+        except ValueError as error:
+            raise DiffMaskError(f"Line {number} of {path} is no tree: {error}.") from error
+    if not trees:
+        raise DiffMaskError(f"The file {path} holds no trees.")
+    return trees
+
+
+def load_trees(path: str | os.PathLike) -> list[Sentence]:
+    """
+    Reads the sentences of a file of trees: one a line, in brackets, with a label from 0 to 4 at every node.
+
+    Args:
+        path (`str` or `os.PathLike`): The file, in UTF-8, gzipped if its name ends in `.gz`.
+
+    Returns:
+        `list[Sentence]`: One a line, in order.
+
+    Raises:
+        DiffMaskError: If there is no such file, it cannot be read or is empty, or a line is no such tree.
+    """
+    return [tree.sentence(tree.nodes[-1]) for tree in _read(path)]
+
+
+def load_phrases(path: str | os.PathLike) -> list[Sentence]:
+    """
+    Reads every phrase of a file of trees: single words, parts of sentences and the sentences themselves.
+
+    Args:
+        path (`str` or `os.PathLike`): The file, as for [`load_trees`].
+
+    Returns:
+        `list[Sentence]`: One a node, each after its parts. What occurs several times is listed as often.
+
+    Raises:
+        DiffMaskError: As in [`load_trees`].
+    """
+    return [tree.sentence(node) for tree in _read(path) for node in tree.nodes]

@@ -1,0 +1,121 @@
+"""Per-example DiffMask and REINFORCE: constrained, close to the optimum, and each input by itself."""
+
+import itertools
+
+import pytest
+import torch
+from transformers import AutoModel
+
+import hf_diffmask
+from hf_diffmask.explainers.masking import Masking
+from hf_diffmask.explainers.per_example import per_example
+from hf_diffmask.explainers.reinforce import reinforce
+
+METHODS = (per_example, reinforce)
+TEXTS = ["a warm and quietly funny film", "the plot is dull", "not bad at all , but far too long for me"]
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return AutoModel.from_pretrained(hf_diffmask.BUNDLED_EXPLAINER).eval()
+
+
+@pytest.fixture(scope="module")
+def inputs(tokenizer):
+    return dict(tokenizer(TEXTS, padding=True, return_tensors="pt", return_special_tokens_mask=True))
+
+
+@pytest.fixture(scope="module")
+def masking(bundled, inputs):
+    return Masking(bundled, inputs)
+
+
+@pytest.fixture(scope="module")
+def optimum(masking):
+    """Size of the smallest subset within the margin, by brute force."""
+    sizes = []
+    for row in range(len(TEXTS)):
+        units = torch.where(masking.maskable[row])[0].tolist()
+        for size in range(len(units) + 1):
+            subsets = list(itertools.combinations(units, size))
+            masks = torch.zeros(len(subsets), masking.maskable.shape[1])
+            for number, subset in enumerate(subsets):
+                masks[number, list(subset)] = 1
+            with torch.no_grad():
+                lowest = masking.divergence(masks, torch.full((len(subsets),), row)).min()
+            if lowest <= masking.margin:
+                sizes.append(size)
+                break
+    return sizes
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_masks_stay_within_the_margin_and_are_close_to_the_smallest(method, bundled, inputs, masking, optimum):
+    before = {name: value.clone() for name, value in bundled.base.state_dict().items()}
+    scores = method(bundled, inputs, steps=100)
+    assert scores.shape == masking.maskable.shape and (scores[~masking.maskable] == 0).all()
+    mask = scores > 0.5
+    with torch.no_grad():
+        assert (masking.divergence(mask) <= masking.margin).all()
+    kept = mask.sum(-1)
+    for row, size in enumerate(optimum):
+        assert size <= kept[row] <= size + 1
+    assert kept.sum() < masking.maskable.sum() / 2
+    assert all(torch.equal(value, before[name]) for name, value in bundled.base.state_dict().items())
+    assert all(parameter.grad is None for parameter in bundled.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_input_does_not_depend_on_its_batch_and_a_seed_settles_it(method, bundled, inputs):
+    together = method(bundled, inputs, steps=40)
+    row = 1
+    length = int(inputs["attention_mask"][row].sum())
+    state = torch.get_rng_state()
+    alone = method(bundled, {name: value[row : row + 1, :length] for name, value in inputs.items()}, steps=40)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.testing.assert_close(together[row, :length], alone[0], atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        assert torch.equal(method(bundled, inputs, steps=40), together)
+    assert not torch.equal(method(bundled, inputs, steps=40, seed=5), together)
+
+
+def test_estimators_have_the_gradient_of_the_mean_divergence(bundled, inputs):
+    """Against the exact gradient: a mean over all 2^n masks of a short input, differentiated by hand."""
+    row = 1  # five maskable units at most
+    length = int(inputs["attention_mask"][row].sum())
+    short = {name: value[row : row + 1, :length] for name, value in inputs.items()}
+    masking = Masking(bundled, short)
+    units = torch.where(masking.maskable[0])[0]
+    masks = torch.ones(2 ** len(units), length)
+    masks[:, units] = torch.tensor(list(itertools.product([0.0, 1.0], repeat=len(units))))
+    with torch.no_grad():
+        costs = masking.divergence(masks, torch.zeros(len(masks), dtype=torch.long))
+    logits = torch.linspace(-1, 1, length)[None]
+    found = {}
+    for method in METHODS:
+
+        def spy(masking, estimate, steps, samples, *rest, method=method):
+            free = logits.clone().requires_grad_()
+            noise = torch.rand(samples, length, 3, generator=torch.Generator().manual_seed(0))
+            rows = torch.zeros(samples, dtype=torch.long)
+            with torch.enable_grad():
+                divergence, _ = estimate(free, noise, lambda drawn: masking.divergence(drawn, rows))
+                (found[method],) = torch.autograd.grad(divergence.sum(), free)
+            return free.detach()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"{method.__module__}.search", spy)
+            method(bundled, short, samples=16000)
+    keep = torch.sigmoid(logits[0] - 0.2 * torch.log(torch.tensor(0.2)))
+    soft = torch.sigmoid((logits[0] - 0.2 * torch.log(torch.tensor(0.2))) / 2)
+    weights = torch.where(masks[:, units] > 0, keep[units], 1 - keep[units])
+    for unit_number, unit in enumerate(units.tolist()):
+        others = weights.clone()
+        others[:, unit_number] = 1
+        there = masks[:, unit] > 0
+        difference = (others.prod(-1) * costs * torch.where(there, 1.0, -1.0)).sum()
+        slopes = {per_example: soft[unit] * (1 - soft[unit]) / 2, reinforce: keep[unit] * (1 - keep[unit])}
+        for method in METHODS:
+            expected = difference * slopes[method]
+            assert found[method][0, unit].item() == pytest.approx(expected.item(), abs=0.006)
+    assert all(gradient.abs().max() > 0.02 for gradient in found.values())

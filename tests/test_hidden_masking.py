@@ -1,0 +1,158 @@
+"""Hidden masking: at each state by itself, with its own votes and baseline, run on from there."""
+
+import json
+
+import pytest
+import torch
+from test_trainer import make_trainer
+from transformers import pipeline
+
+import hf_diffmask
+from hf_diffmask import DiffMaskError, DiffMaskModel
+from hf_diffmask.base_model import find_blocks
+from hf_diffmask.training_args import recipe_config
+from hf_diffmask.validation import measure
+
+
+@pytest.fixture
+def explainer(classifier, tokenizer):
+    """Untrained, with probes that tell units apart and baselines that tell states apart."""
+    model = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("fast", "hidden")).eval()
+    with torch.no_grad():
+        model.probes.out_weight.normal_(std=0.05)
+        model.probes.out_bias.fill_(0.5)
+        model.hidden_baselines.normal_(std=0.5)
+    return model
+
+
+@pytest.fixture
+def inputs(batch):
+    return {name: value for name, value in batch.items() if name != "special_tokens_mask"}
+
+
+def test_probes_read_their_own_state_alone(explainer, batch, inputs):
+    recorded = explainer.record(**inputs)
+    maskable = explainer(**batch).maskable
+    logits = explainer.probes(recorded.states, recorded.target, maskable)
+    probes = explainer.probes
+    row, unit = 1, 3
+    for state, vectors in enumerate(recorded.states):
+        weight = probes.embedding_weight if state == 0 else probes.state_weight[state - 1]
+        read = torch.nn.functional.layer_norm(vectors[row, unit], vectors.shape[-1:])
+        hidden = torch.tanh(read @ weight + probes.bias[state])
+        expected = 10 * torch.tanh(hidden @ probes.out_weight[0, state]) + probes.out_bias[0, state]
+        torch.testing.assert_close(logits[row, unit, state], expected, atol=1e-4, rtol=1e-4)
+    output = explainer(**batch)
+    # No product over states: a unit can come back.
+    assert (output.keep_probability.diff(dim=-1) > 0.01).any()
+    units = output.maskable
+    own = torch.sigmoid(output.logits - 0.2 * torch.log(torch.tensor(0.2)))
+    torch.testing.assert_close(output.keep_probability[units], own[units])
+
+
+def test_masked_forward_is_the_rest_of_the_model_on_the_mixed_state(explainer, classifier, inputs):
+    """Against a hook of its own that overwrites the state in a whole pass."""
+    recorded = explainer.record(**inputs)
+    mask = torch.rand(inputs["input_ids"].shape)
+    blocks = find_blocks(classifier)
+    for state in range(1, explainer.config.num_states):
+        keep = mask[..., None]
+        mixed = keep * recorded.states[state] + (1 - keep) * explainer.hidden_baselines[state - 1]
+        if state == 1:
+            handle = blocks[0].register_forward_pre_hook(lambda module, args, mixed=mixed: (mixed, *args[1:]))
+        else:
+            handle = blocks[state - 2].register_forward_hook(lambda module, args, output, mixed=mixed: mixed)
+        with torch.no_grad():
+            expected = classifier(**inputs).logits.log_softmax(-1)
+            handle.remove()
+            torch.testing.assert_close(explainer.masked_forward(mask, state, recorded, **inputs), expected)
+            # Without what was recorded, it is computed.
+            torch.testing.assert_close(explainer.masked_forward(mask, state, **inputs), expected)
+    names = [explainer.masked_forward(mask, state, recorded, **inputs) for state in range(explainer.config.num_states)]
+    assert not torch.allclose(names[0], names[1], atol=1e-3)
+
+
+def test_each_example_is_masked_at_its_own_state(explainer, batch, inputs):
+    states = torch.tensor([3, 0, 3])
+    recorded = explainer.record(**inputs)
+    mask = torch.rand(inputs["input_ids"].shape)
+    together = explainer.masked_forward(mask, states, recorded, **inputs)
+    for row, state in enumerate(states.tolist()):
+        alone = explainer.masked_forward(mask, state, recorded, **inputs)
+        torch.testing.assert_close(together[row], alone[row])
+    # The hard mask of a training step is that of inference at the state that was drawn.
+    noise = torch.rand(*inputs["input_ids"].shape, explainer.config.num_states)
+    output = explainer(**batch, states=states, noise=noise)
+    measured = measure(explainer, batch)
+    divergence = (output.target.exp() * (output.target - output.masked_hard)).sum(-1)
+    torch.testing.assert_close(divergence, measured[range(3), states, 2], atol=1e-5, rtol=1e-4)
+
+
+def test_blocks_below_are_not_run_in_training(explainer, classifier, batch, inputs):
+    recorded = explainer.record(**inputs)
+    run = []
+    for number, block in enumerate(find_blocks(classifier)):
+        block.attention.register_forward_hook(lambda module, args, output, number=number: run.append(number))
+    states = torch.full((3,), explainer.config.num_states - 2)
+    noise = torch.rand(*inputs["input_ids"].shape, explainer.config.num_states)
+    explainer(**batch, recorded=recorded, states=states, noise=noise)
+    assert set(run) == {len(find_blocks(classifier)) - 1}
+
+
+def test_only_the_state_s_own_parameters_get_a_gradient(explainer, batch, inputs):
+    states = torch.tensor([2, 2, 2])
+    explainer(**batch, states=states, noise=torch.rand(*inputs["input_ids"].shape, 5)).masked.sum().backward()
+    assert explainer.hidden_baselines.grad[1].abs().sum() > 0
+    assert explainer.hidden_baselines.grad[[0, 2, 3]].abs().sum() == 0 and explainer.baseline.grad is None
+    assert explainer.probes.state_weight.grad[1].abs().sum() > 0
+    assert explainer.probes.state_weight.grad[[0, 2, 3]].abs().sum() == 0
+
+
+@pytest.mark.parametrize("recipe", ["fast", "paper"])
+def test_training_saving_and_the_pipeline(classifier, tokenizer, tmp_path, recipe):
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path / "run", recipe, "hidden", max_steps=150 if recipe == "fast" else 10,
+        per_device_train_batch_size=16, eval_strategy="no",
+    )  # fmt: skip
+    trainer.train()
+    metrics = trainer.evaluate(trainer.train_dataset)
+    rows, margin = trainer.rows, trainer.args.margin
+    means = [row.kept_share if row.divergence <= margin else 1 + row.divergence for row in rows]
+    assert metrics["eval_selection"] == pytest.approx(sum(means) / len(means))
+    if recipe == "fast":
+        # Past the last block a classifier reads its first unit alone: what the others hold is not needed there.
+        assert rows[-1].kept_share < 0.2 and rows[-1].divergence <= margin and rows[-1].agreement >= 0.9
+    trainer.save_model(str(tmp_path / "explainer"))
+    explain = pipeline(hf_diffmask.TASK, model=str(tmp_path / "explainer"))
+    assert explain.model.config.masking == "hidden"
+    result = explain("a warm and quietly funny film", state="block.1.input")
+    names = result["states"]
+    features = tokenizer("a warm and quietly funny film", return_tensors="pt", return_special_tokens_mask=True)
+    row = measure(trainer.model, features, [names.index("block.1.input")])[0, 0]
+    assert result["divergence"] == pytest.approx(row[2].item(), abs=1e-5)
+    assert result["kept_share"] == pytest.approx((row[0] / row[1]).item())
+    settings = json.loads((tmp_path / "explainer" / "training_args.json").read_text())
+    assert settings["masking"] == "hidden" and settings["read_context"] is False
+
+
+def test_baselines_start_at_the_mean_states_and_are_fitted(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path, masking="hidden", max_steps=1, eval_strategy="no", baseline_steps=1,
+        baseline_learning_rate=1e-9,
+    )  # fmt: skip
+    trainer.train()
+    # Of the first 32 sentences in the seed's order.
+    order = torch.randperm(96, generator=torch.Generator().manual_seed(trainer.args.seed))[:32].tolist()
+    features = trainer.data_collator([trainer.train_dataset[k] for k in order])
+    units = features["attention_mask"].bool()
+    inputs = {name: features[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in features}
+    means = torch.stack([state[units].mean(0) for state in trainer.model.record(**inputs).states[1:]])
+    torch.testing.assert_close(trainer.model.hidden_baselines.detach(), means, atol=1e-5, rtol=0)
+    assert not trainer.model.hidden_baselines.requires_grad
+
+
+def test_an_explainer_that_masks_inputs_has_no_baseline_above(classifier, tokenizer):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer)
+    assert torch.equal(explainer.baseline_at(0), explainer.baseline)
+    with pytest.raises(DiffMaskError, match=r"no baseline for the state 'block.0.input'"):
+        explainer.baseline_at(1)
