@@ -21,6 +21,8 @@ class DiffMaskConfig(PreTrainedConfig):
             Precision that the base model had in training: it is loaded and its fingerprint compared in it.
         base_model_class (`str`, *optional*):
             Class name of the base model, for people and for error messages.
+        task (`str`, *optional*, defaults to `"text-classification"`):
+            What the base model predicts: that, or `"question-answering"`, the start and the end of an answer.
         vocab_size (`int`, *optional*, defaults to `0`):
             Rows of the base model's token-embedding table.
         embedding_size (`int`, *optional*, defaults to `0`):
@@ -41,7 +43,7 @@ class DiffMaskConfig(PreTrainedConfig):
             Whether the probes read each state's vectors at zero mean and unit variance. The paper reads them raw.
         class_conditional (`bool`, *optional*, defaults to `True`):
             Whether a probe has weights `w_l` and level `c_l` for each class, and uses those of the class that the base
-            model predicts. The paper has one of each for all.
+            model predicts. The paper has one of each for all, and so do explainers of question answering.
         read_context (`bool`, *optional*, defaults to `True`):
             Whether the probes also read the mean of their state over the input, and how sure the base model is of its
             prediction. The paper's do not.
@@ -58,6 +60,7 @@ class DiffMaskConfig(PreTrainedConfig):
     base_model_fingerprint: str | None = None
     base_model_dtype: str = "float32"
     base_model_class: str | None = None
+    task: str = "text-classification"
     vocab_size: int = 0
     embedding_size: int = 0
     hidden_size: int = 0
@@ -92,6 +95,8 @@ class DiffMaskConfig(PreTrainedConfig):
             raise ValueError(f"The margin must be greater than 0, but is {self.margin}.")
         if self.base_model_dtype not in ("float32", "float16", "bfloat16", "float64"):
             raise ValueError(f"`base_model_dtype` must name a floating-point type, but is {self.base_model_dtype!r}.")
+        if self.task not in ("text-classification", "question-answering"):
+            raise ValueError(f"`task` must be 'text-classification' or 'question-answering', but is {self.task!r}.")
         if self.masking not in ("input", "hidden"):
             raise ValueError(f"`masking` must be 'input' or 'hidden', but is {self.masking!r}.")
         if self.state_names and min(self.hidden_size, self.embedding_size, self.vocab_size) < 1:

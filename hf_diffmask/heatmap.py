@@ -93,6 +93,19 @@ def certificate(result: dict[str, Any]) -> str:
     )
 
 
+def predicted(result: dict[str, Any]) -> str:
+    """
+    What the base model predicts, in a form that can be shown.
+
+    Args:
+        result (`dict`): A result of the pipeline.
+
+    Returns:
+        `str`: Its label or answer.
+    """
+    return visible(str(result["label"] if "label" in result else result["answer"] or "(no answer)"))
+
+
 def _section(result: dict[str, Any]) -> str:
     names = result["states"]
     units, rows = [], []
@@ -109,7 +122,7 @@ def _section(result: dict[str, Any]) -> str:
         )
     header = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     return f"""<section>
-<h2>{escape(visible(str(result["label"])))} <span class="quiet">{result["score"]:.3f}</span></h2>
+<h2>{escape(predicted(result))} <span class="quiet">{result["score"]:.3f}</span></h2>
 <p>{" ".join(units)}</p>
 <p class="quiet">{escape(certificate(result))}</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Keep probability of each token at each state">
@@ -167,7 +180,7 @@ def to_text(result: dict[str, Any], color: bool) -> str:
     shown = [visible(token["token"]) for token in tokens]
     width = max(len(text) for text in shown)
     lines = [
-        f"{visible(str(result['label']))} {result['score']:.3f}",
+        f"{predicted(result)} {result['score']:.3f}",
         " ".join(paint(text, token["score"], token["kept"]) for text, token in zip(shown, tokens, strict=True)),
         certificate(result),
     ]

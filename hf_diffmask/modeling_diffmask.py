@@ -24,7 +24,7 @@ class Recorded(NamedTuple):
     """What the base model computes on whole inputs: all that probes and objective need of it."""
 
     target: Tensor
-    """`(B, C)`: log-probabilities of the prediction, in nats."""
+    """`(B, C)`, or `(B, 2, T)` for start and end: log-probabilities of the prediction, in nats."""
     states: list[Tensor]
     """`S` hidden states, `(B, T, d_s)` each."""
 
@@ -38,7 +38,7 @@ class DiffMaskOutput(ModelOutput):
         keep_probability (`torch.FloatTensor` of shape `(B, T, S)`):
             `P(z_l != 0)` of each unit at each state, in [0, 1], with input masking falling with `l`. 1 for units that
             cannot be masked.
-        target (`torch.FloatTensor` of shape `(B, C)`):
+        target (`torch.FloatTensor` of shape `(B, C)`, or `(B, 2, T)` for start and end):
             Log-probabilities of the base model on the whole input, in nats.
         maskable (`torch.BoolTensor` of shape `(B, T)`):
             Units that can be masked: not padding and, unless the config says otherwise, not special.
@@ -110,7 +110,7 @@ class DiffMaskModel(PreTrainedModel):
         Makes an untrained explainer for a base model.
 
         Args:
-            base_model ([`~transformers.PreTrainedModel`]): A classifier.
+            base_model ([`~transformers.PreTrainedModel`]): A classifier, or a model that answers questions.
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
                 Its tokenizer: the baseline starts at the embedding of its mask token (paper, section 3.1), or of its
                 unknown token, else at the mean embedding. Those of other states start at their means, see
@@ -124,9 +124,11 @@ class DiffMaskModel(PreTrainedModel):
             [`DiffMaskModel`]: The explainer, holding `base_model`.
 
         Raises:
-            DiffMaskError: If the base model is no classifier, or its hidden states cannot be read.
+            DiffMaskError: If the base model is neither, or its hidden states cannot be read.
         """
-        heads.check_head(base_model)
+        task = heads.task_of(base_model)
+        if task == heads.QUESTION_ANSWERING:
+            config["class_conditional"] = False
         table = base_model.get_input_embeddings().weight.detach()
         if states is None:
             names, widths = state_names(base_model), [table.shape[1], base_model.config.hidden_size]
@@ -140,6 +142,7 @@ class DiffMaskModel(PreTrainedModel):
                 base_model_fingerprint=fingerprint(base_model, base_model.dtype),
                 base_model_dtype=str(base_model.dtype).removeprefix("torch."),
                 base_model_class=type(base_model).__name__,
+                task=task,
                 vocab_size=table.shape[0],
                 embedding_size=widths[0],
                 hidden_size=widths[-1],
@@ -229,7 +232,7 @@ class DiffMaskModel(PreTrainedModel):
         if self._base_location is None:
             raise DiffMaskError("This explainer names no base model: pass the model itself as `base_model=`.")
         try:
-            base = heads.AUTO_CLASS.from_pretrained(
+            base = heads.AUTO_CLASSES[self.config.task].from_pretrained(
                 self._base_location, revision=self.config.base_model_revision, dtype=self.config.base_model_dtype
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -242,9 +245,9 @@ class DiffMaskModel(PreTrainedModel):
 
     def _check_base(self, base: PreTrainedModel) -> None:
         """Compares a base model with the one that the explainer was trained for, in the precision of that time."""
-        heads.check_head(base)
+        found_task = heads.task_of(base)
         table = base.get_input_embeddings().weight
-        expected_and_found: dict[str, tuple[Any, Any]] = {}
+        expected_and_found: dict[str, tuple[Any, Any]] = {"task": (self.config.task, found_task)}
         if self.config.state_names[-1].startswith("block."):
             expected_and_found |= {
                 "hidden size": (self.config.hidden_size, base.config.hidden_size),
@@ -252,10 +255,9 @@ class DiffMaskModel(PreTrainedModel):
             }
         if self.config.state_names[0] == "embeddings":
             expected_and_found["embedding size"] = (self.config.embedding_size, table.shape[1])
-        expected_and_found |= {
-            "vocabulary": (self.config.vocab_size, table.shape[0]),
-            "number of classes": (self.config.num_labels, base.config.num_labels),
-        }
+        expected_and_found["vocabulary"] = (self.config.vocab_size, table.shape[0])
+        if found_task == heads.CLASSIFICATION:
+            expected_and_found["number of classes"] = (self.config.num_labels, base.config.num_labels)
         if self.config.base_model_fingerprint is not None:
             found = fingerprint(base, getattr(torch, self.config.base_model_dtype))
             expected_and_found["weights fingerprint"] = (self.config.base_model_fingerprint, found)
@@ -299,7 +301,7 @@ class DiffMaskModel(PreTrainedModel):
             [`Recorded`]: The prediction and the hidden states.
         """
         output, states = record(self.base, features, self.config.state_names)
-        return Recorded(heads.log_probabilities(output), states)
+        return Recorded(heads.log_probabilities(output, features.get("attention_mask")), states)
 
     def maskable(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, special_tokens_mask: Tensor | None = None
@@ -389,7 +391,7 @@ class DiffMaskModel(PreTrainedModel):
             features (`torch.Tensor`): What the base model's `forward` takes, `(B, T)` each.
 
         Returns:
-            `torch.Tensor` of shape `(B, C)`: Log-probabilities in nats.
+            `torch.Tensor` of shape `(B, C)`, or `(B, 2, T)` for start and end: Log-probabilities in nats.
         """
         if recorded is None:
             recorded = self.record(**features)
@@ -411,7 +413,8 @@ class DiffMaskModel(PreTrainedModel):
         baseline = self.baseline_at(state)
         keep = mask[..., None].to(baseline.dtype)
         masked = (keep * hidden + (1 - keep) * baseline).to(hidden.dtype)
-        return heads.log_probabilities(replace(self.base, features, self.config.state_names[state], masked))
+        output = replace(self.base, features, self.config.state_names[state], masked)
+        return heads.log_probabilities(output, features.get("attention_mask"))
 
 
 def _widths(base_model: PreTrainedModel, states: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""`pipeline("diffmask-attribution")`: text in; prediction, attribution and a check of it out."""
+"""`pipeline("diffmask-attribution")`: text or question in; prediction, attribution and a check of it out."""
 
 import types
 from collections.abc import Iterator
@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 from transformers.pipelines.base import ChunkPipeline
 
-from . import heads
+from . import heads, question_answering
 from .data import EncodedText, Text, encode, max_length, windows
 from .errors import DiffMaskError
 from .gates import hard_mask
 from .modeling_diffmask import DiffMaskModel, Recorded
 
 AGGREGATIONS = ("token", "word")
+# Defaults of what is for question answering alone.
+ANSWERING: dict[str, Any] = {"top_k": 0, "max_answer_length": 30, "handle_impossible_answer": False}
 # What the pipeline adds to a window's features, and the base model must not see.
 _OWN_KEYS = ("special_tokens_mask", "is_last", "encoded", "units")
 
@@ -45,18 +47,26 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         verify (`bool`, *optional*, defaults to `True`):
             Whether to check each explanation with a second, masked pass.
         aggregation (`str`, *optional*, defaults to `"token"`): `"word"` merges sub-words.
+        top_k (`int`, *optional*): For question answering: how many `answers` to list, none by default.
+        max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
+        handle_impossible_answer (`bool`, *optional*, defaults to `False`):
+            For question answering: whether "no answer" is one of the answers, as models for SQuAD v2 can give it.
         batch_size (`int`, *optional*, defaults to `1`): Windows that run through the base model at once.
 
     Returns (for each input, a `dict`):
         - **label**, **score** -- the base model's prediction and its probability.
+        - **answer**, **start**, **end**, **score** -- in the place of the label, for question answering: the answer,
+          its characters in the context, and its probability; the empty text, 0 and 0 for no answer. With `top_k` also
+          **answers**, a list of such `dict`s, the best first.
         - **tokens** -- a list of `{token, start, end, special, score, kept, states}`: offsets in characters of the
           original text, `states` the keep probability at each state, `score` their mean, all in [0, 1]; tokens of a
-          pair carry `segment`, 0 or 1, and `None` for special ones.
+          pair carry `segment`, 0 or 1 (question or context), and `None` for special ones.
         - **states** -- the states' names, and **state** -- the one that `kept` speaks of.
         - **kept_share** -- the share of tokens kept, special ones left out.
         - **divergence** -- in nats, between the output on the whole and on the masked input; **same_prediction** and
           **within_margin** -- whether the label is unchanged, and the divergence at most **margin**. Absent without
-          `verify`.
+          `verify`. Of an answer the divergence is the sum of those of start and end, in the window that it comes from,
+          and the prediction is unchanged if the same characters are still the best answer.
 
     Raises:
         DiffMaskError: If the model is no explainer, an input is empty or no text, or an argument is unknown.
@@ -82,6 +92,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         state: str | int | None = None,
         verify: bool | None = None,
         aggregation: str | None = None,
+        **answering: Any,
     ) -> tuple[dict, dict, dict]:
         forward: dict[str, Any] = {}
         post: dict[str, Any] = {}
@@ -93,7 +104,11 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             if aggregation not in AGGREGATIONS:
                 raise DiffMaskError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}, but is {aggregation!r}.")
             post["aggregation"] = aggregation
-        return {}, forward, post
+        if answering.keys() - ANSWERING.keys():
+            raise DiffMaskError(f"There is no argument {', '.join(sorted(answering.keys() - ANSWERING.keys()))}.")
+        if answering and self.model.config.task != heads.QUESTION_ANSWERING:
+            raise DiffMaskError(f"`{next(iter(answering))}` is for question answering, and this explainer's is not.")
+        return {}, forward, {**post, **answering}
 
     def _state_index(self, state: str | int) -> int:
         names = list(self.model.config.state_names)
@@ -109,7 +124,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
         Args:
             inputs (`str`, `dict`, `list`, generator or data set):
-                Texts, or pairs as `{"text": ..., "text_pair": ...}`; of a [`~datasets.Dataset`], those columns.
+                Texts, or pairs as `{"text": ..., "text_pair": ...}`; for question answering `{"question": ...,
+                "context": ...}`; of a [`~datasets.Dataset`], those columns.
             kwargs: See the class.
 
         Returns:
@@ -120,17 +136,24 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         if isinstance(inputs, list | tuple):
             if not inputs:
                 return []
-            inputs = [_as_text(item, f"Input {position}") for position, item in enumerate(inputs)]
+            inputs = [self._as_input(item, f"Input {position}") for position, item in enumerate(inputs)]
         elif isinstance(inputs, types.GeneratorType):
-            inputs = (_as_text(item, f"Input {position}") for position, item in enumerate(inputs))
+            inputs = (self._as_input(item, f"Input {position}") for position, item in enumerate(inputs))
         elif isinstance(inputs, str | dict) or not isinstance(inputs, torch.utils.data.Dataset):
-            inputs = _as_text(inputs, "The input")
+            inputs = self._as_input(inputs, "The input")
         return super().__call__(inputs, **kwargs)
 
+    def _as_input(self, item: Any, what: str) -> Text:
+        if self.model.config.task == heads.QUESTION_ANSWERING:
+            return question_answering.as_question(item, what)
+        return _as_text(item, what)
+
     def preprocess(self, input_: Text | dict[str, str]) -> Iterator[dict[str, Any]]:
-        encoded = encode(self.tokenizer, _as_text(input_, "The input"))
+        encoded = encode(self.tokenizer, self._as_input(input_, "The input"))
         if all(segment is None for segment in encoded.segments):
             raise DiffMaskError("The input holds no token: give a text with at least one visible character.")
+        if self.model.config.task == heads.QUESTION_ANSWERING:
+            question_answering.check_room(encoded, self.length)
         parts = list(windows(encoded, self.length))
         for position, window in enumerate(parts):
             features = {name: torch.tensor([values]) for name, values in window.features.items()}
@@ -152,12 +175,11 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         return outputs
 
     def postprocess(
-        self, model_outputs: list[dict[str, Any]], state: int = -1, aggregation: str = "token"
+        self, model_outputs: list[dict[str, Any]], state: int = -1, aggregation: str = "token", **answering: Any
     ) -> dict[str, Any]:
         encoded: EncodedText = model_outputs[0]["encoded"]
         names = list(self.model.config.state_names)
         keep_probability = _most_central(model_outputs, encoded, len(names))
-        target = _length_weighted_mean(model_outputs, "target")
         kept = hard_mask(keep_probability[:, state])
         is_pair = 1 in encoded.segments
         tokens = []
@@ -177,23 +199,53 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 }
             )
         ordinary = [token for token in tokens if not token["special"]]
-        best = int(target.argmax())
+        if self.model.config.task == heads.QUESTION_ANSWERING:
+            prediction, check = self._answer(model_outputs, encoded, {**ANSWERING, **answering})
+        else:
+            prediction, check = self._classify(model_outputs)
         result = {
-            "label": self.model.base.config.id2label[best],
-            "score": target[best].exp().item(),
+            **prediction,
             "tokens": _merge_words(tokens, encoded) if aggregation == "word" else tokens,
             "states": names,
             "state": names[state],
             "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
             "margin": float(self.model.config.margin),
         }
-        if "masked" in model_outputs[0]:
-            masked = _length_weighted_mean(model_outputs, "masked")
-            # Rounding can leave a divergence of nothing a hair below 0.
-            result["divergence"] = max(0.0, heads.divergence(target[None], masked[None]).item())
-            result["same_prediction"] = int(masked.argmax()) == best
+        if check is not None:
+            result["divergence"], result["same_prediction"] = check
             result["within_margin"] = result["divergence"] <= result["margin"]
         return result
+
+    def _classify(self, model_outputs: list[dict[str, Any]]) -> tuple[dict[str, Any], tuple[float, bool] | None]:
+        """Label and score; divergence and whether the label is unchanged, if there was a masked pass."""
+        target = _length_weighted_mean(model_outputs, "target")
+        best = int(target.argmax())
+        prediction = {"label": self.model.base.config.id2label[best], "score": target[best].exp().item()}
+        if "masked" not in model_outputs[0]:
+            return prediction, None
+        masked = _length_weighted_mean(model_outputs, "masked")
+        # Rounding can leave a divergence of nothing a hair below 0.
+        divergence = max(0.0, heads.divergence(target[None], masked[None]).item())
+        return prediction, (divergence, int(masked.argmax()) == best)
+
+    def _answer(
+        self, model_outputs: list[dict[str, Any]], encoded: EncodedText, answering: dict[str, Any]
+    ) -> tuple[dict[str, Any], tuple[float, bool] | None]:
+        """The answer and its characters; divergence and whether it is unchanged, if there was a masked pass."""
+        top_k = answering.pop("top_k")
+        found = question_answering.answers(model_outputs, "target", encoded, max(1, top_k), **answering)
+        listed = [
+            {"answer": answer.text, "start": answer.start, "end": answer.end, "score": answer.score}
+            for answer in found
+        ]
+        prediction = {**listed[0], **({"answers": listed} if top_k else {})}
+        if "masked" not in model_outputs[0]:
+            return prediction, None
+        (again,) = question_answering.answers(model_outputs, "masked", encoded, 1, **answering)
+        divergence = question_answering.check(
+            model_outputs, question_answering.window_of(found[0], model_outputs, encoded)
+        )
+        return prediction, (divergence, again[:2] == found[0][:2])
 
 
 def _as_text(item: Any, what: str) -> Text:

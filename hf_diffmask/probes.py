@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from . import heads
 from .configuration_diffmask import DiffMaskConfig
 
 
@@ -68,7 +69,8 @@ class DiffMaskProbes(nn.Module):
             share = share[:, None] * scale.view(-1, batch, 1, length)
             means = (share @ others.view(-1, batch, length, others.shape[-1])).squeeze(2)
             hidden[:, :, 1:] += torch.bmm(means, self._centered(self.mean_weight)).transpose(0, 1)[:, None]
-            hidden += (_confidence(target).to(dtype)[:, None, None] * self.confidence_weight)[:, None]
+            # Centred and scaled: 0 stands for log-odds of 3, a probability of 0.95.
+            hidden += ((heads.confidence(target) / 3 - 1).to(dtype)[:, None, None] * self.confidence_weight)[:, None]
         hidden = torch.tanh(hidden)
         # One dot product a unit and state: the outputs for other classes are not computed.
         classes = target.argmax(-1) if len(self.out_bias) > 1 else target.new_zeros(batch, dtype=torch.long)
@@ -85,10 +87,3 @@ class DiffMaskProbes(nn.Module):
         square = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).square() / vectors.shape[-1]
         variance = square - vectors.mean(-1, keepdim=True).square()
         return (variance.clamp(min=0) + 1e-5).rsqrt()
-
-
-def _confidence(target: Tensor) -> Tensor:
-    """Log-odds of the predicted class, `(B,)`, centred and scaled: 0 stands for 3, a probability of 0.95."""
-    best, predicted = target.max(-1, keepdim=True)
-    others = target.scatter(-1, predicted, float("-inf")).logsumexp(-1)
-    return (best[:, 0] - others) / 3 - 1

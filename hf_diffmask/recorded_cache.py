@@ -7,6 +7,7 @@ import tempfile
 import torch
 from torch import Tensor
 
+from . import heads
 from .errors import DiffMaskError
 from .modeling_diffmask import DiffMaskModel, Recorded
 
@@ -51,7 +52,10 @@ class RecordedCache:
             flat = torch.empty(size, dtype=dtype)
         parts = flat.split([total * width for width in widths])
         self.states = [part.view(total, width) for part, width in zip(parts, widths, strict=True)]
-        self.targets = torch.empty(len(self.known), recorded.target.shape[-1])
+        # Start and end of an answer have as many values as there are units: they are kept as the states are.
+        self.by_unit = recorded.target.dim() == 3
+        rows = total if self.by_unit else len(self.known)
+        self.targets = torch.empty(rows, recorded.target.shape[1])
 
     def _rows(self, ids: Tensor) -> Tensor:
         return torch.cat([torch.arange(self.starts[k], self.starts[k + 1]) for k in ids.tolist()])
@@ -79,7 +83,11 @@ class RecordedCache:
             rows = self._rows(ids[new])
             for flat, state in zip(self.states, recorded.states, strict=True):
                 flat[rows] = state.cpu()[real[new]]
-            self.targets[ids[new]] = recorded.target.cpu()
+            target = recorded.target.cpu()
+            if self.by_unit:
+                self.targets[rows] = target.transpose(1, 2)[real[new]]
+            else:
+                self.targets[ids[new]] = target
             self.known[ids] = True
         rows = self._rows(ids)
         states = []
@@ -87,4 +95,10 @@ class RecordedCache:
             state = flat.new_zeros(*real.shape, flat.shape[-1])
             state[real] = flat[rows]
             states.append(state.to(example_ids.device))
-        return Recorded(self.targets[ids].to(example_ids.device), states)
+        if self.by_unit:
+            target = self.targets.new_full((*real.shape, 2), heads.NEVER)
+            target[real] = self.targets[rows]
+            target = target.transpose(1, 2)
+        else:
+            target = self.targets[ids]
+        return Recorded(target.to(example_ids.device), states)

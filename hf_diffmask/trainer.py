@@ -264,7 +264,7 @@ class DiffMaskTrainer(Trainer):
         loss = self.objective.loss(output.logits, output.maskable, states, divergence)
         if check:
             checked = output.masked if output.masked_hard is None else output.masked_hard
-            agreement = checked.argmax(-1) == output.target.argmax(-1)
+            agreement = heads.agreement(output.target, checked)
             keep = output.keep_probability.gather(-1, states[:, None, None].expand(-1, noise.shape[1], 1))[..., 0]
             kept = mean_over_units(keep, output.maskable)
             self.violations += violations(states, heads.divergence(output.target, checked), agreement, kept, count)

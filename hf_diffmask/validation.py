@@ -53,7 +53,7 @@ def measure(explainer: DiffMaskModel, features: dict[str, Tensor], states: list[
             (masks[..., state] & units).sum(-1),
             units.sum(-1),
             divergence,
-            masked.argmax(-1) == output.target.argmax(-1),
+            heads.agreement(output.target, masked),
             divergence <= explainer.config.margin,
         ]
         rows.append(torch.stack([column.float() for column in columns], dim=-1))

@@ -22,11 +22,12 @@ from ..errors import DiffMaskError, reason
 from ..heatmap import to_html, to_text
 from .arguments import parse
 
-DESCRIPTION = """Explains the predictions of a classifier: which tokens suffice to preserve its output.
+DESCRIPTION = """Explains predictions: which tokens suffice to preserve the model's output.
 
   hf-diffmask explain "a warm and quietly funny film"
   hf-diffmask explain --model my-explainer --file traffic.csv --format json --output attributions.jsonl
   cat lines.txt | hf-diffmask explain --format html --output page.html
+  hf-diffmask explain --model qa-explainer --text_pair "The mill was sold in 1902." "When was the mill sold?"
 
 Without --model the small bundled sentiment classifier is explained. Without text or --file, each line of stdin is."""
 
@@ -40,7 +41,12 @@ class ExplainArguments:
         default=None, metadata={"help": "Texts: a csv, json, jsonl or parquet file, or any other with one a line."}
     )
     text_column: str = field(default="text", metadata={"help": "Column of --file that holds the text."})
-    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
+    text_pair_column: str | None = field(
+        default=None, metadata={"help": "Column of the second text of a pair, or of the context of a question."}
+    )
+    text_pair: str | None = field(
+        default=None, metadata={"help": "Second text, or context of the question, for texts that are typed."}
+    )
     format: Literal["text", "json", "html"] = field(
         default="text", metadata={"help": "text for people, json (one object a line) for programs, html to look at."}
     )
@@ -58,8 +64,10 @@ class ExplainArguments:
 def _texts(args: ExplainArguments, given: list[str]) -> list[Text]:
     if given and args.file:
         raise DiffMaskError("Give texts or --file, not both.")
+    if args.text_pair is not None and not given:
+        raise DiffMaskError("--text_pair goes with texts that are typed: name a column with --text_pair_column.")
     if given:
-        return list(given)
+        return [text if args.text_pair is None else (text, args.text_pair) for text in given]
     if args.file:
         path = Path(args.file)
         if not path.is_file():

@@ -2,23 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from safetensors import SafetensorError
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, set_seed
+from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, PreTrainedModel, set_seed
 from transformers.utils import logging
 
+from .. import heads
 from ..data import Text, TextFeatures, load_texts, max_length, train_validation_split
 from ..errors import DiffMaskError, reason
 from ..model_card import write_card
 from ..modeling_diffmask import DiffMaskModel
+from ..tasks.squad import load_squad
 from ..trainer import DiffMaskTrainer, check_output_dir
 from ..training_args import DiffMaskTrainingArguments, recipe_config
 from ..validation import format_table
 from .arguments import parse
 
-DESCRIPTION = """Trains an explainer for a frozen classifier. No labels are needed.
+DESCRIPTION = """Trains an explainer for a frozen classifier or question-answering model. No labels are needed.
 
   hf-diffmask train --base_model ./my-classifier --dataset traffic.csv --text_column text --output_dir my-explainer
+  hf-diffmask train --base_model ./my-qa-model --dataset squad.json --margin 1 --output_dir my-explainer
 
 Several GPUs: accelerate launch --multi_gpu --num_processes 4 -m hf_diffmask.cli train ...
 All options of transformers.TrainingArguments work as they do there; the defaults are those of our benchmark."""
@@ -28,10 +32,20 @@ All options of transformers.TrainingArguments work as they do there; the default
 class DataArguments:
     """What to explain and what to train on."""
 
-    base_model: str = field(metadata={"help": "Classifier to explain: a folder or an id on the Hub."})
-    dataset: str = field(metadata={"help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id."})
-    text_column: str = field(default="text", metadata={"help": "Column that holds the text."})
-    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
+    base_model: str = field(metadata={"help": "Model to explain: a folder or an id on the Hub."})
+    dataset: str = field(
+        metadata={
+            "help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id. For question answering "
+            "also a file in the format of SQuAD."
+        }
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "Column of the text. Default: text; question for question answering."}
+    )
+    text_pair_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of the second text of a pair. Default: none; context for question answering."},
+    )
     validation_dataset: str | None = field(
         default=None,
         metadata={"help": "File, or id of a data set whose split `validation` is used. Default: a part of --dataset."},
@@ -90,6 +104,37 @@ def train(
     return trainer
 
 
+def _load(data: DataArguments) -> tuple[Any, PreTrainedModel]:
+    """The tokenizer and the base model, whose head must be among its weights."""
+    named = {"revision": data.base_model_revision}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(data.base_model, **named)
+        architectures = AutoConfig.from_pretrained(data.base_model, **named).architectures or []
+        answers = any(name.endswith("ForQuestionAnswering") for name in architectures)
+        auto_class = heads.AUTO_CLASSES[heads.QUESTION_ANSWERING if answers else heads.CLASSIFICATION]
+        base_model, loading = auto_class.from_pretrained(
+            data.base_model, **named, dtype="float32", output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise DiffMaskError(f"The base model {data.base_model} cannot be loaded ({reason(error)}).") from error
+    if loading["missing_keys"]:
+        raise DiffMaskError(
+            f"The base model {data.base_model} is no trained classifier: its weights lack "
+            f"{', '.join(sorted(loading['missing_keys']))}. Fine-tune it first."
+        )
+    return tokenizer, base_model
+
+
+def _texts(dataset: str, split: str, task: str, data: DataArguments) -> list[Text]:
+    """Texts or pairs of a data set; questions and contexts for question answering."""
+    if task == heads.CLASSIFICATION:
+        return load_texts(dataset, data.text_column or "text", data.text_pair_column, split)
+    if dataset.endswith((".json", ".json.gz")) and data.text_column is None:
+        questions, _ = load_squad(dataset)
+        return [(question.question, question.context) for question in questions]
+    return load_texts(dataset, data.text_column or "question", data.text_pair_column or "context", split)
+
+
 def run(arguments: list[str]) -> None:
     """
     Runs the command.
@@ -104,23 +149,13 @@ def run(arguments: list[str]) -> None:
         (DataArguments, DiffMaskTrainingArguments), prog="hf-diffmask train", description=DESCRIPTION
     )
     data, args = parse(parser, arguments)
-    texts = load_texts(data.dataset, data.text_column, data.text_pair_column)
+    tokenizer, base_model = _load(data)
+    task = heads.task_of(base_model)
+    texts = _texts(data.dataset, "train", task, data)
     if data.validation_dataset is not None:
-        validation = load_texts(data.validation_dataset, data.text_column, data.text_pair_column, "validation")
+        validation = _texts(data.validation_dataset, "validation", task, data)
     else:
         texts, validation = train_validation_split(texts, args.seed)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(data.base_model, revision=data.base_model_revision)
-        base_model, loading = AutoModelForSequenceClassification.from_pretrained(
-            data.base_model, revision=data.base_model_revision, dtype="float32", output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise DiffMaskError(f"The base model {data.base_model} cannot be loaded ({reason(error)}).") from error
-    if loading["missing_keys"]:
-        raise DiffMaskError(
-            f"The base model {data.base_model} is no trained classifier: its weights lack "
-            f"{', '.join(sorted(loading['missing_keys']))}. Fine-tune it first."
-        )
     set_seed(args.seed)
     base_model.to(args.device)
     explainer = DiffMaskModel.from_base_model(

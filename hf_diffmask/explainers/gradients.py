@@ -71,10 +71,9 @@ class _Prediction:
 
     def __init__(self, masking: Masking):
         self.masking = masking
-        self.predicted = masking.target.argmax(-1)
 
     def __call__(self, hidden: Tensor, rows: Tensor) -> Tensor:
-        return self.masking.predict(hidden, rows).gather(-1, self.predicted[rows, None])[:, 0]
+        return self.masking.log_probability(hidden, rows)
 
 
 def _inputs(masking: Masking) -> tuple[Tensor, None, Tensor]:

@@ -22,7 +22,8 @@ class Masking:
         state (`int`, *optional*, defaults to 0): Number of the state. An explainer that masks inputs has state 0 only.
 
     Attributes:
-        target (`torch.Tensor` of shape `(B, C)`): Log-probabilities of the prediction on the whole inputs, in nats.
+        target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`):
+            Log-probabilities of the prediction on the whole inputs, in nats.
         hidden (`torch.Tensor` of shape `(B, T, d)`): The state on the whole inputs.
         baseline (`torch.Tensor` of shape `(d,)`): What stands in for a masked unit.
         maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
@@ -63,10 +64,26 @@ class Masking:
             rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to; all `B` by default.
 
         Returns:
-            `torch.Tensor` of shape `(N, C)`: Log-probabilities in nats.
+            `torch.Tensor` of shape `(N, C)` or `(N, 2, T)`: Log-probabilities in nats.
         """
         features = self.features if rows is None else {name: value[rows] for name, value in self.features.items()}
-        return heads.log_probabilities(replace(self.explainer.base, features, self.name, hidden.to(self.hidden.dtype)))
+        output = replace(self.explainer.base, features, self.name, hidden.to(self.hidden.dtype))
+        return heads.log_probabilities(output, features.get("attention_mask"))
+
+    def log_probability(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
+        """
+        Log-probability of what is predicted on the whole inputs, when the base model sees another state.
+
+        Args:
+            hidden (`torch.Tensor` of shape `(N, T, d)`): The state that it shall see.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to; all `B` by default.
+
+        Returns:
+            `torch.Tensor` of shape `(N,)`: In nats; of start and end together, if an answer is predicted.
+        """
+        target = self.target if rows is None else self.target[rows]
+        predicted = target.argmax(-1, keepdim=True)
+        return self.predict(hidden, rows).gather(-1, predicted).flatten(1).sum(-1)
 
     def mask(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """

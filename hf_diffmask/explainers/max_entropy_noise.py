@@ -60,7 +60,7 @@ def maximum_entropy_noise(
             change = masking.predict(hidden + sigma[..., None] * noise) - masking.target
             entropy = F.softplus(before_softplus).log().masked_fill(~maskable, 0.0).sum(-1)
             # A sum over examples: each has its own noise, whose gradient does not depend on the others.
-            (change.square().sum(-1) - weight * entropy).sum().backward(inputs=[before_softplus])
+            (change.square().flatten(1).sum(-1) - weight * entropy).sum().backward(inputs=[before_softplus])
             optimizer.step()
             optimizer.zero_grad()
     return maskable / F.softplus(before_softplus.detach())

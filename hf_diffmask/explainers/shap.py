@@ -77,14 +77,13 @@ class _Prediction:
 
     def __init__(self, masking: Masking, row: int):
         self.masking, self.row = masking, row
-        self.predicted = masking.target[row].argmax()
 
     def __call__(self, kept: Tensor) -> Tensor:
         maskable = self.masking.maskable[self.row]
         masks = torch.zeros(len(kept), len(maskable), device=kept.device)
         masks[:, maskable] = kept
         rows = torch.full((len(kept),), self.row, device=kept.device)
-        return self.masking.predict(self.masking.mask(masks, rows), rows)[:, self.predicted]
+        return self.masking.log_probability(self.masking.mask(masks, rows), rows)
 
 
 class _LeastSquares:
