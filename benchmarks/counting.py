@@ -38,7 +38,6 @@ MARGIN = 0.05
 SETTINGS: dict[str, Any] = {
     "max_steps": 2500,
     "per_device_train_batch_size": 128,
-    "learning_rate": 5e-3,
     "level_learning_rate": 5e-3,
     "multiplier_learning_rate": 0.01,
 }

@@ -1,6 +1,7 @@
 """Explainers for Transformers models by Differentiable Masking (De Cao et al. 2020): train, save, load, explain.
 
-Importing this package registers its classes with `AutoConfig`, `AutoModel` and `pipeline("diffmask-attribution")`.
+Importing this package registers its classes with `AutoConfig`, `AutoModel` and `pipeline("diffmask-attribution")`,
+and the targets of the tasks with `AutoModelForSequenceClassification`.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError
 from .modeling_diffmask import DiffMaskModel, DiffMaskOutput, Recorded
 from .pipeline_diffmask import DiffMaskAttributionPipeline
+from .tasks import counting, gru  # noqa: F401  registers their models
 from .trainer import DiffMaskTrainer
 from .training_args import DiffMaskTrainingArguments
 

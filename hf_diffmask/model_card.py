@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from . import heads
 from .modeling_diffmask import DiffMaskModel
 from .validation import StateRow, format_table
 
@@ -56,6 +57,8 @@ def write_card(
         validation_size=validation_size,
         margin=explainer.config.margin,
         class_conditional=explainer.config.class_conditional,
+        question_answering=explainer.config.task == heads.QUESTION_ANSWERING,
+        hidden_masking=explainer.config.masking == "hidden",
         settings="\n".join(f"- {name}: {value}" for name, value in settings.items()),
     )
     path.write_text(str(card), encoding="utf-8")

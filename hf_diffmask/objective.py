@@ -77,7 +77,7 @@ class FastObjective(nn.Module):
     BOUND = 0.58  # of the margin
     GAIN = 2.0  # of the violation that acts at once
     DECAY = 0.97  # of the running sums, a step, where votes multiply
-    MEMORY = 640.0  # examples of a state that its running sums reach back over, where they do not
+    MEMORY = 320.0  # examples of a state that its running sums reach back over, where they do not
     CHECK_EVERY = 2  # steps between those whose hard masks are run
     LAST_SHARE = 0.6  # of examples that draw the last state, whose mask is the one handed out, where votes multiply
 

@@ -12,10 +12,14 @@ from transformers.pipelines.base import ChunkPipeline
 from . import heads, question_answering
 from .data import EncodedText, Text, encode, max_length, windows
 from .errors import DiffMaskError
+from .explainers.per_example import per_example
+from .explainers.reinforce import reinforce
 from .gates import hard_mask
 from .modeling_diffmask import DiffMaskModel, Recorded
 
 AGGREGATIONS = ("token", "word")
+# Methods that need no probes.
+SEARCHES: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
 # Defaults of what is for question answering alone.
 ANSWERING: dict[str, Any] = {"top_k": 0, "max_answer_length": 30, "handle_impossible_answer": False}
 # What the pipeline adds to a window's features, and the base model must not see.
@@ -47,6 +51,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         verify (`bool`, *optional*, defaults to `True`):
             Whether to check each explanation with a second, masked pass.
         aggregation (`str`, *optional*, defaults to `"token"`): `"word"` merges sub-words.
+        method (`str`, *optional*, defaults to `"amortised"`):
+            `"per_example"` or `"reinforce"` search the mask of each input by itself, see `hf_diffmask.explainers`:
+            hundreds of passes instead of one. They give keep probabilities at the state that units are masked at.
         top_k (`int`, *optional*): For question answering: how many `answers` to list, none by default.
         max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
@@ -92,6 +99,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         state: str | int | None = None,
         verify: bool | None = None,
         aggregation: str | None = None,
+        method: str | None = None,
         **answering: Any,
     ) -> tuple[dict, dict, dict]:
         forward: dict[str, Any] = {}
@@ -104,6 +112,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             if aggregation not in AGGREGATIONS:
                 raise DiffMaskError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}, but is {aggregation!r}.")
             post["aggregation"] = aggregation
+        if method is not None:
+            if method != "amortised" and method not in SEARCHES:
+                raise DiffMaskError(f"`method` must be amortised, {' or '.join(SEARCHES)}, but is {method!r}.")
+            forward["method"] = post["method"] = method
         if answering.keys() - ANSWERING.keys():
             raise DiffMaskError(f"There is no argument {', '.join(sorted(answering.keys() - ANSWERING.keys()))}.")
         if answering and self.model.config.task != heads.QUESTION_ANSWERING:
@@ -159,26 +171,43 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             features = {name: torch.tensor([values]) for name, values in window.features.items()}
             yield {**features, "is_last": position == len(parts) - 1, "encoded": encoded, "units": window.units}
 
-    def _forward(self, model_inputs: dict[str, Any], state: int = -1, verify: bool = True) -> dict[str, Any]:
+    def _forward(
+        self, model_inputs: dict[str, Any], state: int = -1, verify: bool = True, method: str = "amortised"
+    ) -> dict[str, Any]:
         features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
+        special = model_inputs["special_tokens_mask"]
         recorded: Recorded = self.model.record(**features)
-        output = self.model(**features, special_tokens_mask=model_inputs["special_tokens_mask"], recorded=recorded)
+        output = self.model(**features, special_tokens_mask=special, recorded=recorded)
+        if method == "amortised":
+            keep_probability, column = output.keep_probability, state
+        else:
+            masked_at = 0 if self.model.config.votes_multiply else state
+            found = SEARCHES[method](self.model, {**features, "special_tokens_mask": special}, masked_at)
+            # One column, for the one state; what cannot be masked is kept.
+            keep_probability, column = found.masked_fill(~output.maskable, 1.0)[..., None], 0
         outputs = {
-            "keep_probability": output.keep_probability,
+            "keep_probability": keep_probability,
             "target": output.target,
             "attention_mask": features["attention_mask"],
             **{name: model_inputs[name] for name in ("is_last", "encoded", "units")},
         }
         if verify:
-            mask = hard_mask(output.keep_probability[..., state])
+            mask = hard_mask(keep_probability[..., column])
             outputs["masked"] = self.model.masked_forward(mask, state, recorded, **features)
         return outputs
 
     def postprocess(
-        self, model_outputs: list[dict[str, Any]], state: int = -1, aggregation: str = "token", **answering: Any
+        self,
+        model_outputs: list[dict[str, Any]],
+        state: int = -1,
+        aggregation: str = "token",
+        method: str = "amortised",
+        **answering: Any,
     ) -> dict[str, Any]:
         encoded: EncodedText = model_outputs[0]["encoded"]
         names = list(self.model.config.state_names)
+        if method != "amortised":
+            names, state = [names[0 if self.model.config.votes_multiply else state]], 0
         keep_probability = _most_central(model_outputs, encoded, len(names))
         kept = hard_mask(keep_probability[:, state])
         is_pair = 1 in encoded.segments

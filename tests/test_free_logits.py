@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, pipeline
 
 import hf_diffmask
+from hf_diffmask import DiffMaskError
 from hf_diffmask.explainers.masking import Masking
 from hf_diffmask.explainers.per_example import per_example
 from hf_diffmask.explainers.reinforce import reinforce
@@ -77,6 +78,25 @@ def test_an_input_does_not_depend_on_its_batch_and_a_seed_settles_it(method, bun
     with torch.no_grad():
         assert torch.equal(method(bundled, inputs, steps=40), together)
     assert not torch.equal(method(bundled, inputs, steps=40, seed=5), together)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_pipeline_gives_the_same_results_with_their_masks(method, bundled, tokenizer, inputs, masking):
+    explain = pipeline(hf_diffmask.TASK, model=bundled, tokenizer=tokenizer)
+    results = explain(TEXTS, method=method.__name__, batch_size=3)
+    keep = method(bundled, inputs)
+    amortised = explain(TEXTS[0])
+    with torch.no_grad():
+        costs = masking.divergence(keep > 0.5)
+    for row, result in enumerate(results):
+        assert result.keys() == amortised.keys() and result["states"] == ["embeddings"] == [result["state"]]
+        for unit, token in enumerate(result["tokens"]):
+            expected = 1.0 if token["special"] else keep[row, unit].item()
+            assert token["states"] == [token["score"]] == [pytest.approx(expected, abs=1e-3)]
+        assert result["divergence"] == pytest.approx(max(0, costs[row].item()), abs=1e-4) and result["within_margin"]
+        assert result["label"] == explain(TEXTS[row])["label"]
+    with pytest.raises(DiffMaskError, match=r"amortised, per_example or reinforce, but is 'lime'"):
+        explain(TEXTS[0], method="lime")
 
 
 def test_estimators_have_the_gradient_of_the_mean_divergence(bundled, inputs):

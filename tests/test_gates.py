@@ -74,6 +74,15 @@ def test_votes_multiply_and_never_grow():
     assert (voted.diff(dim=-1) <= 0).all()
 
 
+def test_product_of_votes_by_integration():
+    # Neither vote is 0: both noises above their edges, which are independent.
+    alphas = [-0.5, 0.7, 2.0]
+    parts = [integrate.quad(stats.logistic.pdf, -alpha - 0.2 * math.log(5), math.inf)[0] for alpha in alphas]
+    voted = gates.vote(gates.log_keep_probability(torch.tensor(alphas))[None, None])[0, 0]
+    for state in range(3):
+        assert voted[state].item() == pytest.approx(math.prod(parts[: state + 1]), abs=1e-6)
+
+
 def test_product_of_votes_is_kept_as_often_as_the_product_says():
     # Monte Carlo over independent noise: the share of samples in which no vote is 0.
     logits = torch.tensor([1.0, 0.2, 2.0])

@@ -1,4 +1,4 @@
-"""The command line: `hf-diffmask train | explain | demo`."""
+"""The command line: `hf-diffmask train | explain | analyze | demo`."""
 
 import importlib
 import os
@@ -9,6 +9,7 @@ from ..errors import DiffMaskError
 COMMANDS = {
     "train": "train an explainer for a classifier",
     "explain": "explain texts with an explainer",
+    "analyze": "sum up what is kept at which state over a data set: a page with figures",
     "demo": "train, save, load and use an explainer in three minutes, offline",
 }
 

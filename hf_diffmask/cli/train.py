@@ -9,15 +9,15 @@ from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, PreTrained
 from transformers.utils import logging
 
 from .. import heads
-from ..data import Text, TextFeatures, load_texts, max_length, train_validation_split
+from ..data import Text, TextFeatures, max_length, train_validation_split
 from ..errors import DiffMaskError, reason
 from ..model_card import write_card
 from ..modeling_diffmask import DiffMaskModel
-from ..tasks.squad import load_squad
 from ..trainer import DiffMaskTrainer, check_output_dir
 from ..training_args import DiffMaskTrainingArguments, recipe_config
 from ..validation import format_table
 from .arguments import parse
+from .inputs import load_inputs
 
 DESCRIPTION = """Trains an explainer for a frozen classifier or question-answering model. No labels are needed.
 
@@ -125,16 +125,6 @@ def _load(data: DataArguments) -> tuple[Any, PreTrainedModel]:
     return tokenizer, base_model
 
 
-def _texts(dataset: str, split: str, task: str, data: DataArguments) -> list[Text]:
-    """Texts or pairs of a data set; questions and contexts for question answering."""
-    if task == heads.CLASSIFICATION:
-        return load_texts(dataset, data.text_column or "text", data.text_pair_column, split)
-    if dataset.endswith((".json", ".json.gz")) and data.text_column is None:
-        questions, _ = load_squad(dataset)
-        return [(question.question, question.context) for question in questions]
-    return load_texts(dataset, data.text_column or "question", data.text_pair_column or "context", split)
-
-
 def run(arguments: list[str]) -> None:
     """
     Runs the command.
@@ -151,9 +141,10 @@ def run(arguments: list[str]) -> None:
     data, args = parse(parser, arguments)
     tokenizer, base_model = _load(data)
     task = heads.task_of(base_model)
-    texts = _texts(data.dataset, "train", task, data)
+    texts = load_inputs(data.dataset, task, data.text_column, data.text_pair_column)
     if data.validation_dataset is not None:
-        validation = _texts(data.validation_dataset, "validation", task, data)
+        columns = data.text_column, data.text_pair_column
+        validation = load_inputs(data.validation_dataset, task, *columns, split="validation")
     else:
         texts, validation = train_validation_split(texts, args.seed)
     set_seed(args.seed)
