@@ -66,8 +66,9 @@ def train(
     epochs: int,
     rate: float,
     seed: int,
+    output: str,
 ) -> None:
-    """Minimises the cross-entropy of start and end with AdamW, linear warm-up and decay."""
+    """Minimises the cross-entropy of start and end with AdamW, linear warm-up and decay; saves after each epoch."""
     sampler = LengthGroupedSampler([len(item["input_ids"]) for item in items], BATCH_SIZE, seed)
     steps = epochs * (len(sampler) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, fused=True)
@@ -80,9 +81,9 @@ def train(
         for first in range(0, len(order), BATCH_SIZE):
             rows = [items[k] for k in order[first : first + BATCH_SIZE]]
             batch = collate_windows(tokenizer, rows)
-            output = model(**batch)
+            found = model(**batch)
             starts, ends = (torch.tensor([item[name] for item in rows]) for name in ("start", "end"))
-            loss = F.cross_entropy(output.start_logits, starts) + F.cross_entropy(output.end_logits, ends)
+            loss = F.cross_entropy(found.start_logits, starts) + F.cross_entropy(found.end_logits, ends)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -90,6 +91,7 @@ def train(
             scheduler.step()
             progress.update()
             progress.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
+        model.save_pretrained(output)
     model.eval()
 
 
@@ -141,9 +143,10 @@ def main() -> None:
     questions, _ = load_squad(Path(args.data) / "squad_v1.1_train_subset.json.gz")
     dev, _ = load_squad(Path(args.data) / "squad_v1.1_dev.json.gz")
     begun = time.perf_counter()
-    train(model, tokenizer, training_items(tokenizer, questions), args.epochs, args.learning_rate, args.seed)
+    train(
+        model, tokenizer, training_items(tokenizer, questions), args.epochs, args.learning_rate, args.seed, args.output
+    )
     minutes = (time.perf_counter() - begun) / 60
-    model.save_pretrained(args.output)
     tokenizer.save_pretrained(args.output)
     found, overlap = evaluate(model, tokenizer, dev[: args.questions])
     result = {

@@ -11,7 +11,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError
-from .modeling_diffmask import DiffMaskModel, DiffMaskOutput, Recorded
+from .modeling_diffmask import DiffMaskModel
+from .outputs import DiffMaskOutput, Recorded
 from .pipeline_diffmask import DiffMaskAttributionPipeline
 from .tasks import counting, gru  # noqa: F401  registers their models
 from .trainer import DiffMaskTrainer

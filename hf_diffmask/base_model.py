@@ -230,6 +230,31 @@ def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidd
         return model(**features)
 
 
+def state_widths(model: PreTrainedModel, names: Sequence[str]) -> list[int]:
+    """
+    Widths of state 0 and of the others, which share one, read off a pass over the model's dummy inputs.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+        names (`Sequence[str]`): Its states.
+
+    Returns:
+        `list[int]`: Two widths; the same twice where there is one state.
+
+    Raises:
+        DiffMaskError: If the others are of different widths.
+    """
+    dummies = {name: value.to(model.device) for name, value in model.dummy_inputs.items()}
+    with torch.no_grad():
+        _, states = record(model, dummies, names)
+    first, *others = [state.shape[-1] for state in states]
+    if len(set(others)) > 1:
+        raise DiffMaskError(
+            f"The states after the first must be of one width, but have {', '.join(map(str, others))} features."
+        )
+    return [first, others[0] if others else first]
+
+
 def fingerprint(model: PreTrainedModel, dtype: torch.dtype) -> str:
     """
     Hash of the names, shapes and fixed slices of a model's tensors.

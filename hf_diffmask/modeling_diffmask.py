@@ -2,60 +2,21 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
 from . import gates, heads
-from .base_model import fingerprint, record, replace, state_names
+from .base_model import fingerprint, record, replace, state_names, state_widths
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError, reason
+from .outputs import DiffMaskOutput, Recorded
 from .probes import DiffMaskProbes
-
-
-class Recorded(NamedTuple):
-    """What the base model computes on whole inputs: all that probes and objective need of it."""
-
-    target: Tensor
-    """`(B, C)`, or `(B, 2, T)` for start and end: log-probabilities of the prediction, in nats."""
-    states: list[Tensor]
-    """`S` hidden states, `(B, T, d_s)` each."""
-
-
-@dataclass
-class DiffMaskOutput(ModelOutput):
-    """
-    Output of [`DiffMaskModel`].
-
-    Args:
-        keep_probability (`torch.FloatTensor` of shape `(B, T, S)`):
-            `P(z_l != 0)` of each unit at each state, in [0, 1], with input masking falling with `l`. 1 for units that
-            cannot be masked.
-        target (`torch.FloatTensor` of shape `(B, C)`, or `(B, 2, T)` for start and end):
-            Log-probabilities of the base model on the whole input, in nats.
-        maskable (`torch.BoolTensor` of shape `(B, T)`):
-            Units that can be masked: not padding and, unless the config says otherwise, not special.
-        logits (`torch.FloatTensor` of shape `(B, T, S)`):
-            Gate logit of each state's own vote, before votes are multiplied.
-        masked (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when `noise` is given):
-            Log-probabilities of the base model under the sampled mask.
-        masked_hard (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when masks are drawn on paths):
-            Log-probabilities of the base model under the hard mask, without gradient; not without `check`.
-    """
-
-    keep_probability: Tensor | None = None
-    target: Tensor | None = None
-    maskable: Tensor | None = None
-    logits: Tensor | None = None
-    masked: Tensor | None = None
-    masked_hard: Tensor | None = None
 
 
 class DiffMaskModel(PreTrainedModel):
@@ -133,7 +94,7 @@ class DiffMaskModel(PreTrainedModel):
         if states is None:
             names, widths = state_names(base_model), [table.shape[1], base_model.config.hidden_size]
         else:
-            names, widths = list(states), _widths(base_model, states)
+            names, widths = list(states), state_widths(base_model, states)
         location = base_model.name_or_path
         explainer = cls(
             DiffMaskConfig(
@@ -415,19 +376,6 @@ class DiffMaskModel(PreTrainedModel):
         masked = (keep * hidden + (1 - keep) * baseline).to(hidden.dtype)
         output = replace(self.base, features, self.config.state_names[state], masked)
         return heads.log_probabilities(output, features.get("attention_mask"))
-
-
-def _widths(base_model: PreTrainedModel, states: Sequence[str]) -> list[int]:
-    """Widths of state 0 and of the others, which share one, read off a pass over the model's dummy inputs."""
-    dummies = {name: value.to(base_model.device) for name, value in base_model.dummy_inputs.items()}
-    with torch.no_grad():
-        _, recorded = record(base_model, dummies, states)
-    first, *others = [state.shape[-1] for state in recorded]
-    if len(set(others)) > 1:
-        raise DiffMaskError(
-            f"The states after the first must be of one width, but have {', '.join(map(str, others))} features."
-        )
-    return [first, others[0] if others else first]
 
 
 def _locate(base_model: str | None, explainer: str) -> str | None:

@@ -15,7 +15,8 @@ from .errors import DiffMaskError
 from .explainers.per_example import per_example
 from .explainers.reinforce import reinforce
 from .gates import hard_mask
-from .modeling_diffmask import DiffMaskModel, Recorded
+from .modeling_diffmask import DiffMaskModel
+from .outputs import Recorded
 
 AGGREGATIONS = ("token", "word")
 # Methods that need no probes.

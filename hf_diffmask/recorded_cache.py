@@ -9,7 +9,8 @@ from torch import Tensor
 
 from . import heads
 from .errors import DiffMaskError
-from .modeling_diffmask import DiffMaskModel, Recorded
+from .modeling_diffmask import DiffMaskModel
+from .outputs import Recorded
 
 
 class RecordedCache:

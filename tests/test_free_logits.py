@@ -125,7 +125,7 @@ def test_estimators_have_the_gradient_of_the_mean_divergence(bundled, inputs):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(f"{method.__module__}.search", spy)
-            method(bundled, short, samples=16000)
+            method(bundled, short, samples=8000)
     keep = torch.sigmoid(logits[0] - 0.2 * torch.log(torch.tensor(0.2)))
     soft = torch.sigmoid((logits[0] - 0.2 * torch.log(torch.tensor(0.2))) / 2)
     weights = torch.where(masks[:, units] > 0, keep[units], 1 - keep[units])
@@ -137,5 +137,5 @@ def test_estimators_have_the_gradient_of_the_mean_divergence(bundled, inputs):
         slopes = {per_example: soft[unit] * (1 - soft[unit]) / 2, reinforce: keep[unit] * (1 - keep[unit])}
         for method in METHODS:
             expected = difference * slopes[method]
-            assert found[method][0, unit].item() == pytest.approx(expected.item(), abs=0.006)
+            assert found[method][0, unit].item() == pytest.approx(expected.item(), abs=0.008)
     assert all(gradient.abs().max() > 0.02 for gradient in found.values())

@@ -1,0 +1,45 @@
+"""What base model and explainer compute of a batch."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+
+class Recorded(NamedTuple):
+    """What the base model computes on whole inputs: all that probes and objective need of it."""
+
+    target: Tensor
+    """`(B, C)`, or `(B, 2, T)` for start and end: log-probabilities of the prediction, in nats."""
+    states: list[Tensor]
+    """`S` hidden states, `(B, T, d_s)` each."""
+
+
+@dataclass
+class DiffMaskOutput(ModelOutput):
+    """
+    Output of [`DiffMaskModel`].
+
+    Args:
+        keep_probability (`torch.FloatTensor` of shape `(B, T, S)`):
+            `P(z_l != 0)` of each unit at each state, in [0, 1], with input masking falling with `l`. 1 for units that
+            cannot be masked.
+        target (`torch.FloatTensor` of shape `(B, C)`, or `(B, 2, T)` for start and end):
+            Log-probabilities of the base model on the whole input, in nats.
+        maskable (`torch.BoolTensor` of shape `(B, T)`):
+            Units that can be masked: not padding and, unless the config says otherwise, not special.
+        logits (`torch.FloatTensor` of shape `(B, T, S)`):
+            Gate logit of each state's own vote, before votes are multiplied.
+        masked (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when `noise` is given):
+            Log-probabilities of the base model under the sampled mask.
+        masked_hard (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when masks are drawn on paths):
+            Log-probabilities of the base model under the hard mask, without gradient; not without `check`.
+    """
+
+    keep_probability: Tensor | None = None
+    target: Tensor | None = None
+    maskable: Tensor | None = None
+    logits: Tensor | None = None
+    masked: Tensor | None = None
+    masked_hard: Tensor | None = None
