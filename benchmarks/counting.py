@@ -4,8 +4,8 @@
 
 Trains a target and explainers for each seed, and prints D_KL and D_JS between the truth and each method's attribution,
 normalised to a distribution, over the examples of the validation split that hold a digit of the query: the mean over
-seeds, and the lowest and the highest. All methods but one replace a unit by the same baseline, that which the
-explainer of hidden states has learned. The bar plot shows one example.
+seeds, and the lowest and the highest. Methods that replace units do so by the same baseline, that which the
+explainer of hidden states has learned, but for one row. The bar plot shows one example.
 """
 
 import argparse

@@ -45,7 +45,13 @@ def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
             f"{type(model).__name__} has no list of blocks: name its states by module path, with "
             "DiffMaskModel.from_base_model(..., states=[...])."
         )
-    return max(outermost, key=len)
+    longest = max(outermost, key=len)
+    if sum(len(module) == len(longest) for module in outermost) > 1:
+        raise DiffMaskError(
+            f"{type(model).__name__} keeps the parts of its blocks in lists of their own, so that no block can be run "
+            "by itself: such a model is not supported."
+        )
+    return longest
 
 
 def state_names(model: PreTrainedModel) -> list[str]:
@@ -61,7 +67,19 @@ def state_names(model: PreTrainedModel) -> list[str]:
     Raises:
         DiffMaskError: If the model has no list of blocks.
     """
-    count = len(find_blocks(model))
+    return names_of_blocks(len(find_blocks(model)))
+
+
+def names_of_blocks(count: int) -> list[str]:
+    """
+    Names of the states of any model with so many blocks.
+
+    Args:
+        count (`int`): Blocks `L`, at least 1.
+
+    Returns:
+        `list[str]`: `L + 2` names.
+    """
     return ["embeddings", *(f"block.{k}.input" for k in range(count)), f"block.{count - 1}.output"]
 
 
@@ -155,6 +173,8 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
                 _returned[module] = 0
             elif isinstance(output, tuple) and all(value is None for value in output[1:]):
                 _returned[module] = len(output)
+            else:
+                _returned.pop(module, None)
 
         if site.is_input:
             handles.append(site.module.register_forward_pre_hook(keep_input, with_kwargs=True))

@@ -33,7 +33,7 @@ def start_at_mean_states(
     explainer: DiffMaskModel, dataset: Features, collator: Callable, args: DiffMaskTrainingArguments
 ) -> None:
     """
-    Sets the baselines of an explainer, but for that of the embeddings, to the means of their states.
+    Sets baselines that are 0 still, as all but that of the embeddings are at first, to the means of their states.
 
     Args:
         explainer ([`DiffMaskModel`]): Its baselines are changed in place.
@@ -45,9 +45,9 @@ def start_at_mean_states(
     del batch["example_ids"], batch["special_tokens_mask"]
     units = batch["attention_mask"].bool()
     first, *others = [state[units].mean(0) for state in explainer.record(**batch).states]
-    if explainer.config.state_names[0] != "embeddings":
+    if not explainer.baseline.any():
         explainer.baseline.copy_(first)
-    if others and explainer.config.masking == "hidden":
+    if others and explainer.config.masking == "hidden" and not explainer.hidden_baselines.any():
         explainer.hidden_baselines.copy_(torch.stack(others))
 
 

@@ -46,6 +46,19 @@ def log_keep_probability(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return F.logsigmoid((logits - _SHIFT) / temperature)
 
 
+def log_drop_probability(logits: Tensor) -> Tensor:
+    """
+    Log of the probability that a gate is 0, `log P(z = 0) = log sigmoid(tau * log(-l / r) - alpha)`.
+
+    Args:
+        logits (`torch.Tensor`): Gate logits `alpha`, any shape.
+
+    Returns:
+        `torch.Tensor`: Log-probabilities in nats, same shape.
+    """
+    return F.logsigmoid(_SHIFT - logits)
+
+
 def vote(log_keep: Tensor, multiply: bool = True) -> Tensor:
     """
     Keep probability of each unit at each state.

@@ -33,7 +33,7 @@ def task_of(model: PreTrainedModel) -> str:
         DiffMaskError: If it is neither.
     """
     config = model.config
-    if type(model).__name__.endswith("ForQuestionAnswering"):
+    if type(model).__name__.endswith(("ForQuestionAnswering", "ForQuestionAnsweringSimple")):
         return QUESTION_ANSWERING
     if not type(model).__name__.endswith("ForSequenceClassification"):
         raise DiffMaskError(

@@ -60,16 +60,18 @@ def visible(text: str) -> str:
 
 def dropped_at(token: dict[str, Any], states: list[str]) -> str | None:
     """
-    The first state at which a token is masked.
+    The state from which on a token is masked. With hidden masking one that a state drops can come back above.
 
     Args:
         token (`dict`): A token of the pipeline's result.
         states (`list[str]`): Names of the states.
 
     Returns:
-        `str` or `None`: Its name; `None` for a token that every state keeps.
+        `str` or `None`: Its name; `None` for a token that the last state keeps.
     """
-    return next((name for name, keep in zip(states, token["states"], strict=True) if keep <= 0.5), None)
+    kept = [number for number, keep in enumerate(token["states"]) if keep > 0.5]
+    first = kept[-1] + 1 if kept else 0
+    return states[first] if first < len(states) else None
 
 
 def certificate(result: dict[str, Any]) -> str:

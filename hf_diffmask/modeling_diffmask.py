@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 
 from . import gates, heads
-from .base_model import fingerprint, record, replace, state_names, state_widths
+from .base_model import fingerprint, names_of_blocks, record, replace, state_names, state_widths
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError, reason
 from .outputs import DiffMaskOutput, Recorded
@@ -91,6 +91,8 @@ class DiffMaskModel(PreTrainedModel):
         if task == heads.QUESTION_ANSWERING:
             config["class_conditional"] = False
         table = base_model.get_input_embeddings().weight.detach()
+        if states is not None and not states:
+            raise DiffMaskError("An explainer needs at least one state: name some, or leave `states` out.")
         if states is None:
             names, widths = state_names(base_model), [table.shape[1], base_model.config.hidden_size]
         else:
@@ -209,7 +211,7 @@ class DiffMaskModel(PreTrainedModel):
         found_task = heads.task_of(base)
         table = base.get_input_embeddings().weight
         expected_and_found: dict[str, tuple[Any, Any]] = {"task": (self.config.task, found_task)}
-        if self.config.state_names[-1].startswith("block."):
+        if list(self.config.state_names) == names_of_blocks(self.config.num_states - 2):
             expected_and_found |= {
                 "hidden size": (self.config.hidden_size, base.config.hidden_size),
                 "number of states": (self.config.num_states, len(state_names(base))),

@@ -31,9 +31,9 @@ class DiffMaskOutput(ModelOutput):
             Units that can be masked: not padding and, unless the config says otherwise, not special.
         logits (`torch.FloatTensor` of shape `(B, T, S)`):
             Gate logit of each state's own vote, before votes are multiplied.
-        masked (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when `noise` is given):
+        masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned when `noise` is given):
             Log-probabilities of the base model under the sampled mask.
-        masked_hard (`torch.FloatTensor` of shape `(B, C)`, *optional*, returned when masks are drawn on paths):
+        masked_hard (`torch.FloatTensor` of the shape of `target`, *optional*, returned when masks are drawn on paths):
             Log-probabilities of the base model under the hard mask, without gradient; not without `check`.
     """
 

@@ -262,7 +262,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         self, model_outputs: list[dict[str, Any]], encoded: EncodedText, answering: dict[str, Any]
     ) -> tuple[dict[str, Any], tuple[float, bool] | None]:
         """The answer and its characters; divergence and whether it is unchanged, if there was a masked pass."""
-        top_k = answering.pop("top_k")
+        top_k = answering.pop("top_k") or 0
+        if top_k < 0:
+            raise DiffMaskError(f"`top_k` must be 0 or more, but is {top_k}.")
         found = question_answering.answers(model_outputs, "target", encoded, max(1, top_k), **answering)
         listed = [
             {"answer": answer.text, "start": answer.start, "end": answer.end, "score": answer.score}
@@ -309,7 +311,7 @@ def _length_weighted_mean(model_outputs: list[dict[str, Any]], key: str) -> Tens
 
 def _most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, num_states: int) -> Tensor:
     """Keep probabilities of a whole input, `(T, S)`: of each unit from the window in whose middle it is most."""
-    merged = torch.empty(len(encoded.tokens), num_states)
+    merged = torch.empty(len(encoded.tokens), num_states, dtype=model_outputs[0]["keep_probability"].dtype)
     margin = torch.full((len(encoded.tokens),), -1)
     segments = torch.tensor([-1 if segment is None else segment for segment in encoded.segments])
     for window in model_outputs:

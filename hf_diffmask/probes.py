@@ -42,7 +42,7 @@ class DiffMaskProbes(nn.Module):
 
         Args:
             states (`list[torch.Tensor]`): `S` hidden states, `(B, T, d_s)` each.
-            target (`torch.Tensor` of shape `(B, C)`): Log-probabilities of the base model's prediction, in nats.
+            target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`): Log-probabilities of the prediction, in nats.
             units (`torch.Tensor` of shape `(B, T)`): Units that the mean state is taken over.
 
         Returns:

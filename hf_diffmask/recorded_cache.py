@@ -1,5 +1,6 @@
 """What a frozen base model computes on whole inputs, computed once."""
 
+import functools
 import os
 import shutil
 import tempfile
@@ -35,7 +36,8 @@ class RecordedCache:
     def _allocate(self, recorded: Recorded) -> None:
         total = self.starts[-1]
         widths = [state.shape[-1] for state in recorded.states]
-        dtype = recorded.states[0].dtype
+        # Under autocast states differ in precision: the highest of them holds all.
+        dtype = functools.reduce(torch.promote_types, (state.dtype for state in recorded.states))
         size = total * sum(widths)
         if size * dtype.itemsize > self.limit * 2**30:
             # A mapped file that finds no room when it is written to would end the process without a word.
@@ -56,7 +58,7 @@ class RecordedCache:
         # Start and end of an answer have as many values as there are units: they are kept as the states are.
         self.by_unit = recorded.target.dim() == 3
         rows = total if self.by_unit else len(self.known)
-        self.targets = torch.empty(rows, recorded.target.shape[1])
+        self.targets = torch.empty(rows, recorded.target.shape[1], dtype=recorded.target.dtype)
 
     def _rows(self, ids: Tensor) -> Tensor:
         return torch.cat([torch.arange(self.starts[k], self.starts[k + 1]) for k in ids.tolist()])
@@ -83,7 +85,7 @@ class RecordedCache:
                 self._allocate(recorded)
             rows = self._rows(ids[new])
             for flat, state in zip(self.states, recorded.states, strict=True):
-                flat[rows] = state.cpu()[real[new]]
+                flat[rows] = state.cpu()[real[new]].to(flat.dtype)
             target = recorded.target.cpu()
             if self.by_unit:
                 self.targets[rows] = target.transpose(1, 2)[real[new]]

@@ -180,6 +180,12 @@ def test_models_without_one_stack_of_blocks_are_refused(features):
         record(model, features, state_names(model))
 
 
+def test_models_with_blocks_in_parallel_lists_are_refused():
+    config = AutoConfig.for_model("flaubert", vocab_size=60, emb_dim=16, n_layers=3, n_heads=2)
+    with pytest.raises(DiffMaskError, match="lists of their own"):
+        find_blocks(AutoModelForSequenceClassification.from_config(config))
+
+
 def test_fingerprint_tells_weights_names_and_shapes_apart(tmp_path):
     model = build("bert")
     original = fingerprint(model, torch.float32)

@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.base_model import record, replace
+from hf_diffmask.recorded_cache import RecordedCache
 from hf_diffmask.tasks import counting
 from hf_diffmask.training_args import recipe_config
 
@@ -106,6 +107,22 @@ def test_states_are_named_by_module_path(tmp_path):
         )
     with pytest.raises(DiffMaskError, match=r"one width, but have 2, 64 features"):
         DiffMaskModel.from_base_model(again, states=["embeddings", "encoder", "encoder.1"])
+
+
+def test_states_of_unlike_precision_are_cached():
+    model = counting.CountingForSequenceClassification(counting.CountingConfig()).eval()
+    explainer = DiffMaskModel.from_base_model(model, states=counting.STATES, masking="hidden")
+    examples = counting.draw(6, seed=0)
+    cache = RecordedCache(examples.attention_mask.sum(-1).tolist(), 1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = explainer.record(**features(examples))
+        assert len({state.dtype for state in expected.states}) == 2
+        first = cache.record(explainer, torch.arange(6), features(examples))
+        again = cache.record(explainer, torch.arange(6), features(examples))
+    units = examples.attention_mask.bool()
+    for state, whole in enumerate(expected.states):
+        assert torch.equal(again.states[state][units], whole[units].to(again.states[state].dtype))
+    assert torch.equal(first.target, again.target) and again.target.dtype == expected.target.dtype
 
 
 def test_explainer_finds_the_digits_that_count(tmp_path):

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
-from transformers import AutoModel, pipeline
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
 
 import hf_diffmask
-from hf_diffmask import DiffMaskError
+from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.explainers.masking import Masking
 from hf_diffmask.explainers.per_example import per_example
 from hf_diffmask.explainers.reinforce import reinforce
@@ -78,6 +78,33 @@ def test_an_input_does_not_depend_on_its_batch_and_a_seed_settles_it(method, bun
     with torch.no_grad():
         assert torch.equal(method(bundled, inputs, steps=40), together)
     assert not torch.equal(method(bundled, inputs, steps=40, seed=5), together)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_side_of_the_padding_changes_nothing(method):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "llama", vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
+        intermediate_size=24, pad_token_id=0, dtype="float64",
+    )  # fmt: skip
+    base = AutoModelForSequenceClassification.from_config(config).double().eval()
+    with torch.no_grad():
+        for value in base.parameters():
+            value.mul_(5)
+    explainer = DiffMaskModel.from_base_model(base, margin=3.0)
+    ids = torch.randint(1, 40, (1, 6))
+    short = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "position_ids": torch.arange(6)[None]}
+    long = {name: torch.cat([torch.zeros(1, 3, dtype=torch.long), value], -1) for name, value in short.items()}
+    alone, padded = (method(explainer, features, steps=60) for features in (short, long))
+    assert 0 < (alone > 0.5).sum() < 6
+    torch.testing.assert_close(padded[:, 3:], alone, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_small_batches_change_nothing(method, bundled, inputs):
+    whole = method(bundled, inputs, steps=20, samples=4)
+    parts = method(bundled, inputs, steps=20, samples=4, batch_size=4)
+    torch.testing.assert_close(parts, whole, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("method", METHODS)

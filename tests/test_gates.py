@@ -38,6 +38,14 @@ def test_expected_gate_by_integration(alpha):
     assert mean == pytest.approx(expected, abs=1e-4)
 
 
+def test_drop_probability_is_the_rest_and_keeps_its_gradient():
+    alpha = torch.tensor([-30.0, -1.0, 0.5, 30.0], requires_grad=True)
+    log_drop = gates.log_drop_probability(alpha)
+    torch.testing.assert_close(log_drop[1:3].exp(), 1 - gates.log_keep_probability(alpha)[1:3].exp())
+    log_drop.sum().backward()
+    torch.testing.assert_close(alpha.grad[[0, 3]], torch.tensor([0.0, -1.0]))
+
+
 def test_softened_keep_probability_by_hand():
     # sigmoid((1 + 0.2 ln 5) / 2)
     expected = 1 / (1 + math.exp(-(1 + 0.2 * math.log(5)) / 2))

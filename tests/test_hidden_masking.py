@@ -10,6 +10,7 @@ from transformers import pipeline
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.base_model import find_blocks
+from hf_diffmask.heatmap import dropped_at
 from hf_diffmask.training_args import recipe_config
 from hf_diffmask.validation import measure
 
@@ -149,6 +150,33 @@ def test_baselines_start_at_the_mean_states_and_are_fitted(classifier, tokenizer
     means = torch.stack([state[units].mean(0) for state in trainer.model.record(**inputs).states[1:]])
     torch.testing.assert_close(trainer.model.hidden_baselines.detach(), means, atol=1e-5, rtol=0)
     assert not trainer.model.hidden_baselines.requires_grad
+
+
+def test_learned_baselines_are_not_set_back(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path, masking="hidden", max_steps=1, eval_strategy="no", baseline_steps=0,
+        baseline_learning_rate=0.0,
+    )  # fmt: skip
+    with torch.no_grad():
+        trainer.model.hidden_baselines.normal_()
+    learned = trainer.model.hidden_baselines.clone()
+    trainer.train()
+    assert torch.equal(trainer.model.hidden_baselines, learned)
+
+
+def test_some_of_the_states(classifier, tokenizer, inputs):
+    explainer = DiffMaskModel.from_base_model(
+        classifier, tokenizer, states=["embeddings", "block.1.input"], masking="hidden"
+    )
+    assert explainer.config.num_states == 2 and explainer.record(**inputs).states[1].shape[-1] == 128
+    with pytest.raises(DiffMaskError, match="at least one state"):
+        DiffMaskModel.from_base_model(classifier, tokenizer, states=[])
+
+
+def test_a_token_is_dropped_where_it_does_not_come_back():
+    names = ["a", "b", "c"]
+    found = [dropped_at({"states": states}, names) for states in ([0.1, 0.9, 0.9], [0.9, 0.1, 0.2], [0.1, 0.2, 0.3])]
+    assert found == [None, "b", "a"]
 
 
 def test_an_explainer_that_masks_inputs_has_no_baseline_above(classifier, tokenizer):

@@ -10,12 +10,14 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, pipeline
 
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, heads
+from hf_diffmask.cli.inputs import load_inputs
 from hf_diffmask.data import TextFeatures, encode, windows
 from hf_diffmask.explainers.gradients import integrated_gradients
 from hf_diffmask.explainers.leave_one_out import leave_one_out
 from hf_diffmask.explainers.masking import Masking
 from hf_diffmask.explainers.per_example import per_example
 from hf_diffmask.heatmap import to_html, to_text
+from hf_diffmask.tasks.squad import load_squad
 from hf_diffmask.training_args import recipe_config
 from hf_diffmask.validation import measure
 
@@ -211,6 +213,8 @@ def test_arguments_of_answers_are_for_answers(explain):
         bundled("a warm film", top_k=2)
     with pytest.raises(DiffMaskError, match="no argument best"):
         explain({"question": QUESTION, "context": CONTEXT}, best=2)
+    with pytest.raises(DiffMaskError, match="`top_k` must be 0 or more"):
+        explain({"question": QUESTION, "context": CONTEXT}, top_k=-1)
     with pytest.raises(DiffMaskError, match="`max_answer_length` must be at least 1"):
         explain({"question": QUESTION, "context": CONTEXT}, max_answer_length=0)
 
@@ -228,6 +232,21 @@ def test_other_explainers_take_start_and_end_together(explainer, pairs):
         scores = method(explainer, pairs, steps=10)
         assert scores.shape == pairs["input_ids"].shape and (scores[~masking.maskable] == 0).all()
         assert scores.isfinite().all()
+
+
+def test_inputs_of_commands(tmp_path):
+    load = lambda name: load_inputs(str(tmp_path / name), heads.QUESTION_ANSWERING, None, None)  # noqa: E731
+    flat = [{"question": question, "context": context} for question, context in OTHERS]
+    (tmp_path / "flat.json").write_text(json.dumps(flat))
+    (tmp_path / "lines.jsonl").write_text("\n".join(json.dumps(row) for row in flat))
+    paragraphs = [
+        {"context": context, "qas": [{"id": question, "question": question}]} for question, context in OTHERS
+    ]
+    (tmp_path / "unlabelled.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    for name in ("flat.json", "lines.jsonl", "unlabelled.json"):
+        assert load(name) == OTHERS
+    with pytest.raises(DiffMaskError, match="`answers` is missing"):
+        load_squad(tmp_path / "unlabelled.json")
 
 
 @pytest.mark.parametrize("cache_memory", [0.0, 1.0])

@@ -2,7 +2,7 @@
 
 from .. import heads
 from ..data import Text, load_texts
-from ..tasks.squad import load_squad
+from ..tasks.squad import is_squad, load_squad
 
 
 def load_inputs(
@@ -27,6 +27,6 @@ def load_inputs(
     """
     if task == heads.CLASSIFICATION:
         return load_texts(dataset, text_column or "text", text_pair_column, split)
-    if dataset.endswith((".json", ".json.gz")) and text_column is None:
-        return [(question.question, question.context) for question in load_squad(dataset)[0]]
+    if is_squad(dataset):
+        return [(question.question, question.context) for question in load_squad(dataset, labelled=False)[0]]
     return load_texts(dataset, text_column or "question", text_pair_column or "context", split)

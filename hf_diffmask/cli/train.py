@@ -110,7 +110,7 @@ def _load(data: DataArguments) -> tuple[Any, PreTrainedModel]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(data.base_model, **named)
         architectures = AutoConfig.from_pretrained(data.base_model, **named).architectures or []
-        answers = any(name.endswith("ForQuestionAnswering") for name in architectures)
+        answers = any("ForQuestionAnswering" in name for name in architectures)
         auto_class = heads.AUTO_CLASSES[heads.QUESTION_ANSWERING if answers else heads.CLASSIFICATION]
         base_model, loading = auto_class.from_pretrained(
             data.base_model, **named, dtype="float32", output_loading_info=True
@@ -119,7 +119,7 @@ def _load(data: DataArguments) -> tuple[Any, PreTrainedModel]:
         raise DiffMaskError(f"The base model {data.base_model} cannot be loaded ({reason(error)}).") from error
     if loading["missing_keys"]:
         raise DiffMaskError(
-            f"The base model {data.base_model} is no trained classifier: its weights lack "
+            f"The base model {data.base_model} is not trained: its weights lack "
             f"{', '.join(sorted(loading['missing_keys']))}. Fine-tune it first."
         )
     return tokenizer, base_model

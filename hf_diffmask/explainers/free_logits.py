@@ -1,13 +1,12 @@
 """The constrained objective for one input at a time: a free logit for each unit in the place of a probe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..gates import hard_mask, hashed_uniform, log_keep_probability
-from ..objective import mean_over_units
 from .masking import Masking
 
 START, LOWEST, HIGHEST = 1.0, 0.01, 200.0  # of the multipliers
@@ -50,9 +49,12 @@ def search(
         1 for an input none of whose masks stayed within the margin.
     """
     maskable = masking.maskable
-    batch, length = maskable.shape
+    batch = len(maskable)
     rows = torch.arange(batch, device=maskable.device).repeat_interleave(samples)
-    numbers = [torch.arange(count, device=maskable.device) for count in (samples, length, 3)]
+    draws = torch.arange(samples, device=maskable.device)[:, None, None]
+    channels = torch.arange(3, device=maskable.device)
+    # Units are counted from the first that is no padding, on whichever side.
+    units = masking.features.get("attention_mask", torch.ones_like(maskable)).cumsum(-1) - 1
     logits = torch.full(maskable.shape, INITIAL_LOGIT, device=maskable.device).requires_grad_()
     optimizer = torch.optim.Adam([logits], learning_rate)
     multipliers = torch.full((batch,), START, device=maskable.device)
@@ -60,10 +62,8 @@ def search(
     fewest, lowest = maskable.sum(-1), torch.zeros(batch, device=maskable.device)
     with torch.enable_grad():
         for step in tqdm(range(steps), desc=description, leave=False, disable=steps * batch < 10_000):
-            noise = hashed_uniform(seed, step, *(n.view(-1, *[1] * (2 - k)) for k, n in enumerate(numbers)))
-            divergence, kept = estimate(
-                logits, noise.repeat(batch, 1, 1), lambda masks: masking.divergence(masks, rows)
-            )
+            noise = hashed_uniform(seed, step, draws, units[:, None, :, None], channels).flatten(0, 1)
+            divergence, kept = estimate(logits, noise, lambda masks: masking.divergence(masks, rows))
             loss = (kept + multipliers * divergence) / (1 + multipliers)
             (logits.grad,) = torch.autograd.grad(loss.sum(), logits)
             optimizer.step()
@@ -80,15 +80,16 @@ def search(
     return best
 
 
-def share(keep: Tensor, masking: Masking) -> Tensor:
+def in_parts(features: dict[str, Tensor], size: int) -> Iterator[dict[str, Tensor]]:
     """
-    Share of the units of each input that are kept.
+    Splits a batch.
 
     Args:
-        keep (`torch.Tensor` of shape `(B, T)`): Keep probabilities.
-        masking ([`Masking`]): Knows which units can be masked.
+        features (`dict[str, torch.Tensor]`): `B` inputs.
+        size (`int`): Most inputs of a part; at least 1 is taken.
 
-    Returns:
-        `torch.Tensor` of shape `(B,)`.
+    Yields:
+        `dict[str, torch.Tensor]`: Consecutive inputs.
     """
-    return mean_over_units(keep, masking.maskable)
+    for part in zip(*(value.split(max(1, size)) for value in features.values()), strict=True):
+        yield dict(zip(features, part, strict=True))

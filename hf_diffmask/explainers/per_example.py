@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from ..gates import SOFT_TEMPERATURE, draw_on_paths, log_keep_probability
 from ..modeling_diffmask import DiffMaskModel
-from .free_logits import search, share
+from ..objective import mean_over_units
+from .free_logits import in_parts, search
 from .masking import Masking
 
 
@@ -17,6 +19,7 @@ def per_example(
     *,
     steps: int = 200,
     samples: int = 8,
+    batch_size: int = 256,
     learning_rate: float = 0.1,
     multiplier_learning_rate: float = 0.1,
     seed: int = 0,
@@ -32,6 +35,7 @@ def per_example(
         state (`int`, *optional*, defaults to 0): Number of the state at which units are masked.
         steps (`int`, *optional*, defaults to 200): Steps of Adam.
         samples (`int`, *optional*, defaults to 8): Masks drawn for each input in a step.
+        batch_size (`int`, *optional*, defaults to 256): Masked inputs in one forward pass.
         learning_rate (`float`, *optional*, defaults to 0.1): Of the logits.
         multiplier_learning_rate (`float`, *optional*, defaults to 0.1): Step size of the log-multipliers.
         seed (`int`, *optional*, defaults to 0): Seed of the noise.
@@ -43,14 +47,17 @@ def per_example(
     Raises:
         DiffMaskError: If the explainer masks no units at this state.
     """
-    masking = Masking(explainer, features, state)
 
-    def estimate(logits: Tensor, noise: Tensor, divergence: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        keep = log_keep_probability(logits).exp()
-        soft = log_keep_probability(logits, SOFT_TEMPERATURE).exp()
-        masks = draw_on_paths(keep.repeat_interleave(samples, 0), soft.repeat_interleave(samples, 0), noise)
-        return divergence(masks).view(-1, samples).mean(-1), share(soft, masking)
+    def find(masking: Masking) -> Tensor:
+        def estimate(logits: Tensor, noise: Tensor, divergence: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+            keep = log_keep_probability(logits).exp()
+            soft = log_keep_probability(logits, SOFT_TEMPERATURE).exp()
+            masks = draw_on_paths(keep.repeat_interleave(samples, 0), soft.repeat_interleave(samples, 0), noise)
+            return divergence(masks).view(-1, samples).mean(-1), mean_over_units(soft, masking.maskable)
 
-    return search(
-        masking, estimate, steps, samples, learning_rate, multiplier_learning_rate, seed, "Per-example DiffMask"
-    )
+        return search(
+            masking, estimate, steps, samples, learning_rate, multiplier_learning_rate, seed, "Per-example DiffMask"
+        )
+
+    parts = in_parts(features, batch_size // samples)
+    return torch.cat([find(Masking(explainer, part, state)) for part in parts])

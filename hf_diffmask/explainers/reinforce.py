@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..gates import log_keep_probability
+from ..gates import log_drop_probability, log_keep_probability
 from ..modeling_diffmask import DiffMaskModel
-from .free_logits import search, share
+from ..objective import mean_over_units
+from .free_logits import in_parts, search
 from .masking import Masking
 
 DECAY = 0.9  # of the moving average that is taken off the divergence
@@ -20,6 +21,7 @@ def reinforce(
     *,
     steps: int = 200,
     samples: int = 8,
+    batch_size: int = 256,
     learning_rate: float = 0.1,
     multiplier_learning_rate: float = 0.1,
     seed: int = 0,
@@ -36,6 +38,7 @@ def reinforce(
         state (`int`, *optional*, defaults to 0): Number of the state at which units are masked.
         steps (`int`, *optional*, defaults to 200): Steps of Adam.
         samples (`int`, *optional*, defaults to 8): Masks drawn for each input in a step.
+        batch_size (`int`, *optional*, defaults to 256): Masked inputs in one forward pass.
         learning_rate (`float`, *optional*, defaults to 0.1): Of the logits.
         multiplier_learning_rate (`float`, *optional*, defaults to 0.1): Step size of the log-multipliers.
         seed (`int`, *optional*, defaults to 0): Seed of the noise.
@@ -47,24 +50,27 @@ def reinforce(
     Raises:
         DiffMaskError: If the explainer masks no units at this state.
     """
-    masking = Masking(explainer, features, state)
-    average: Tensor | None = None
 
-    def estimate(logits: Tensor, noise: Tensor, divergence: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        nonlocal average
-        log_keep = log_keep_probability(logits)
-        repeated = log_keep.detach().exp().repeat_interleave(samples, 0)
-        with torch.no_grad():
-            drawn = noise[..., 0] < repeated
-            cost = divergence(drawn).view(-1, samples)
-        # log(1 - sigmoid(x)) = log sigmoid(x) - x
-        log_drop = log_keep - torch.special.logit(log_keep.exp().clamp(1e-6, 1 - 1e-6))
-        drawn = drawn.view(-1, samples, drawn.shape[-1])
-        log_probability = torch.where(drawn, log_keep[:, None], log_drop[:, None])
-        log_probability = (log_probability * masking.maskable[:, None]).sum(-1)
-        mean = cost.mean(-1)
-        advantage = cost - (mean if average is None else average)[:, None]
-        average = mean if average is None else DECAY * average + (1 - DECAY) * mean
-        return (advantage * log_probability).mean(-1), share(log_keep.exp(), masking)
+    def find(masking: Masking) -> Tensor:
+        average: Tensor | None = None
 
-    return search(masking, estimate, steps, samples, learning_rate, multiplier_learning_rate, seed, "REINFORCE")
+        def estimate(logits: Tensor, noise: Tensor, divergence: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+            nonlocal average
+            log_keep = log_keep_probability(logits)
+            repeated = log_keep.detach().exp().repeat_interleave(samples, 0)
+            with torch.no_grad():
+                drawn = noise[..., 0] < repeated
+                cost = divergence(drawn).view(-1, samples)
+            log_drop = log_drop_probability(logits)
+            drawn = drawn.view(-1, samples, drawn.shape[-1])
+            log_probability = torch.where(drawn, log_keep[:, None], log_drop[:, None])
+            log_probability = (log_probability * masking.maskable[:, None]).sum(-1)
+            mean = cost.mean(-1)
+            advantage = cost - (mean if average is None else average)[:, None]
+            average = mean if average is None else DECAY * average + (1 - DECAY) * mean
+            return (advantage * log_probability).mean(-1), mean_over_units(log_keep.exp(), masking.maskable)
+
+        return search(masking, estimate, steps, samples, learning_rate, multiplier_learning_rate, seed, "REINFORCE")
+
+    parts = in_parts(features, batch_size // samples)
+    return torch.cat([find(Masking(explainer, part, state)) for part in parts])

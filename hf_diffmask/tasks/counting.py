@@ -23,6 +23,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..data import Features
+from .gru import cudnn_for_guests
 
 DIGITS, LONGEST = 10, 10
 STATES = ("embeddings", "encoder")
@@ -196,8 +197,7 @@ class CountingForSequenceClassification(PreTrainedModel):
         query = self.query_embeddings(query_ids).flatten(1)[:, None].expand(-1, input_ids.shape[1], -1)
         encoded = self.encoder(torch.cat([query, self.embeddings(input_ids)], dim=-1))
         lengths = attention_mask.sum(-1).cpu()
-        # cuDNN has no backward pass in eval mode, in which explainers send gradients through a frozen base model.
-        with torch.backends.cudnn.flags(enabled=self.training or not torch.is_grad_enabled()):
+        with cudnn_for_guests(self.training):
             _, last = self.gru(pack_padded_sequence(encoded, lengths, batch_first=True, enforce_sorted=False))
         yes = self.head(last[0])
         logits = torch.cat([torch.zeros_like(yes), yes], dim=-1)

@@ -4,6 +4,7 @@ Importing this module registers it with `AutoConfig` and `AutoModelForSequenceCl
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -65,6 +66,26 @@ class GruConfig(PreTrainedConfig):
             raise ValueError(f"`dropout` must be at least 0 and less than 1, but is {self.dropout}.")
 
 
+def cudnn_for_guests(training: bool) -> AbstractContextManager:
+    """
+    Turns cuDNN off where it has no backward pass: in eval mode, in which explainers send gradients through a frozen
+    base model.
+
+    Args:
+        training (`bool`): Whether the module is in training mode.
+
+    Returns:
+        `AbstractContextManager`: All other flags stay as they are.
+    """
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        enabled=cudnn.enabled and (training or not torch.is_grad_enabled()),
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=cudnn.allow_tf32,
+    )
+
+
 class GruLayer(nn.Module):
     """
     A GRU that reads in both directions.
@@ -89,9 +110,7 @@ class GruLayer(nn.Module):
             `torch.Tensor` of shape `(B, T, d)`: State after each token, forwards and backwards; 0 where padded.
         """
         packed = pack_padded_sequence(hidden_states, lengths, batch_first=True, enforce_sorted=False)
-        # cuDNN has no backward pass in eval mode, in which explainers send gradients through a frozen base model.
-        usable = torch.backends.cudnn.enabled and (self.training or not torch.is_grad_enabled())
-        with torch.backends.cudnn.flags(enabled=usable):
+        with cudnn_for_guests(self.training):
             output, _ = self.gru(packed)
         return pad_packed_sequence(output, batch_first=True, total_length=hidden_states.shape[1])[0]
 

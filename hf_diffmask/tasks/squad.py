@@ -52,7 +52,7 @@ class Answer(NamedTuple):
     """A probability, see [`decode`]."""
 
 
-def load_squad(path: str | Path) -> tuple[list[Question], int]:
+def load_squad(path: str | Path, labelled: bool = True) -> tuple[list[Question], int]:
     """
     Reads the questions of a SQuAD file, v1.1 or v2.0.
 
@@ -61,6 +61,7 @@ def load_squad(path: str | Path) -> tuple[list[Question], int]:
 
     Args:
         path (`str` or `Path`): A JSON file, gzipped if its name ends in .gz.
+        labelled (`bool`, *optional*, defaults to `True`): Whether questions for which no answer is given are dropped.
 
     Returns:
         `tuple[list[Question], int]`: The questions in the order of the file, and how many were dropped.
@@ -71,9 +72,11 @@ def load_squad(path: str | Path) -> tuple[list[Question], int]:
     """
     questions, skipped, misplaced = [], 0, 0
     for context, record in _records(path):
+        if not labelled and isinstance(record, dict):
+            record = {"answers": [], **record}
         question = _question(context, record, path)
         misplaced += len(record["answers"]) - len(question.answers)
-        if question.answers or question.is_impossible:
+        if question.answers or question.is_impossible or not (labelled or record["answers"]):
             questions.append(question)
         else:
             skipped += 1
@@ -85,6 +88,25 @@ def load_squad(path: str | Path) -> tuple[list[Question], int]:
     if not questions:
         raise DiffMaskError(f"{path} holds no question with an answer: give a file with labelled questions.")
     return questions, skipped
+
+
+def is_squad(path: str | Path) -> bool:
+    """
+    Whether a file is JSON in the form of SQuAD: one object with a list `data`.
+
+    Args:
+        path (`str` or `Path`): A file, gzipped if its name ends in .gz.
+
+    Returns:
+        `bool`: `False` also for a file that cannot be read.
+    """
+    opened = gzip.open if Path(path).suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as file:
+            content = json.load(file)
+    except (OSError, ValueError, EOFError, zlib.error):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("data"), list)
 
 
 def _records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
