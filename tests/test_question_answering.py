@@ -319,5 +319,9 @@ def test_commands(answerer, tokenizer, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout)
     assert CONTEXT[result["start"] : result["end"]] == result["answer"]
+    done = command("explain", "--model", "explainer", "--file", "squad.json", "--format", "json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 11 and found[0]["answer"] == result["answer"]
     done = command("explain", "--model", "explainer", QUESTION)
     assert done.returncode == 2 and "no question with a context" in done.stderr and "Traceback" not in done.stderr

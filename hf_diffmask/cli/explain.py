@@ -17,10 +17,11 @@ from transformers.utils import logging
 
 import hf_diffmask
 
-from ..data import READERS, Text, load_texts
+from ..data import READERS, Text
 from ..errors import DiffMaskError, reason
 from ..heatmap import to_html, to_text
 from .arguments import parse
+from .inputs import load_inputs
 
 DESCRIPTION = """Explains predictions: which tokens suffice to preserve the model's output.
 
@@ -38,11 +39,19 @@ class ExplainArguments:
 
     model: str | None = field(default=None, metadata={"help": "Explainer: a folder or an id on the Hub."})
     file: str | None = field(
-        default=None, metadata={"help": "Texts: a csv, json, jsonl or parquet file, or any other with one a line."}
+        default=None,
+        metadata={
+            "help": "Texts: a csv, json, jsonl or parquet file, or any other with one a line. For question answering "
+            "also a file in the format of SQuAD."
+        },
     )
-    text_column: str = field(default="text", metadata={"help": "Column of --file that holds the text."})
+    text_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of --file that holds the text. Default: text; question for question answering."},
+    )
     text_pair_column: str | None = field(
-        default=None, metadata={"help": "Column of the second text of a pair, or of the context of a question."}
+        default=None,
+        metadata={"help": "Column of the second text of a pair. Default: none; context for question answering."},
     )
     text_pair: str | None = field(
         default=None, metadata={"help": "Second text, or context of the question, for texts that are typed."}
@@ -61,7 +70,7 @@ class ExplainArguments:
     )
 
 
-def _texts(args: ExplainArguments, given: list[str]) -> list[Text]:
+def _texts(args: ExplainArguments, given: list[str], task: str) -> list[Text]:
     if given and args.file:
         raise DiffMaskError("Give texts or --file, not both.")
     if args.text_pair is not None and not given:
@@ -74,7 +83,7 @@ def _texts(args: ExplainArguments, given: list[str]) -> list[Text]:
             raise DiffMaskError(f"There is no file {args.file}.")
         if any(suffix in READERS for suffix in path.suffixes):
             # Rows without text are refused, not left out: results must stay aligned with the file.
-            return load_texts(args.file, args.text_column, args.text_pair_column, keep_empty=True)
+            return load_inputs(args.file, task, args.text_column, args.text_pair_column, keep_empty=True)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     else:
         if sys.stdin.isatty():
@@ -141,10 +150,10 @@ def run(arguments: list[str]) -> None:
             raise DiffMaskError(f"{args.output} cannot be written: name a file in a folder that exists.")
         if os.path.exists(args.output) and not args.overwrite:
             raise DiffMaskError(f"{args.output} exists: name another file with --output, or add --overwrite.")
-    texts = _texts(args, given.texts)
     logging.disable_progress_bar()
     state: str | int | None = int(args.state) if args.state and args.state.lstrip("-").isdigit() else args.state
     explain = load_pipeline(args.model, state=state, device=args.device)
+    texts = _texts(args, given.texts, explain.model.config.task)
     batch_size = 1 if explain.tokenizer.pad_token_id is None else min(args.batch_size, len(texts))
     inputs = (
         {"text": text} if isinstance(text, str) else dict(zip(("text", "text_pair"), text, strict=True))
