@@ -150,7 +150,7 @@ def test_a_base_without_a_trained_head_is_refused(capsys, data, classifier, toke
     tokenizer.save_pretrained(tmp_path / "encoder")
     arguments = ["train", "--base_model", str(tmp_path / "encoder"), "--dataset", str(data), "--output_dir",
                  str(tmp_path / "out")]  # fmt: skip
-    refused(capsys, arguments, "no trained classifier", "classifier.weight")
+    refused(capsys, arguments, "is not trained", "classifier.weight")
 
 
 def test_rows_without_text_are_refused_when_explaining(capsys, explainer_folder, tmp_path):
