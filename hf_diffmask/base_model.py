@@ -110,16 +110,21 @@ class _Site(NamedTuple):
     """Modules that need not run where the state is given: each would have to return it."""
 
 
-def _site(model: PreTrainedModel, name: str) -> _Site:
+def _blocks_for(model: PreTrainedModel, names: Sequence[str]) -> list[nn.Module]:
+    """The blocks, where a state is named by one: finding them takes a walk over all modules."""
+    return list(find_blocks(model)) if any(name.startswith("block.") for name in names) else []
+
+
+def _site(model: PreTrainedModel, name: str, blocks: list[nn.Module]) -> _Site:
     if name == "embeddings":
         embeddings = model.get_input_embeddings()
         return _Site(embeddings, False, [embeddings])
     if match := re.fullmatch(r"block\.(\d+)\.(input|output)", name):
-        blocks, number = find_blocks(model), int(match[1])
+        number = int(match[1])
         if number >= len(blocks):
             raise DiffMaskError(f"{type(model).__name__} has {len(blocks)} blocks, so there is no state {name!r}.")
         is_input = match[2] == "input"
-        return _Site(blocks[number], is_input, list(blocks[: number + (not is_input)]))
+        return _Site(blocks[number], is_input, blocks[: number + (not is_input)])
     try:
         module = model.get_submodule(name)
     except AttributeError:
@@ -158,9 +163,12 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
     """
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     handles = []
+    blocks = _blocks_for(model, names)
+    below: dict[nn.Module, None] = {}
 
     def watch(name: str) -> None:
-        site = _site(model, name)
+        site = _site(model, name, blocks)
+        below.update(dict.fromkeys(site.below))
 
         def keep_input(module: nn.Module, args: tuple, kwargs: dict) -> None:
             found[name].append(args[0] if args else kwargs["hidden_states"])
@@ -168,23 +176,23 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
         def keep_output(module: nn.Module, args: tuple, output: Any) -> None:
             found[name].append(_hidden(output))
 
-        def see(module: nn.Module, args: tuple, output: Any) -> None:
-            if isinstance(output, Tensor):
-                _returned[module] = 0
-            elif isinstance(output, tuple) and all(value is None for value in output[1:]):
-                _returned[module] = len(output)
-            else:
-                _returned.pop(module, None)
-
         if site.is_input:
             handles.append(site.module.register_forward_pre_hook(keep_input, with_kwargs=True))
         else:
             handles.append(site.module.register_forward_hook(keep_output))
-        handles.extend(module.register_forward_hook(see) for module in site.below)
+
+    def see(module: nn.Module, args: tuple, output: Any) -> None:
+        if isinstance(output, Tensor):
+            _returned[module] = 0
+        elif isinstance(output, tuple) and all(value is None for value in output[1:]):
+            _returned[module] = len(output)
+        else:
+            _returned.pop(module, None)
 
     try:
         for name in names:
             watch(name)
+        handles.extend(module.register_forward_hook(see) for module in below)
         with as_guest(model):
             output = model(**features)
     finally:
@@ -236,7 +244,7 @@ def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidd
     Returns:
         The model's own output.
     """
-    site = _site(model, name)
+    site = _site(model, name, _blocks_for(model, [name]))
     with ExitStack() as stack:
         for module in site.below:
             stack.enter_context(_standing_in(module, hidden))
