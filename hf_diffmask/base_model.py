@@ -186,13 +186,11 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
             _returned[module] = 0
         elif isinstance(output, tuple) and all(value is None for value in output[1:]):
             _returned[module] = len(output)
-        else:
-            _returned.pop(module, None)
 
     try:
         for name in names:
             watch(name)
-        handles.extend(module.register_forward_hook(see) for module in below)
+        handles.extend(module.register_forward_hook(see) for module in below if module not in _returned)
         with as_guest(model):
             output = model(**features)
     finally:
