@@ -49,41 +49,43 @@ class DiffMaskProbes(nn.Module):
             `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`.
         """
         batch, length = states[0].shape[:2]
-        dtype = self.bias.dtype
-        embeddings = states[0].reshape(batch * length, -1).to(dtype)
-        others = self.state_weight.new_empty(0, batch * length, self.state_weight.shape[1])
-        if len(states) > 1:
-            others = torch.stack(states[1:]).flatten(1, 2).to(dtype)
-        # layer_norm(x) @ W is x @ (W, its columns centred), divided by x's deviation: two passes over x less.
-        from_embeddings = embeddings @ self._centered(self.embedding_weight) * self._scale(embeddings)
-        from_embeddings = from_embeddings.reshape(batch * length, self.readers, -1)
-        scale = self._scale(others)
-        read = (torch.bmm(others, self._centered(self.state_weight)) * scale).transpose(0, 1)
-        if self.readers > 1:
-            read = read + from_embeddings[:, 1:]
-        hidden = (torch.cat([from_embeddings[:, :1], read], dim=1) + self.bias).reshape(
-            batch, length, *self.bias.shape
-        )
+        dtype, width = self.bias.dtype, self.bias.shape[1]
+        # Only the outputs for the predicted class are computed.
+        classes = target.argmax(-1) if len(self.out_bias) > 1 else target.new_zeros(batch, dtype=torch.long)
+        weight, level = self.out_weight[classes], self.out_bias[classes]
+        context = self.bias.expand(batch, -1, -1)
         if hasattr(self, "mean_weight"):
             share = (units / units.sum(-1, keepdim=True).clamp(min=1)).to(dtype)
-            share = share[:, None] * scale.view(-1, batch, 1, length)
-            means = (share @ others.view(-1, batch, length, others.shape[-1])).squeeze(2)
-            hidden[:, :, 1:] += torch.bmm(means, self._centered(self.mean_weight)).transpose(0, 1)[:, None]
             # Centred and scaled: 0 stands for log-odds of 3, a probability of 0.95.
-            hidden += ((heads.confidence(target) / 3 - 1).to(dtype)[:, None, None] * self.confidence_weight)[:, None]
-        hidden = torch.tanh(hidden)
-        # One dot product a unit and state: the outputs for other classes are not computed.
-        classes = target.argmax(-1) if len(self.out_bias) > 1 else target.new_zeros(batch, dtype=torch.long)
-        weight, level = self.out_weight[classes][:, None], self.out_bias[classes][:, None]
-        return 10 * torch.tanh((hidden * weight).sum(-1)) + level
+            surely = (heads.confidence(target) / 3 - 1).to(dtype)
+            context = context + surely[:, None, None] * self.confidence_weight
+        embeddings = states[0].flatten(0, 1).to(dtype)
+        from_embeddings = (embeddings @ self._centered(self.embedding_weight)).mul_(self._scale(embeddings))
+        logits = []
+        # State by state: what one probe computes fits into a processor's cache.
+        for number, state in enumerate(states):
+            added = context[:, number]
+            # Empty where the probe does not read state 0.
+            hidden = from_embeddings[:, number * width : (number + 1) * width]
+            if number > 0:
+                vectors = state.flatten(0, 1).to(dtype)
+                scale = self._scale(vectors)
+                # layer_norm(x) @ W is x @ (W, its columns centred), divided by x's deviation, and costs less.
+                read = vectors @ self._centered(self.state_weight[number - 1])
+                hidden = torch.addcmul(hidden, read, scale) if number < self.readers else read * scale
+                if hasattr(self, "mean_weight"):
+                    mean = (share * scale.view(batch, length))[:, None] @ vectors.view(batch, length, -1)
+                    added = added + mean[:, 0] @ self._centered(self.mean_weight[number - 1])
+            hidden = (hidden.view(batch, length, width) + added[:, None]).tanh_()
+            logits.append((hidden * weight[:, number, None]).sum(-1))
+        return 10 * torch.tanh(torch.stack(logits, dim=-1)) + level[:, None]
 
     def _centered(self, weight: Tensor) -> Tensor:
         return weight - weight.mean(-2, keepdim=True) if self.normalize else weight
 
     def _scale(self, vectors: Tensor) -> Tensor:
-        """One over the standard deviation of each vector, `(..., 1)`; 1 where states are read as they are."""
+        """One over the standard deviation of each vector, `(N, 1)`; 1 where states are read as they are."""
         if not self.normalize:
-            return vectors.new_ones(*vectors.shape[:-1], 1)
+            return vectors.new_ones(len(vectors), 1)
         square = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).square() / vectors.shape[-1]
-        variance = square - vectors.mean(-1, keepdim=True).square()
-        return (variance.clamp(min=0) + 1e-5).rsqrt()
+        return (square - vectors.mean(-1, keepdim=True).square() + 1e-5).clamp(min=1e-5).rsqrt()
