@@ -60,7 +60,7 @@ def estimates(explainer: DiffMaskModel, item: dict, tokenizer: object, samples: 
     binary = (noise[..., 0] < keep).float().requires_grad_()
     (at_ends,) = torch.autograd.grad(divergence(binary), binary)
     soft = keep.clone().requires_grad_()
-    (on_paths,) = torch.autograd.grad(divergence(gates.draw_on_paths(keep, soft, noise)), soft)
+    (on_paths,) = torch.autograd.grad(divergence(gates.draw_on_paths(keep, soft, noise, output.maskable)), soft)
     rows = []
     for unit in output.maskable[0].nonzero().flatten().tolist():
         with torch.no_grad():

@@ -1,6 +1,6 @@
 """How close methods come to the smallest set of words that suffices: a GRU on sentences of the SST.
 
-    python benchmarks/sst5_gru.py --output sst5-gru
+    python benchmarks/sst5_target.py --output sst5-gru
     python benchmarks/optimality.py --target sst5-gru --output optimality.json     (10 minutes on 2 cores)
 
 Trains an explainer for the target on sst5_trees_train, then searches the sentences of sst5_trees_dev of at most 15
@@ -174,7 +174,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Trains an explainer, searches, compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", required=True, help="folder that sst5_gru.py wrote")
+    parser.add_argument("--target", required=True, help="folder that sst5_target.py wrote")
     parser.add_argument("--data", default="../shared/data", help="folder of the trees")
     parser.add_argument("--output", default="optimality.json")
     parser.add_argument("--limit", type=int, default=200, help="sentences of each group")

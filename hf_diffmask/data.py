@@ -303,7 +303,7 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
             yield from full[k]
 
 
-def train_validation_split(texts: list[Text], seed: int, share: float = 0.1, most: int = 256) -> tuple[list, list]:
+def train_validation_split(texts: Sequence[Text], seed: int, share: float = 0.1, most: int = 256) -> tuple[list, list]:
     """
     Sets texts aside for validation: a share of them, at most `most` and at least one.
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 TEMPERATURE, LEFT, RIGHT = 0.2, -0.2, 1.0
 SOFT_TEMPERATURE = 2.0
-RELAXED_SHARE = 0.5
+RELAXED_SHARE, RELAXED_UNITS = 0.5, 32  # of the units, and at most so many
 _SHIFT = TEMPERATURE * math.log(-LEFT / RIGHT)
 
 
@@ -44,6 +44,21 @@ def log_keep_probability(logits: Tensor, temperature: float = 1.0) -> Tensor:
         `torch.Tensor`: Log-probabilities in nats, same shape.
     """
     return F.logsigmoid((logits - _SHIFT) / temperature)
+
+
+def keep_logits(keep_probability: Tensor, most: float = 4.0) -> Tensor:
+    """
+    The gate logits of keep probabilities: the inverse of [`log_keep_probability`], but for gates that are all but
+    decided, which come back from no further than they can be moved.
+
+    Args:
+        keep_probability (`torch.Tensor`): `P(z != 0)`, any shape.
+        most (`float`, *optional*, defaults to 4.0): Log-odds that are not exceeded, on either side.
+
+    Returns:
+        `torch.Tensor`: Gate logits `alpha`, same shape.
+    """
+    return torch.logit(keep_probability, eps=1e-6).clamp(-most, most) + _SHIFT
 
 
 def log_drop_probability(logits: Tensor) -> Tensor:
@@ -109,7 +124,7 @@ def keep_at(log_keep: Tensor, states: Tensor, multiply: bool = True) -> Tensor:
     return log_keep.masked_fill(~counting_votes(states, log_keep.shape[-1], multiply), 0.0).sum(-1)
 
 
-def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor) -> Tensor:
+def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
     """
     Draws masks whose gradient is that of the expectation over binary masks, but for little.
 
@@ -118,6 +133,8 @@ def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor) -> Tensor:
     units stands at a uniform point of its path, and only these have a gradient, scaled up by their share; the others
     are there or gone, as at inference. A straight-through gradient reads `dD/dz_i` at the end of the path instead,
     where it says little about the difference: a model hardly reacts to a small change of what it has in plenty.
+    Units of a long input that are on their way all at once leave little of it for the others to be judged by: their
+    number is bounded.
 
     The gradient goes to `soft_keep` in the place of `keep`. Where all terms of a loss do so, each unit's gradient
     keeps its sign, and units that are all but decided can still change sides.
@@ -126,13 +143,15 @@ def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor) -> Tensor:
         keep (`torch.Tensor` of shape `(B, T)`): Keep probability of each unit.
         soft_keep (`torch.Tensor` of shape `(B, T)`): Softened keep probability, which receives the gradient.
         noise (`torch.Tensor` of shape `(B, T, 3)`): Uniform noise in (0, 1).
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Masks in [0, 1].
     """
     there = (noise[..., 0] < keep).to(keep.dtype)
-    position = noise[..., 2] + (soft_keep - soft_keep.detach()) / RELAXED_SHARE
-    return torch.where(noise[..., 1] < RELAXED_SHARE, position, there)
+    share = (RELAXED_UNITS / maskable.sum(-1, keepdim=True).clamp(min=1)).clamp(max=RELAXED_SHARE)
+    position = noise[..., 2] + (soft_keep - soft_keep.detach()) / share
+    return torch.where(noise[..., 1] < share, position, there)
 
 
 def hard_mask(keep_probability: Tensor) -> Tensor:

@@ -328,7 +328,7 @@ class DiffMaskModel(PreTrainedModel):
         if self.config.path_gradient:
             keep = gates.keep_at(log_keep, states, multiply).exp()
             soft = gates.log_keep_probability(logits, gates.SOFT_TEMPERATURE)
-            mask = gates.draw_on_paths(keep, gates.keep_at(soft, states, multiply).exp(), noise[..., :3])
+            mask = gates.draw_on_paths(keep, gates.keep_at(soft, states, multiply).exp(), noise[..., :3], maskable)
             if check:
                 with torch.no_grad():
                     output.masked_hard = self.masked_forward(gates.hard_mask(keep), states, recorded, **features)

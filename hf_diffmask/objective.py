@@ -72,7 +72,7 @@ class FastObjective(nn.Module):
             Whether votes multiply over states. If not, no state's mask depends on another's, and all count the same.
     """
 
-    START, LOWEST, HIGHEST = 1.0, 0.3, 200.0
+    START, LOWEST, HIGHEST = 0.1, 0.03, 20.0  # of the multipliers times the margin: of divergences in margins
     SPREAD = 10.0  # between the multiplier of the last state and those of the others
     BOUND = 0.58  # of the margin
     GAIN = 2.0  # of the violation that acts at once
@@ -86,8 +86,9 @@ class FastObjective(nn.Module):
 
     def __init__(self, num_states: int, margin: float, rate: float, multiply: bool = True):
         super().__init__()
-        self.num_states, self.bound, self.rate, self.multiply = num_states, self.BOUND * margin, rate, multiply
-        self.multipliers = nn.Parameter(torch.full((num_states,), self.START), requires_grad=False)
+        self.num_states, self.margin, self.rate, self.multiply = num_states, margin, rate, multiply
+        self.bound = self.BOUND * margin
+        self.multipliers = nn.Parameter(torch.full((num_states,), self.START / margin), requires_grad=False)
         self.register_buffer("recent", torch.zeros(2, num_states))
         self.register_buffer("violation", torch.zeros(num_states))
 
@@ -146,7 +147,7 @@ class FastObjective(nn.Module):
 
     def clamp(self) -> None:
         """Keeps the multipliers where they can come back from, and, where votes multiply, near the last state's."""
-        self.multipliers.clamp_(self.LOWEST, self.HIGHEST)
+        self.multipliers.clamp_(self.LOWEST / self.margin, self.HIGHEST / self.margin)
         if not self.multiply:
             return
         last = self.multipliers[-1]

@@ -1,11 +1,17 @@
 """Answers of an extractive model, read off the outputs of its windows; Transformers 5 has no pipeline that does."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
 from . import heads
-from .data import EncodedText
+from .data import EncodedText, Text, encode
 from .errors import DiffMaskError
 from .tasks.squad import Answer, decode
+
+logger = logging.get_logger(__name__)
 
 SHORTEST_CONTEXT = 8  # tokens of the context that a window must have room for beside the question
 
@@ -47,14 +53,55 @@ def check_room(encoded: EncodedText, length: int) -> None:
     Raises:
         DiffMaskError: If it takes more than half of a window, or leaves no room for the context.
     """
-    question = encoded.segments.count(0)
-    room = length - encoded.segments.count(None)
-    context = encoded.segments.count(1)
-    if question + min(context, max(SHORTEST_CONTEXT, room - room // 2)) > room:
+    if not has_room(encoded, length):
+        start = encoded.texts[0][:40]
         raise DiffMaskError(
-            f"The question takes {question} tokens, and the base model's window of {length} has room for "
-            f"{room // 2} beside the context: ask a shorter one."
+            f"The question that begins with {start!r} takes {encoded.segments.count(0)} tokens, and the base model's "
+            f"window of {length} has room for {(length - encoded.segments.count(None)) // 2} beside the context: ask "
+            "a shorter one."
         )
+
+
+def has_room(encoded: EncodedText, length: int) -> bool:
+    """
+    Whether a question fits into each window whole, beside the whole context or half a window of it.
+
+    Args:
+        encoded ([`EncodedText`]): Question and context.
+        length (`int`): Tokens that fit into a window, special tokens included.
+
+    Returns:
+        `bool`
+    """
+    room = length - encoded.segments.count(None)
+    context = min(encoded.segments.count(1), max(SHORTEST_CONTEXT, room - room // 2))
+    return encoded.segments.count(0) + context <= room
+
+
+def with_room(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Text], length: int) -> list[Text]:
+    """
+    The questions that fit into each window whole; how many others there are is logged.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
+        pairs (`Sequence`): Questions and their contexts.
+        length (`int`): Tokens that fit into a window, special tokens included.
+
+    Returns:
+        `list`: Pairs in the order given.
+
+    Raises:
+        DiffMaskError: If no question fits.
+    """
+    fitting = [pair for pair in pairs if has_room(encode(tokenizer, pair), length)]
+    if not fitting:
+        raise DiffMaskError(f"No question fits into the base model's window of {length} tokens: give shorter ones.")
+    if len(fitting) < len(pairs):
+        logger.warning(
+            f"{len(pairs) - len(fitting)} of {len(pairs)} questions leave no room for a context in a window of "
+            f"{length} tokens and are left out."
+        )
+    return fitting
 
 
 def answers(

@@ -184,7 +184,7 @@ class DiffMaskTrainer(Trainer):
                 baseline.requires_grad_(False)
         result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         by_last = self.model.config.votes_multiply  # else a mean over states, of which the table shows each
-        if by_last and self.state.best_metric is not None and self.state.best_metric >= 1:
+        if by_last and self.state.best_metric is not None and self.state.best_metric > 1:
             logger.warning(
                 f"No checkpoint meets the margin of {self.args.margin:g}: the best has a divergence of "
                 f"{self.state.best_metric - 1:.3f}. Train for longer with --max_steps, or allow a larger "

@@ -69,13 +69,18 @@ def test_fast_multipliers_move_by_the_clipped_relative_violation():
     objective.update(sums)
     relative = (0.97 * 1.276 + 0.72) / (0.97 * 2 + 1) / 0.58 - 1
     assert objective.multipliers[0].item() == pytest.approx(expected[0] * math.exp(0.5 * relative))
+    objective.multipliers.copy_(torch.tensor([1e6, 1e-6, 9.0, 1.5]))
+    objective.clamp()
+    # Within [0.03, 20] over the margin, and within ten times the last one's.
+    assert objective.multipliers.tolist() == pytest.approx([15.0, 0.15, 9.0, 1.5])
     objective.multipliers.copy_(torch.tensor([1e6, 1e-6, 9.0, 8.0]))
     objective.clamp()
-    # Within [0.3, 200], and within ten times the last one's.
-    assert objective.multipliers.tolist() == pytest.approx([80.0, 0.8, 9.0, 8.0])
+    assert objective.multipliers.tolist() == pytest.approx([20.0, 0.8, 9.0, 8.0])
+    for margin in (0.1, 1.0):
+        assert FastObjective(2, margin=margin, rate=0.5).multipliers.tolist() == pytest.approx([0.1 / margin] * 2)
     objective.multipliers.copy_(torch.tensor([1e6, 1e-6, 9.0, 1e6]))
     objective.clamp()
-    assert objective.multipliers.tolist() == pytest.approx([200.0, 20.0, 20.0, 200.0])
+    assert objective.multipliers.tolist() == pytest.approx([20.0, 2.0, 9.0, 20.0])
 
 
 def test_rare_large_divergences_are_not_missed():
@@ -166,7 +171,7 @@ def test_fast_objective_solves_a_problem_whose_answer_is_known():
         states = torch.zeros(16, dtype=torch.long)
         drawn = logits.expand(16, 4, 1)
         keep, soft = (gates.log_keep_probability(drawn, temperature)[..., 0].exp() for temperature in (1.0, 2.0))
-        masks = gates.draw_on_paths(keep, soft, torch.rand(16, 4, 3))
+        masks = gates.draw_on_paths(keep, soft, torch.rand(16, 4, 3), torch.ones(16, 4, dtype=torch.bool))
         divergence = ((1 - masks) * cost).sum(-1)
         loss = objective.loss(drawn, torch.ones(16, 4), states, divergence)
         optimizer.zero_grad()

@@ -199,7 +199,7 @@ def test_no_answer(explain, answerer):
         ({"question": "", "context": CONTEXT}, "The input has an empty question"),
         ({"question": QUESTION}, "The input is no question with a context"),
         (QUESTION, "The input is no question with a context"),
-        ({"question": "why " * 40, "context": CONTEXT}, r"The question takes 40 tokens, .* window of 64"),
+        ({"question": "why " * 40, "context": CONTEXT}, r"begins with 'why why .*' takes 40 tokens, .* window of 64"),
     ],
 )
 def test_bad_questions(explain, item, message):
@@ -301,6 +301,8 @@ def test_commands(answerer, tokenizer, tmp_path):
     ]
     squad = {"data": [{"title": "mill", "paragraphs": [{"context": CONTEXT, "qas": records}]}]}
     (tmp_path / "squad.json").write_text(json.dumps(squad))
+    records[5]["question"] = "why " * 40
+    (tmp_path / "with_long.json").write_text(json.dumps(squad))
 
     def command(*arguments):
         return subprocess.run(
@@ -308,12 +310,13 @@ def test_commands(answerer, tokenizer, tmp_path):
         )
 
     done = command(
-        "train", "--base_model", "base", "--dataset", "squad.json", "--output_dir", "explainer", "--margin", "1",
+        "train", "--base_model", "base", "--dataset", "with_long.json", "--output_dir", "explainer", "--margin", "1",
         "--max_steps", "4", "--per_device_train_batch_size", "4", "--use_cpu", "--report_to", "none",
         "--masking", "hidden",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "1 of 12" in done.stderr, "a wrong offset is reported and counted"
+    assert "1 of 10 questions leave no room" in done.stderr
     assert "masking: hidden" in (tmp_path / "explainer" / "README.md").read_text()
     done = command("explain", "--model", "explainer", "--text_pair", CONTEXT, "--format", "json", QUESTION)
     assert done.returncode == 0, done.stderr[-2000:]

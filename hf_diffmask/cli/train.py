@@ -13,6 +13,7 @@ from ..data import Text, TextFeatures, max_length, train_validation_split
 from ..errors import DiffMaskError, reason
 from ..model_card import write_card
 from ..modeling_diffmask import DiffMaskModel
+from ..question_answering import with_room
 from ..trainer import DiffMaskTrainer, check_output_dir
 from ..training_args import DiffMaskTrainingArguments, recipe_config
 from ..validation import format_table
@@ -86,6 +87,8 @@ def train(
     """
     check_output_dir(args, args.resume_from_checkpoint)
     length = max_length(explainer.base, tokenizer)
+    if explainer.config.task == heads.QUESTION_ANSWERING:
+        texts, validation = (with_room(tokenizer, part, length) for part in (texts, validation))
     trainer = DiffMaskTrainer(
         explainer,
         args,

@@ -24,6 +24,7 @@ def search(
     multiplier_learning_rate: float,
     seed: int,
     description: str,
+    start: Tensor | None = None,
 ) -> Tensor:
     """
     Minimises how much is kept subject to the margin, for each input of a batch by itself (paper, equation 4).
@@ -43,6 +44,7 @@ def search(
         multiplier_learning_rate (`float`): Step size of the log-multipliers.
         seed (`int`): Seed of the noise.
         description (`str`): Title of the progress bar.
+        start (`torch.Tensor` of shape `(B, T)`, *optional*): Logits to start from; by default all units are kept.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Keep probabilities of the best masks, 0 where units cannot be masked. All are
@@ -55,7 +57,8 @@ def search(
     channels = torch.arange(3, device=maskable.device)
     # Units are counted from the first that is no padding, on whichever side.
     units = masking.features.get("attention_mask", torch.ones_like(maskable)).cumsum(-1) - 1
-    logits = torch.full(maskable.shape, INITIAL_LOGIT, device=maskable.device).requires_grad_()
+    logits = torch.full(maskable.shape, INITIAL_LOGIT, device=maskable.device) if start is None else start.clone()
+    logits.requires_grad_()
     optimizer = torch.optim.Adam([logits], learning_rate)
     multipliers = torch.full((batch,), START, device=maskable.device)
     best = maskable.float()

@@ -1,11 +1,12 @@
 """Per-example DiffMask: the same objective with free logits instead of probes (paper, section 4)."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from ..gates import SOFT_TEMPERATURE, draw_on_paths, log_keep_probability
+from ..gates import SOFT_TEMPERATURE, draw_on_paths, keep_logits, log_keep_probability
 from ..modeling_diffmask import DiffMaskModel
 from ..objective import mean_over_units
 from .free_logits import in_parts, search
@@ -23,6 +24,7 @@ def per_example(
     learning_rate: float = 0.1,
     multiplier_learning_rate: float = 0.1,
     seed: int = 0,
+    start: Tensor | None = None,
 ) -> Tensor:
     """
     Learns which units of each input can be masked, from this input alone.
@@ -39,6 +41,8 @@ def per_example(
         learning_rate (`float`, *optional*, defaults to 0.1): Of the logits.
         multiplier_learning_rate (`float`, *optional*, defaults to 0.1): Step size of the log-multipliers.
         seed (`int`, *optional*, defaults to 0): Seed of the noise.
+        start (`torch.Tensor` of shape `(B, T)`, *optional*):
+            Keep probabilities to start from, such as the explainer's own; by default nearly everything is kept.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Keep probabilities, above 0.5 for the units of the hard mask; 0 where units
@@ -48,16 +52,52 @@ def per_example(
         DiffMaskError: If the explainer masks no units at this state.
     """
 
-    def find(masking: Masking) -> Tensor:
+    def find(masking: Masking, logits: Tensor | None) -> Tensor:
         def estimate(logits: Tensor, noise: Tensor, divergence: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
             keep = log_keep_probability(logits).exp()
             soft = log_keep_probability(logits, SOFT_TEMPERATURE).exp()
-            masks = draw_on_paths(keep.repeat_interleave(samples, 0), soft.repeat_interleave(samples, 0), noise)
+            keep, soft_keep, maskable = (
+                values.repeat_interleave(samples, 0) for values in (keep, soft, masking.maskable)
+            )
+            masks = draw_on_paths(keep, soft_keep, noise, maskable)
             return divergence(masks).view(-1, samples).mean(-1), mean_over_units(soft, masking.maskable)
 
         return search(
-            masking, estimate, steps, samples, learning_rate, multiplier_learning_rate, seed, "Per-example DiffMask"
-        )
+            masking, estimate, steps, samples, learning_rate, multiplier_learning_rate, seed,
+            "Per-example DiffMask", logits,
+        )  # fmt: skip
 
-    parts = in_parts(features, batch_size // samples)
-    return torch.cat([find(Masking(explainer, part, state)) for part in parts])
+    size = batch_size // samples
+    starts = itertools.repeat(None) if start is None else keep_logits(start).split(max(1, size))
+    parts = zip(in_parts(features, size), starts, strict=False)
+    return torch.cat([find(Masking(explainer, part, state), logits) for part, logits in parts])
+
+
+REFINE_STEPS, REFINE_SAMPLES = 20, 4
+# Forward passes that refining takes of an input: with a backward pass, which costs two, for each sample, and one for
+# the hard mask of each step.
+REFINE_FORWARDS = REFINE_STEPS * (3 * REFINE_SAMPLES + 1)
+
+
+def refine(explainer: DiffMaskModel, features: dict[str, Tensor], keep_probability: Tensor, state: int = -1) -> Tensor:
+    """
+    A short search of masks that starts from the explainer's own.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model, baseline and margin.
+        features (`dict[str, torch.Tensor]`): What the base model takes, `(B, T)` each, and `special_tokens_mask`.
+        keep_probability (`torch.Tensor` of shape `(B, T)`): The explainer's own, at the state.
+        state (`int`, *optional*, defaults to the last): Number of the state.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Keep probabilities whose hard masks are within the margin; 1 where units
+        cannot be masked.
+    """
+    masked_at = 0 if explainer.config.votes_multiply else state
+    found = per_example(
+        explainer, features, masked_at, steps=REFINE_STEPS, samples=REFINE_SAMPLES, start=keep_probability
+    )
+    maskable = explainer.maskable(
+        features["input_ids"], features.get("attention_mask"), features.get("special_tokens_mask")
+    )
+    return found.masked_fill(~maskable, 1.0)
