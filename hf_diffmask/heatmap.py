@@ -84,6 +84,11 @@ def certificate(result: dict[str, Any]) -> str:
     Returns:
         `str`: One sentence.
     """
+    if result.get("abstained"):
+        return (
+            f"No explanation: the one at state {result['state']} would move the output by {result['divergence']:.3f} "
+            f"nats, outside the margin of {result['margin']:g}."
+        )
     dropped = f"{100 * (1 - result['kept_share']):.0f} % of the tokens can go at state {result['state']}"
     if "divergence" not in result:
         return f"{dropped} (not verified)."
@@ -180,7 +185,7 @@ def to_text(result: dict[str, Any], color: bool) -> str:
 
     names, tokens = result["states"], result["tokens"]
     shown = [visible(token["token"]) for token in tokens]
-    width = max(len(text) for text in shown)
+    width = max((len(text) for text in shown), default=0)
     lines = [
         f"{predicted(result)} {result['score']:.3f}",
         " ".join(paint(text, token["score"], token["kept"]) for text, token in zip(shown, tokens, strict=True)),

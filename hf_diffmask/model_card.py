@@ -8,10 +8,13 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from . import heads
+from .errors import DiffMaskError
 from .modeling_diffmask import DiffMaskModel
 from .validation import StateRow, format_table
 
 LIBRARY = "hf-diffmask"
+# What is between these lines of a card is ours to replace.
+_BEGIN, _END = "<!-- faithfulness: begin -->", "<!-- faithfulness: end -->"
 TEMPLATE = resources.files("hf_diffmask.model_cards") / "explainer.md"
 
 
@@ -63,3 +66,53 @@ def write_card(
     )
     path.write_text(str(card), encoding="utf-8")
     return path
+
+
+def card_of(folder: str | os.PathLike | None) -> Path:
+    """
+    Finds the card of a local explainer.
+
+    Args:
+        folder (`str` or `os.PathLike`, *optional*): The explainer's folder.
+
+    Returns:
+        `Path`
+
+    Raises:
+        DiffMaskError: If there is no folder with a card.
+    """
+    path = None if folder is None else Path(folder) / "README.md"
+    if path is None or not path.is_file():
+        raise DiffMaskError("There is no card to update: name a local folder of an explainer that holds a README.md.")
+    return path
+
+
+def write_faithfulness(path: Path, table: str, result: dict[str, Any]) -> None:
+    """
+    Puts what `hf-diffmask evaluate` measured into a card, in the place of what it measured before. All else stays.
+
+    Args:
+        path (`Path`): The card.
+        table (`str`): The table, as markdown.
+        result (`dict`): What was measured: `preset`, `inputs`, `dataset`, `held_out` and `machine` are named.
+    """
+    section = "\n".join(
+        [
+            _BEGIN,
+            "## Faithfulness",
+            "",
+            f"Preset `{result['preset']}`, {result['inputs']} inputs of {result['dataset']}; means with 95 % "
+            "intervals of the bootstrap over inputs. Comprehensiveness: higher is better; sufficiency: lower is "
+            f"better. Held out: tokens taken away by `{result['held_out']}`. {result['machine']}.",
+            "",
+            table,
+            _END,
+        ]
+    )
+    card = path.read_text(encoding="utf-8")
+    if _BEGIN in card and _END in card:
+        before, _, rest = card.partition(_BEGIN)
+        card = before + section + rest.partition(_END)[2]
+    else:
+        card = f"{card.rstrip()}\n\n{section}\n"
+    path.write_text(card, encoding="utf-8")

@@ -12,7 +12,7 @@ from transformers.pipelines.base import ChunkPipeline
 from . import heads, question_answering
 from .data import EncodedText, Text, encode, max_length, windows
 from .errors import DiffMaskError
-from .explainers.per_example import per_example
+from .explainers.per_example import REFINE_FORWARDS, per_example, refine
 from .explainers.reinforce import reinforce
 from .gates import hard_mask
 from .modeling_diffmask import DiffMaskModel
@@ -23,6 +23,8 @@ AGGREGATIONS = ("token", "word")
 SEARCHES: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
 # Defaults of what is for question answering alone.
 ANSWERING: dict[str, Any] = {"top_k": 0, "max_answer_length": 30, "handle_impossible_answer": False}
+# What becomes of an explanation outside the margin.
+ON_VIOLATION = ("keep", "refine", "abstain")
 # What the pipeline adds to a window's features, and the base model must not see.
 _OWN_KEYS = ("special_tokens_mask", "is_last", "encoded", "units")
 
@@ -55,6 +57,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         method (`str`, *optional*, defaults to `"amortised"`):
             `"per_example"` or `"reinforce"` search the mask of each input by itself, see `hf_diffmask.explainers`:
             hundreds of passes instead of one. They give keep probabilities at the state that units are masked at.
+        on_violation (`str`, *optional*, defaults to `"keep"`):
+            What becomes of an explanation outside the margin. `"keep"`: it is returned, and says so. `"refine"`: its
+            masks are searched for the input by itself, starting from the explainer's, so that it is within the margin
+            again; `forwards` tells what that took. `"abstain"`: prediction and check are returned, and no tokens.
         top_k (`int`, *optional*): For question answering: how many `answers` to list, none by default.
         max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
@@ -75,6 +81,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
           **within_margin** -- whether the label is unchanged, and the divergence at most **margin**. Absent without
           `verify`. Of an answer the divergence is the sum of those of start and end, in the window that it comes from,
           and the prediction is unchanged if the same characters are still the best answer.
+        - **forwards** -- with `on_violation="refine"`, forward passes that refining took, 0 where it was not needed;
+          the keep probabilities of `state` are then those found. With `on_violation="abstain"`, **abstained** --
+          whether `tokens` is empty, and `kept_share` `None`, since the explanation is outside the margin.
 
     Raises:
         DiffMaskError: If the model is no explainer, an input is empty or no text, or an argument is unknown.
@@ -101,6 +110,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         verify: bool | None = None,
         aggregation: str | None = None,
         method: str | None = None,
+        on_violation: str | None = None,
         **answering: Any,
     ) -> tuple[dict, dict, dict]:
         forward: dict[str, Any] = {}
@@ -117,6 +127,18 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             if method != "amortised" and method not in SEARCHES:
                 raise DiffMaskError(f"`method` must be amortised, {' or '.join(SEARCHES)}, but is {method!r}.")
             forward["method"] = post["method"] = method
+        if on_violation is not None:
+            if on_violation not in ON_VIOLATION:
+                raise DiffMaskError(
+                    f"`on_violation` must be one of {', '.join(ON_VIOLATION)}, but is {on_violation!r}."
+                )
+            if on_violation != "keep" and verify is False:
+                raise DiffMaskError(f"`on_violation={on_violation!r}` needs the check: leave `verify` on.")
+            if on_violation == "refine" and method in SEARCHES:
+                raise DiffMaskError(
+                    f"`method={method!r}` stays within the margin by itself: leave `on_violation` out."
+                )
+            forward["on_violation"] = post["on_violation"] = on_violation
         if answering.keys() - ANSWERING.keys():
             raise DiffMaskError(f"There is no argument {', '.join(sorted(answering.keys() - ANSWERING.keys()))}.")
         if answering and self.model.config.task != heads.QUESTION_ANSWERING:
@@ -173,7 +195,12 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             yield {**features, "is_last": position == len(parts) - 1, "encoded": encoded, "units": window.units}
 
     def _forward(
-        self, model_inputs: dict[str, Any], state: int = -1, verify: bool = True, method: str = "amortised"
+        self,
+        model_inputs: dict[str, Any],
+        state: int = -1,
+        verify: bool = True,
+        method: str = "amortised",
+        on_violation: str = "keep",
     ) -> dict[str, Any]:
         features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
         special = model_inputs["special_tokens_mask"]
@@ -195,7 +222,21 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         if verify:
             mask = hard_mask(keep_probability[..., column])
             outputs["masked"] = self.model.masked_forward(mask, state, recorded, **features)
+            if on_violation == "refine":
+                outside = heads.divergence(output.target, outputs["masked"]) > self.model.config.margin
+                outputs["refined"] = outside[:, None]
+                if outside.any():
+                    self._refine(outputs, {**features, "special_tokens_mask": special}, state, outside)
         return outputs
+
+    def _refine(self, outputs: dict[str, Any], features: dict[str, Tensor], state: int, outside: Tensor) -> None:
+        """Searches the masks of windows outside the margin, from the explainer's own; changes `outputs` in place."""
+        picked = {name: value[outside] for name, value in features.items()}
+        keep = outputs["keep_probability"][outside]
+        keep[..., state] = refine(self.model, picked, keep[..., state], state)
+        outputs["keep_probability"][outside] = keep
+        del picked["special_tokens_mask"]
+        outputs["masked"][outside] = self.model.masked_forward(hard_mask(keep[..., state]), state, None, **picked)
 
     def postprocess(
         self,
@@ -203,6 +244,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         state: int = -1,
         aggregation: str = "token",
         method: str = "amortised",
+        on_violation: str = "keep",
         **answering: Any,
     ) -> dict[str, Any]:
         encoded: EncodedText = model_outputs[0]["encoded"]
@@ -244,6 +286,12 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         if check is not None:
             result["divergence"], result["same_prediction"] = check
             result["within_margin"] = result["divergence"] <= result["margin"]
+        if on_violation == "refine":
+            result["forwards"] = REFINE_FORWARDS * sum(bool(window["refined"]) for window in model_outputs)
+        elif on_violation == "abstain":
+            result["abstained"] = not result["within_margin"]
+            if result["abstained"]:
+                result["tokens"], result["kept_share"] = [], None
         return result
 
     def _classify(self, model_outputs: list[dict[str, Any]]) -> tuple[dict[str, Any], tuple[float, bool] | None]:

@@ -211,3 +211,45 @@ def states_kept(data: StatesKept, title: str = "") -> "Figure":
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(visible(title), fontsize=10, **_LITERAL)
     return figure
+
+
+def faithfulness_by_cost(methods: dict[str, Any], title: str = "") -> "Figure":
+    """
+    Draws comprehensiveness and sufficiency of methods over what they cost.
+
+    Args:
+        methods (`dict`): Of each method `figures`, with `mean`, `low` and `high`, and `forwards`, which may be `None`.
+        title (`str`, *optional*): Title.
+
+    Returns:
+        `matplotlib.figure.Figure`: Two panels; methods without a cost of their own are drawn as lines across.
+
+    Raises:
+        DiffMaskError: If matplotlib is not installed.
+    """
+    figure = _figure(9.0, 4.4)
+    panels = figure.subplots(1, 2)
+    for axes, name, better in zip(panels, ("comprehensiveness", "sufficiency"), ("higher", "lower"), strict=True):
+        for (method, found), marker, place in zip(
+            methods.items(), itertools.cycle("os^Dv<>ph*"), itertools.count(), strict=False
+        ):
+            value = found["figures"][name]
+            color = _color(0.9 * place / max(1, len(methods) - 1))
+            label = _shown(method) if name == "comprehensiveness" else None
+            if found["forwards"] is None:
+                axes.axhline(value["mean"], color=color, linestyle=":", label=label)
+                continue
+            spread = [[value["mean"] - value["low"]], [value["high"] - value["mean"]]]
+            axes.errorbar(
+                max(found["forwards"], 0.01), value["mean"], yerr=spread, color=color, marker=marker, capsize=3,
+                linestyle="none", label=label,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlabel("cost, in forward passes of the base model")
+        axes.set_ylabel(f"{name} ({better} is better)")
+        axes.grid(color="#d0d0d0", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(visible(title), fontsize=10, **_LITERAL)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure

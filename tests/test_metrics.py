@@ -15,7 +15,7 @@ from hf_diffmask.demo import sentences
 from hf_diffmask.validation import measure, table_of_states
 
 
-@pytest.fixture(params=["sparsity", "divergence"])
+@pytest.fixture(params=["sparsity", "divergence", "faithfulness", "plausibility", "stability"])
 def name(request):
     return request.param
 

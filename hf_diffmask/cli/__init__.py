@@ -1,4 +1,4 @@
-"""The command line: `hf-diffmask train | explain | analyze | demo`."""
+"""The command line: `hf-diffmask train | explain | analyze | evaluate | demo`."""
 
 import importlib
 import os
@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train an explainer for a classifier",
     "explain": "explain texts with an explainer",
     "analyze": "sum up what is kept at which state over a data set: a page with figures",
+    "evaluate": "measure how faithful explanations are, beside other methods",
     "demo": "train, save, load and use an explainer in three minutes, offline",
 }
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         `int`: Exit status: 0, or 2 where the input or a setting must be put right.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    usage = USAGE.format(commands="\n".join(f"  {name:<9}{what}" for name, what in COMMANDS.items()))
+    usage = USAGE.format(commands="\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items()))
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage)
         return 0 if arguments else 2

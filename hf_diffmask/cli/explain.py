@@ -63,6 +63,13 @@ class ExplainArguments:
     overwrite: bool = field(default=False, metadata={"help": "Write over --output if it exists."})
     state: str | None = field(default=None, metadata={"help": "State whose hard mask is shown. Default: the last."})
     aggregation: Literal["token", "word"] = field(default="token", metadata={"help": "word merges sub-words."})
+    on_violation: Literal["keep", "refine", "abstain"] = field(
+        default="keep",
+        metadata={
+            "help": "Of an explanation outside the margin: keep it and say so, refine it by a search of some hundred "
+            "passes, or abstain and show none."
+        },
+    )
     no_verify: bool = field(default=False, metadata={"help": "Skip the masked pass that checks each explanation."})
     batch_size: int = field(default=8, metadata={"help": "Inputs that run through the model at once."})
     device: str | None = field(
@@ -159,7 +166,13 @@ def run(arguments: list[str]) -> None:
         {"text": text} if isinstance(text, str) else dict(zip(("text", "text_pair"), text, strict=True))
         for text in texts
     )
-    results = explain(inputs, verify=not args.no_verify, aggregation=args.aggregation, batch_size=batch_size)
+    results = explain(
+        inputs,
+        verify=not args.no_verify,
+        aggregation=args.aggregation,
+        on_violation=args.on_violation,
+        batch_size=batch_size,
+    )
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
     if args.output:
         # Into a file beside it first, so that a failure leaves nothing half-written under the name asked for.

@@ -1,4 +1,4 @@
-"""Gradients with respect to hidden states, through Captum: Integrated Gradients and input times gradient."""
+"""Gradients with respect to hidden states, through Captum: integrated, times the input, and their length."""
 
 from types import ModuleType
 
@@ -18,14 +18,15 @@ def integrated_gradients(
     *,
     steps: int = 50,
     batch_size: int = 512,
+    signed: bool = False,
 ) -> Tensor:
     """
     Integrated Gradients (Sundararajan et al. 2017) of the predicted class's log-probability.
 
     The path leads from the input with all units masked, `b`, to the whole input, so that with their signs the scores
     of an input sum to what masking it costs in log-probability, but for the error of the Gauss-Legendre quadrature.
-    The score is the absolute value, as in the DiffMask authors' code: a mask has to keep whatever moves the output, in
-    either direction.
+    By default the score is the absolute value, as in the DiffMask authors' code: a mask has to keep whatever moves the
+    output, in either direction.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model and baselines.
@@ -33,17 +34,22 @@ def integrated_gradients(
         state (`int`, *optional*, defaults to 0): Number of the state.
         steps (`int`, *optional*, defaults to 50): Points on the path, a forward and a backward pass each.
         batch_size (`int`, *optional*, defaults to 512): Points in one forward pass; at least one of each input.
+        signed (`bool`, *optional*, defaults to `False`):
+            Whether to leave the signs: above 0 for evidence for the prediction, below 0 for evidence against it.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Sum over features, absolute, in nats; 0 at units that cannot be masked.
+        `torch.Tensor` of shape `(B, T)`: Sum over features, in nats; 0 at units that cannot be masked.
 
     Raises:
         DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
     """
-    return _integrated(Masking(explainer, features, state), steps, batch_size).abs()
+    found = _integrated(Masking(explainer, features, state), steps, batch_size)
+    return found if signed else found.abs()
 
 
-def input_x_gradient(explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0) -> Tensor:
+def input_x_gradient(
+    explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0, *, signed: bool = False
+) -> Tensor:
     """
     Hidden state times gradient (Shrikumar et al. 2016) of the predicted class's log-probability.
 
@@ -54,16 +60,42 @@ def input_x_gradient(explainer: DiffMaskModel, features: dict[str, Tensor], stat
         explainer ([`DiffMaskModel`]): Holds the base model.
         features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
+        signed (`bool`, *optional*, defaults to `False`): Whether to leave the signs.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Sum over features, absolute, in nats; 0 at units that cannot be masked.
+        `torch.Tensor` of shape `(B, T)`: Sum over features, in nats; 0 at units that cannot be masked.
 
     Raises:
         DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
     """
     masking = Masking(explainer, features, state)
     attributed = _captum().InputXGradient(_Prediction(masking)).attribute(*_inputs(masking))
-    return (attributed.detach().sum(-1) * masking.maskable).abs()
+    found = attributed.detach().sum(-1) * masking.maskable
+    return found if signed else found.abs()
+
+
+def gradient_norm(explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0) -> Tensor:
+    """
+    Length of the gradient (Simonyan et al. 2014) of the predicted class's log-probability with respect to each hidden
+    state. Nothing is masked, so that the baseline is not used.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds the base model.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Euclidean norm, in nats per unit of the state; 0 at units that cannot be
+        masked.
+
+    Raises:
+        DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
+    """
+    masking = Masking(explainer, features, state)
+    hidden, target, rows = _inputs(masking)
+    saliency = _captum().Saliency(_Prediction(masking))
+    gradient = saliency.attribute(hidden, target, abs=False, additional_forward_args=rows)
+    return gradient.detach().norm(dim=-1) * masking.maskable
 
 
 class _Prediction:

@@ -17,12 +17,13 @@ def kernel_shap(
     samples: int = 200,
     batch_size: int = 512,
     seed: int = 0,
+    signed: bool = False,
 ) -> Tensor:
     """
     Shapley values of units, for the log-probability of the predicted class when the others are masked.
 
     A linear model of random masks, fitted to each input. With their signs the values of an input sum to what masking
-    it costs in log-probability. The score is the absolute value, as for
+    it costs in log-probability. By default the score is the absolute value, as for
     [`~hf_diffmask.explainers.gradients.integrated_gradients`].
 
     Args:
@@ -33,15 +34,17 @@ def kernel_shap(
             Masks of each input, those that keep all units and none among them; more than it has units.
         batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass, all of one input.
         seed (`int`, *optional*, defaults to 0): Seed of the masks, of each input anew.
+        signed (`bool`, *optional*, defaults to `False`): Whether to leave the signs.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Absolute Shapley values in nats; 0 at units that cannot be masked.
+        `torch.Tensor` of shape `(B, T)`: Shapley values in nats; 0 at units that cannot be masked.
 
     Raises:
         DiffMaskError: If there are too few samples, the explainer has no baseline at that state, or Captum is not
             installed.
     """
-    return _signed(Masking(explainer, features, state), samples, batch_size, seed).abs()
+    found = _signed(Masking(explainer, features, state), samples, batch_size, seed)
+    return found if signed else found.abs()
 
 
 @torch.no_grad()

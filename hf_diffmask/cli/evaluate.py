@@ -1,0 +1,293 @@
+"""`hf-diffmask evaluate`."""
+
+import json
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import HfArgumentParser
+from transformers.utils import logging
+
+import hf_diffmask
+
+from .. import heads, plots
+from ..bounds import Bounds, bounds, normalised
+from ..comparison import COSTLY, METHODS, Attributed, Explainers, attribute, interval, measured, summary
+from ..data import TextFeatures, max_length
+from ..errors import DiffMaskError, reason
+from ..faithfulness import PRESETS, Preset
+from ..model_card import card_of, write_faithfulness
+from ..modeling_diffmask import DiffMaskModel
+from ..removal import REPLACEMENTS
+from .arguments import parse
+from .explain import load_pipeline
+from .inputs import load_inputs
+
+DESCRIPTION = """Measures how faithful an explainer is, beside other methods, on your model and data, in one run.
+
+  hf-diffmask evaluate --model my-explainer --dataset traffic.csv --output_dir faithfulness
+  hf-diffmask evaluate --model my-explainer --dataset traffic.csv --methods diffmask,ig,loo,random --output_dir out
+  hf-diffmask evaluate --model my-explainer --dataset traffic.csv --attributions shap=shap.jsonl --output_dir out
+
+Comprehensiveness (higher is better): how far the predicted class's probability falls without the tokens that come
+first. Sufficiency (lower is better): how far it falls on these alone. Both with 95 % intervals, beside what each
+method costs, and again under a replacement that no explainer was trained with. OUTPUT_DIR/faithfulness.json holds all
+of it, faithfulness.png the plot, and attributions/ the scores of each method, one input a line: give such a file, from
+any other library, with --attributions NAME=FILE.
+
+Methods: {methods}. {costly} are run on the first --costly_limit inputs, on which all others are shown, too.""".format(
+    methods=", ".join(METHODS), costly=" and ".join(COSTLY)
+)
+
+DEFAULT = "diffmask,ig,loo,gradient_norm,input_x_gradient,attention,random"
+SHOWN = ("comprehensiveness", "sufficiency")
+
+
+@dataclass
+class EvaluateArguments:
+    """What to measure, and where to write it."""
+
+    dataset: str = field(
+        metadata={"help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id; no labels needed."}
+    )
+    output_dir: str = field(metadata={"help": "Folder for faithfulness.json, faithfulness.png and attributions/."})
+    model: str | None = field(default=None, metadata={"help": "Explainer: a folder or an id on the Hub."})
+    hidden_model: str | None = field(
+        default=None,
+        metadata={"help": "A second explainer for the same base model, with hidden masking, for diffmask_hidden."},
+    )
+    text_column: str | None = field(default=None, metadata={"help": "Column of the text. Default: text."})
+    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
+    methods: str = field(default=DEFAULT, metadata={"help": "Methods to compare, with commas between them."})
+    attributions: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "NAME=FILE: attributions made elsewhere, a JSON object a line and input, in the order of "
+            "--dataset, with input_ids and a list of scores."
+        },
+    )
+    preset: str = field(default="hf_diffmask", metadata={"help": f"Protocol: {', '.join(PRESETS)}."})
+    held_out: str = field(
+        default="attention",
+        metadata={"help": f"Another way to take tokens away, shown beside: {', '.join(REPLACEMENTS)}."},
+    )
+    limit: int = field(default=1000, metadata={"help": "Inputs to measure: the first so many."})
+    costly_limit: int = field(default=100, metadata={"help": "Inputs of costly methods: the first so many."})
+    bounds: bool = field(
+        default=False,
+        metadata={
+            "help": "Also search for the best and the worst ranking of the first --costly_limit inputs, and show how "
+            "much of the way between them each method goes: thousands of passes an input."
+        },
+    )
+    batch_size: int = field(default=32, metadata={"help": "Inputs that run through the model at once."})
+    seed: int = field(default=0, metadata={"help": "Of random scores and of the bootstrap."})
+    device: str | None = field(
+        default=None, metadata={"help": "cpu, cuda, cuda:1, ... Default: the first GPU or cpu."}
+    )
+    update_card: bool = field(default=False, metadata={"help": "Put the table into the card of a local explainer."})
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
+
+
+def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
+    """Refuses what cannot be used before anything is computed; returns output folder, methods and files."""
+    methods = [name.strip() for name in args.methods.split(",") if name.strip()]
+    for name in methods:
+        if name not in METHODS:
+            raise DiffMaskError(f"There is no method {name!r}: --methods takes {', '.join(METHODS)}.")
+    if "diffmask_hidden" in methods and args.hidden_model is None:
+        raise DiffMaskError("diffmask_hidden needs a second explainer: name one with --hidden_model.")
+    if args.preset not in PRESETS:
+        raise DiffMaskError(f"There is no preset {args.preset!r}: --preset takes {', '.join(PRESETS)}.")
+    if args.held_out not in REPLACEMENTS:
+        raise DiffMaskError(f"There is no replacement {args.held_out!r}: --held_out takes {', '.join(REPLACEMENTS)}.")
+    if args.held_out == PRESETS[args.preset].replacement:
+        raise DiffMaskError(f"The preset {args.preset!r} uses {args.held_out!r} itself: name another --held_out.")
+    if min(args.limit, args.costly_limit, args.batch_size) < 1:
+        raise DiffMaskError("--limit, --costly_limit and --batch_size must be at least 1.")
+    files = {}
+    for entry in args.attributions:
+        name, _, file = entry.partition("=")
+        if not file or name in METHODS or not name.isidentifier():
+            raise DiffMaskError(f"--attributions takes NAME=FILE with a new name of letters, but got {entry!r}.")
+        if not Path(file).is_file():
+            raise DiffMaskError(f"There is no file {file}.")
+        files[name] = Path(file)
+    if not methods and not files:
+        raise DiffMaskError("There is nothing to measure: name --methods or --attributions.")
+    if args.bounds and not PRESETS[args.preset].in_order:
+        raise DiffMaskError(f"The preset {args.preset!r} lines tokens up by their rank and has no --bounds.")
+    if args.update_card:
+        card_of(args.model)
+    plots.check_matplotlib()
+    folder = Path(args.output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiffMaskError(f"{folder} cannot be made ({reason(error)}): name a folder with --output_dir.") from error
+    if any(folder.iterdir()) and not args.overwrite_output_dir:
+        raise DiffMaskError(
+            f"The folder {folder} is not empty: name another with --output_dir, or add --overwrite_output_dir."
+        )
+    return folder, methods, files
+
+
+def _read(path: Path, inputs: list[dict[str, list[int]]]) -> list[list[float]]:
+    """Attributions made elsewhere, which must be of the same tokens."""
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DiffMaskError(f"{path} cannot be read as JSON lines ({reason(error)}).") from error
+    if len(lines) != len(inputs):
+        raise DiffMaskError(f"{path} holds {len(lines)} attributions for {len(inputs)} inputs: give one for each.")
+    scores = []
+    for number, (line, one) in enumerate(zip(lines, inputs, strict=True), 1):
+        if not isinstance(line, dict) or not isinstance(line.get("scores"), list):
+            raise DiffMaskError(f"Line {number} of {path} has no list `scores`.")
+        if line.get("input_ids") != one["input_ids"]:
+            raise DiffMaskError(
+                f"Line {number} of {path} has other `input_ids` than input {number}: attributions must be of the "
+                "tokens that the model reads, in the order of the data set."
+            )
+        if not all(isinstance(score, int | float) for score in line["scores"]):
+            raise DiffMaskError(f"Line {number} of {path} has scores that are no numbers.")
+        scores.append([float(score) for score in line["scores"]])
+    return scores
+
+
+def _search(
+    explainer: DiffMaskModel, tokenizer: Any, inputs: list[dict[str, list[int]]], preset: Preset, batch_size: int
+) -> dict[str, list[Bounds]]:
+    """The best and the worst that a ranking can do, of each figure that is shown and each input."""
+    found: dict[str, list[Bounds]] = {figure: [] for figure in SHOWN}
+    for one in tqdm(inputs, desc="bounds", leave=False):
+        for figure in SHOWN:
+            found[figure].append(bounds(explainer.base, tokenizer, one, preset, figure, batch_size=batch_size))
+    return found
+
+
+def _reached(figure: str, values: np.ndarray, within: list[Bounds]) -> np.ndarray:
+    """How much of the way from the worst to the best ranking a method goes, for each input."""
+    shares = np.array([normalised(value, ends) for value, ends in zip(values, within, strict=True)])
+    free = np.array([ends.high == ends.low for ends in within])
+    return shares if figure == "comprehensiveness" else np.where(free, 1.0, 1 - shares)
+
+
+def _table(methods: dict[str, Any]) -> str:
+    """Comprehensiveness and sufficiency with their intervals, as markdown."""
+    reached = any("reached" in found for found in methods.values())
+    header = ["method", *SHOWN, "held out: both", "cost in forwards", "seconds an input"]
+    header += ["of the way to the best: both"] if reached else []
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for name, found in methods.items():
+        figures = [
+            f"{(value := found['figures'][figure])['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+            for figure in SHOWN
+        ]
+        held_out = " / ".join(f"{found['held_out'][figure]['mean']:.3f}" for figure in SHOWN)
+        cost = ["", ""] if found["forwards"] is None else [f"{found['forwards']:.1f}", f"{found['seconds']:.4f}"]
+        if "reached" in found:
+            cost.append(" / ".join(f"{found['reached'][figure]['mean']:.2f}" for figure in SHOWN))
+        lines.append(f"| {name} | {' | '.join([*figures, held_out, *cost])} |")
+    return "\n".join(lines)
+
+
+def run(arguments: list[str]) -> None:
+    """
+    Runs the command.
+
+    Args:
+        arguments (`list[str]`): What follows `hf-diffmask evaluate`.
+
+    Raises:
+        DiffMaskError: If an explainer, the data, attributions or the output folder cannot be used, or matplotlib or,
+            for gradients, Captum is missing.
+    """
+    parser = HfArgumentParser(EvaluateArguments, prog="hf-diffmask evaluate", description=DESCRIPTION)
+    (args,) = parse(parser, arguments)
+    folder, names, files = _check(args)
+    logging.disable_progress_bar()
+    explain = load_pipeline(args.model, device=args.device)
+    explainer, tokenizer = explain.model, explain.tokenizer
+    if explainer.config.task != heads.CLASSIFICATION:
+        raise DiffMaskError("Faithfulness is measured by a class's probability: this explainer is for no classifier.")
+    plain = DiffMaskModel.from_base_model(explainer.base, tokenizer).eval()
+    hidden = None if args.hidden_model is None else load_pipeline(args.hidden_model, device=args.device).model
+    if hidden is not None and hidden.config.base_model_fingerprint != explainer.config.base_model_fingerprint:
+        raise DiffMaskError("The two explainers are for different base models: compare two for the same.")
+    explainers = Explainers(explainer, plain, hidden, args.seed)
+    texts = load_inputs(args.dataset, explainer.config.task, args.text_column, args.text_pair_column)[: args.limit]
+    inputs = TextFeatures(tokenizer, texts, max_length(explainer.base, tokenizer)).items
+    preset = PRESETS[args.preset]
+    held_out = preset._replace(replacement=args.held_out)
+    result: dict[str, Any] = {
+        "version": hf_diffmask.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "model": Path(args.model).resolve().name if args.model else "bundled with the package",
+        "base_model_fingerprint": explainer.config.base_model_fingerprint,
+        "dataset": Path(args.dataset).name,
+        "texts": len(texts),
+        "inputs": len(inputs),
+        "preset": args.preset,
+        "protocol": preset._asdict(),
+        "held_out": args.held_out,
+        "seed": args.seed,
+        "methods": {},
+        "on_few": {},
+    }
+    few = inputs[: args.costly_limit]
+    show_few = args.bounds or bool(set(COSTLY) & set(names))
+    within: dict[str, list[Bounds]] = {}
+    if args.bounds:
+        within = _search(explainer, tokenizer, few, preset, args.batch_size)
+        result["bounds"] = {
+            figure: {end: float(np.mean([getattr(one, end) for one in ends])) for end in ("low", "high")}
+            for figure, ends in within.items()
+        }
+    (folder / "attributions").mkdir(exist_ok=True)
+    first: dict[str, dict[str, Any]] = {}
+    read = {name: Attributed(_read(path, inputs), 0.0, 0.0, 0) for name, path in files.items()}
+    for name in [*names, *read]:
+        of_method = few if name in COSTLY else inputs
+        found = read[name] if name in read else attribute(explainers, tokenizer, of_method, name, args.batch_size)
+        with open(folder / "attributions" / f"{name}.jsonl", "w", encoding="utf-8") as file:
+            for one, scores in zip(of_method, found.scores, strict=True):
+                file.write(json.dumps({"input_ids": one["input_ids"], "scores": scores}) + "\n")
+        values = measured(explainers, tokenizer, of_method, found.scores, preset, args.batch_size)
+        others = measured(explainers, tokenizer, of_method, found.scores, held_out, args.batch_size)
+        for where, count in (("methods", len(inputs)), ("on_few", len(few))):
+            if count > len(of_method) or (where == "on_few" and not show_few):
+                continue
+            cut = {figure: of_figure[:count] for figure, of_figure in values.items()}
+            base = first.setdefault(where, cut)
+            result[where][name] = {
+                "figures": summary(cut),
+                "held_out": summary({figure: of_figure[:count] for figure, of_figure in others.items()}),
+                "less_the_first": {
+                    figure: dict(zip(("low", "high"), interval(cut[figure] - base[figure], args.seed), strict=True))
+                    for figure in cut
+                },
+                "seconds": None if name in read else found.seconds,
+                "forwards": None if name in read else found.forwards,
+                "unranked": found.unranked,
+            }
+            if where == "on_few" and within:
+                result[where][name]["reached"] = summary(
+                    {figure: _reached(figure, cut[figure], ends) for figure, ends in within.items()}
+                )
+        # Saved after each method: what is done is not lost if the next one fails.
+        (folder / "faithfulness.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        if found.unranked:
+            print(f"hf-diffmask: {name} gives all tokens of {found.unranked} inputs one score: their order had to do.")
+    shown = result["methods"] or result["on_few"]
+    plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs").savefig(folder / "faithfulness.png")
+    print(f"\n{len(inputs)} inputs, preset {args.preset}, held out: {args.held_out}\n{_table(result['methods'])}")
+    if result["on_few"]:
+        print(f"\nThe first {len(few)} inputs\n{_table(result['on_few'])}")
+    if args.update_card:
+        write_faithfulness(card_of(args.model), _table(shown), result)
+    print(f"\n{folder / 'faithfulness.json'}")

@@ -1,0 +1,250 @@
+"""Many methods on the same inputs in one run: what each says of the tokens, how faithful it is, what it costs."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from .data import collate
+from .errors import DiffMaskError
+from .explainers.attention import attention
+from .explainers.gradients import gradient_norm, input_x_gradient, integrated_gradients
+from .explainers.leave_one_out import leave_one_out
+from .explainers.per_example import per_example, refine
+from .explainers.shap import kernel_shap
+from .faithfulness import Preset, curves, measures
+from .modeling_diffmask import DiffMaskModel
+
+RESAMPLES = 1000  # of the bootstrap
+Features = dict[str, Tensor]
+
+
+class Explainers(NamedTuple):
+    """What methods are computed with."""
+
+    trained: DiffMaskModel
+    """The explainer that is measured."""
+    plain: DiffMaskModel
+    """An untrained one for the same base model, whose baseline is the mask token: what rivals replace tokens by."""
+    hidden: DiffMaskModel | None
+    """Another one for the same base model, trained with hidden masking."""
+    seed: int
+
+
+def amortised(explainers: Explainers, features: Features) -> Tensor:
+    """
+    The scores that the pipeline hands out: keep probabilities, a mean over states.
+
+    Args:
+        explainers ([`Explainers`]): The trained one is used.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`
+    """
+    with torch.no_grad():
+        return explainers.trained(**features).keep_probability.mean(-1)
+
+
+def amortised_hidden(explainers: Explainers, features: Features) -> Tensor:
+    """
+    The same of the explainer with hidden masking.
+
+    Args:
+        explainers ([`Explainers`]): That one is used.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`
+
+    Raises:
+        DiffMaskError: If there is none.
+    """
+    if explainers.hidden is None:
+        raise DiffMaskError("diffmask_hidden needs a second explainer: name one, trained with hidden masking.")
+    with torch.no_grad():
+        return explainers.hidden(**features).keep_probability.mean(-1)
+
+
+def refined(explainers: Explainers, features: Features) -> Tensor:
+    """
+    The amortised scores, after every mask of the last state was refined, as `on_violation="refine"` does it.
+
+    Args:
+        explainers ([`Explainers`]): The trained one is used.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`
+    """
+    with torch.no_grad():
+        keep = explainers.trained(**features).keep_probability
+    keep[..., -1] = refine(explainers.trained, features, keep[..., -1])
+    return keep.mean(-1)
+
+
+def random(explainers: Explainers, features: Features) -> Tensor:
+    """
+    Scores that know nothing, a function of the seed and the input.
+
+    Args:
+        explainers ([`Explainers`]): Give the seed.
+        features (`dict[str, torch.Tensor]`): `input_ids` count.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`
+    """
+    rows = []
+    for ids, there in zip(features["input_ids"].cpu(), features["attention_mask"].bool().cpu(), strict=True):
+        generator = torch.Generator().manual_seed(hash((explainers.seed, *ids[there].tolist())) % 2**63)
+        row = torch.zeros(len(ids))
+        row[there] = torch.rand(int(there.sum()), generator=generator)
+        rows.append(row)
+    return torch.stack(rows)
+
+
+METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
+    "diffmask": amortised,
+    "diffmask_hidden": amortised_hidden,
+    "diffmask_refined": refined,
+    "diffmask_per_example": lambda explainers, features: per_example(explainers.trained, features),
+    "ig": lambda explainers, features: integrated_gradients(explainers.plain, features, steps=32, signed=True),
+    "loo": lambda explainers, features: leave_one_out(explainers.plain, features, signed=True),
+    "gradient_norm": lambda explainers, features: gradient_norm(explainers.plain, features),
+    "input_x_gradient": lambda explainers, features: input_x_gradient(explainers.plain, features, signed=True),
+    "attention": lambda explainers, features: attention(explainers.plain, features),
+    "kernel_shap": lambda explainers, features: kernel_shap(explainers.plain, features, samples=500, signed=True),
+    "random": random,
+}
+# More than a hundred passes an input.
+COSTLY = ("kernel_shap", "diffmask_per_example", "diffmask_refined")
+
+
+class Attributed(NamedTuple):
+    """What a method says of inputs."""
+
+    scores: list[list[float]]
+    """Of each input, a score for each token."""
+    seconds: float
+    """What that took, an input."""
+    forwards: float
+    """The same in forward passes of the base model over the same batches, timed in the same run."""
+    unranked: int
+    """Inputs whose tokens all have one score, so that the order of the text had to do."""
+
+
+def attribute(
+    explainers: Explainers,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    method: str,
+    batch_size: int = 32,
+) -> Attributed:
+    """
+    Runs a method, and times it beside bare forward passes over the same batches.
+
+    Args:
+        explainers ([`Explainers`]): What it is computed with.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
+        method (`str`): One of `METHODS`.
+        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+
+    Returns:
+        [`Attributed`]
+    """
+    order = sorted(range(len(inputs)), key=lambda k: len(inputs[k]["input_ids"]))
+    if tokenizer.pad_token_id is None:
+        batch_size = 1
+    found: dict[int, list[float]] = {}
+    seconds = bare = 0.0
+    base, device = explainers.trained.base, explainers.trained.device
+    for start in tqdm(range(0, len(order), batch_size), desc=method, leave=False, disable=len(order) < 2 * batch_size):
+        rows = order[start : start + batch_size]
+        batch = collate(tokenizer, [{**inputs[k], "example_ids": k} for k in rows])
+        features = {name: value.to(device) for name, value in batch.items() if name != "example_ids"}
+        without_special = {name: value for name, value in features.items() if name != "special_tokens_mask"}
+        begun = time.perf_counter()
+        with torch.no_grad():
+            base(**without_special).logits.sum().item()
+        between = time.perf_counter()
+        scores = METHODS[method](explainers, features).double().cpu()
+        seconds += time.perf_counter() - between
+        bare += between - begun
+        for k, row, there in zip(rows, scores, batch["attention_mask"].bool(), strict=True):
+            found[k] = row[there].tolist()
+    ordered = [found[k] for k in range(len(inputs))]
+    unranked = 0
+    for k, one in enumerate(inputs):
+        ranked = [score for score, special in zip(ordered[k], one["special_tokens_mask"], strict=True) if not special]
+        if len(ranked) > 1 and len(set(ranked)) == 1:
+            ordered[k] = [-float(position) for position in range(len(ordered[k]))]
+            unranked += 1
+    return Attributed(ordered, seconds / len(inputs), seconds / bare, unranked)
+
+
+def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """
+    A 95 % interval of a mean, by the percentile bootstrap over inputs.
+
+    Args:
+        values (`numpy.ndarray` of shape `(N,)`): One value an input.
+        seed (`int`, *optional*, defaults to 0): Seed of the resamples: the same for all methods, so that intervals of
+            differences are paired.
+
+    Returns:
+        `tuple[float, float]`: Lower and upper end.
+    """
+    picked = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.percentile(values[picked].mean(-1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def measured(
+    explainers: Explainers,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    scores: Sequence[Sequence[float]],
+    preset: Preset,
+    batch_size: int = 64,
+) -> dict[str, np.ndarray]:
+    """
+    Figures of [`~hf_diffmask.faithfulness.measures`] for each input.
+
+    Args:
+        explainers ([`Explainers`]): Hold the base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
+        scores (`Sequence[Sequence[float]]`): Of each input, a score for each token.
+        preset ([`~hf_diffmask.faithfulness.Preset`]): The protocol.
+        batch_size (`int`, *optional*, defaults to 64): Inputs at once.
+
+    Returns:
+        `dict[str, numpy.ndarray]`: Of each figure `(N,)` values.
+    """
+    found = [
+        measures(curve)
+        for curve in curves(explainers.trained.base, tokenizer, inputs, scores, preset, None, batch_size)
+    ]
+    return {name: np.array([row[name] for row in found]) for name in found[0]}
+
+
+def summary(values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """
+    Means with their intervals.
+
+    Args:
+        values (`dict[str, numpy.ndarray]`): Result of [`measured`].
+
+    Returns:
+        `dict`: Of each figure `mean`, and `low` and `high` of its 95 % interval.
+    """
+    return {
+        name: dict(zip(("mean", "low", "high"), (float(of_figure.mean()), *interval(of_figure)), strict=True))
+        for name, of_figure in values.items()
+    }

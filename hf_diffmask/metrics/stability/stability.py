@@ -1,0 +1,82 @@
+"""How alike two attributions of the same inputs are: `evaluate.load(hf_diffmask.METRICS + "/stability")`."""
+
+from collections.abc import Sequence
+
+import datasets
+import evaluate
+import numpy as np
+import pandas as pd
+
+from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.faithfulness import ranking
+
+DESCRIPTION = """How alike two attributions of the same inputs rank their tokens, such as those of explainers that were
+trained with different seeds, or of inputs before and after a change that leaves the tokens what they are: Spearman's
+rank correlation, a mean over inputs, special tokens left out. Equal scores share the mean of their ranks."""
+
+INPUTS = """
+Args:
+    predictions (`list[list[float]]`): For each input, the score of each token; special ones left out.
+    references (`list[list[float]]`): The scores of the other attribution.
+
+Returns:
+    `dict`: `rank_correlation` in [-1, 1].
+
+Raises:
+    DiffMaskError: If the numbers of scores differ, or scores are not finite or all the same, so that they have no
+    ranks, or there are fewer than two. The message names the input.
+
+Example: ranks 1, 2, 3 beside 1, 3, 2 have a correlation of 1 - 6 * 2 / (3 * 8); the second input is ranked backwards.
+
+>>> stability = evaluate.load(hf_diffmask.METRICS + "/stability")
+>>> found = stability.compute(predictions=[[0.1, 0.2, 0.9], [1.0, 2.0]], references=[[0.0, 0.7, 0.6], [5.0, 4.0]])
+>>> round(found["rank_correlation"], 6)
+-0.25
+"""
+
+
+def rank_correlation(scores: Sequence[float], others: Sequence[float]) -> float:
+    """
+    Spearman's rank correlation.
+
+    Args:
+        scores (`Sequence[float]`): Scores of at least two tokens.
+        others (`Sequence[float]`): Other scores of the same tokens.
+
+    Returns:
+        `float`: In [-1, 1].
+
+    Raises:
+        DiffMaskError: If one of the two does not rank the tokens.
+    """
+    if len(scores) != len(others):
+        raise DiffMaskError(f"There are {len(scores)} scores on one side and {len(others)} on the other.")
+    if len(scores) < 2:
+        raise DiffMaskError("One token alone has no rank: leave this input out.")
+    for side in (scores, others):
+        ranking(side, [False] * len(side))
+    return float(pd.Series(scores).rank().corr(pd.Series(others).rank()))
+
+
+class Stability(evaluate.Metric):
+    """See `DESCRIPTION`; a thin wrapper of [`rank_correlation`]."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        row = datasets.Sequence(datasets.Value("float64"))
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features({"predictions": row, "references": row}),
+        )
+
+    def _compute(
+        self, predictions: Sequence[Sequence[float]], references: Sequence[Sequence[float]]
+    ) -> dict[str, float]:
+        found = []
+        for number, (scores, others) in enumerate(zip(predictions, references, strict=True)):
+            try:
+                found.append(rank_correlation(scores, others))
+            except DiffMaskError as error:
+                raise DiffMaskError(f"Input {number}: {error}") from None
+        return {"rank_correlation": float(np.mean(found))}

@@ -1,0 +1,131 @@
+"""Methods side by side: each sees the same tokens however they are batched, and what is summed up is right."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import pipeline
+
+import hf_diffmask
+from hf_diffmask import DiffMaskModel
+from hf_diffmask.comparison import METHODS, Explainers, attribute, interval, measured, random, summary
+from hf_diffmask.explainers.gradients import gradient_norm, input_x_gradient, integrated_gradients
+from hf_diffmask.explainers.leave_one_out import leave_one_out
+from hf_diffmask.explainers.shap import kernel_shap
+from hf_diffmask.faithfulness import PRESETS, curves, measures
+from hf_diffmask.training_args import recipe_config
+
+TEXTS = ["the plot is dull and the cast looks tired of it", "a warm film", "superb", "not bad at all"]
+
+
+@pytest.fixture
+def explainers(explainer, classifier, tokenizer):
+    plain = DiffMaskModel.from_base_model(classifier, tokenizer).eval()
+    hidden = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("fast", "hidden")).eval()
+    with torch.no_grad():
+        hidden.probes.out_weight.normal_(std=0.05)
+    return Explainers(explainer, plain, hidden, 0)
+
+
+@pytest.fixture
+def inputs(tokenizer):
+    return [dict(tokenizer(text, return_special_tokens_mask=True)) for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if name not in ("diffmask_per_example", "diffmask_refined")]
+)
+def test_scores_do_not_depend_on_the_batch(explainers, tokenizer, inputs, method):
+    together = attribute(explainers, tokenizer, inputs, method)
+    assert [len(scores) for scores in together.scores] == [len(one["input_ids"]) for one in inputs]
+    assert together.seconds > 0 and together.forwards > 0
+    for scores, one in zip(together.scores, inputs, strict=True):
+        alone = attribute(explainers, tokenizer, [one], method)
+        assert scores == pytest.approx(alone.scores[0], abs=2e-4)
+
+
+def test_ours_are_those_of_the_pipeline(explainers, tokenizer, inputs):
+    explain = pipeline(hf_diffmask.TASK, model=explainers.trained, tokenizer=tokenizer)
+    found = attribute(explainers, tokenizer, inputs, "diffmask").scores
+    for scores, result in zip(found, explain(TEXTS), strict=True):
+        assert scores == pytest.approx([token["score"] for token in result["tokens"]], abs=1e-6)
+
+
+def test_refined_scores_are_those_of_the_pipeline(explainers, tokenizer, inputs):
+    """Of explanations that are outside the margin, which the pipeline refines, too."""
+    with torch.no_grad():
+        explainers.trained.probes.out_bias.fill_(-0.5)
+    explain = pipeline(hf_diffmask.TASK, model=explainers.trained, tokenizer=tokenizer)
+    results = explain(TEXTS, on_violation="refine")
+    assert any(result["forwards"] for result in results)
+    for one, result in zip(inputs, results, strict=True):
+        if result["forwards"]:
+            (scores,) = attribute(explainers, tokenizer, [one], "diffmask_refined").scores
+            assert scores == pytest.approx([token["score"] for token in result["tokens"]], abs=1e-4)
+
+
+def test_random_scores_change_with_the_seed(explainers, tokenizer, inputs):
+    same, others = (attribute(explainers._replace(seed=seed), tokenizer, inputs, "random").scores for seed in (0, 1))
+    assert same == attribute(explainers, tokenizer, inputs, "random").scores
+    assert all(a != b for a, b in zip(same, others, strict=True))
+    features = {"input_ids": torch.tensor([[5, 6, 0]]), "attention_mask": torch.tensor([[1, 1, 0]])}
+    padded = random(explainers, features)
+    assert padded[0, 2] == 0 and padded[0, 0] != padded[0, 1]
+
+
+def test_inputs_without_a_ranking_are_counted(explainers, tokenizer, inputs):
+    """All gates open: every token has the score 1, and the order of the text has to do."""
+    with torch.no_grad():
+        explainers.trained.probes.out_weight.zero_()
+        explainers.trained.probes.out_bias.fill_(50.0)
+    found = attribute(explainers, tokenizer, inputs, "diffmask")
+    assert found.unranked == 3, "but for the input of one token, which needs no ranking"
+    assert found.scores[1] == sorted(found.scores[1], reverse=True) and len(set(found.scores[1])) == len(
+        found.scores[1]
+    )
+
+
+def test_figures_and_their_means(explainers, tokenizer, inputs):
+    scores = attribute(explainers, tokenizer, inputs, "loo").scores
+    values = measured(explainers, tokenizer, inputs, scores, PRESETS["hf_diffmask"])
+    expected = [measures(curve) for curve in curves(explainers.trained.base, tokenizer, inputs, scores)]
+    for name, of_figure in values.items():
+        np.testing.assert_allclose(of_figure, [row[name] for row in expected])
+        found = summary(values)[name]
+        assert found["mean"] == pytest.approx(np.mean([row[name] for row in expected]))
+        assert found["low"] <= found["mean"] <= found["high"]
+
+
+def test_intervals():
+    values = np.random.default_rng(1).normal(3.0, 2.0, 400)
+    low, high = interval(values)
+    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))  # of the normal approximation
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
+    assert interval(values) == (low, high) and interval(values, seed=1) != (low, high)
+    assert interval(np.zeros(5)) == (0.0, 0.0)
+
+
+def test_signs(explainer, batch):
+    """Without them the score is the absolute value; leave-one-out is the drop that masking one unit makes."""
+    for method in (integrated_gradients, input_x_gradient, kernel_shap):
+        signed = method(explainer, batch, signed=True)
+        torch.testing.assert_close(signed.abs(), method(explainer, batch))
+        assert (signed < 0).any() and (signed > 0).any()
+    signed = leave_one_out(explainer, batch, signed=True)
+    row, unit = 1, 4
+    features = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
+    mask = torch.ones_like(batch["attention_mask"], dtype=torch.bool)
+    mask[row, unit] = False
+    with torch.no_grad():
+        target = explainer.record(**features).target[row].max(-1)
+        masked = explainer.masked_forward(mask, **features)[row, target.indices]
+    assert signed[row, unit].item() == pytest.approx((target.values - masked).item(), abs=1e-5)
+
+
+def test_gradient_norm_is_that_of_autograd(explainer, classifier, batch):
+    features = {name: value for name, value in batch.items() if name not in ("special_tokens_mask", "input_ids")}
+    embedded = classifier.get_input_embeddings()(batch["input_ids"]).detach().requires_grad_()
+    classifier(inputs_embeds=embedded, **features).logits.log_softmax(-1).amax(-1).sum().backward()
+    expected = embedded.grad.norm(dim=-1) * explainer.maskable(
+        batch["input_ids"], batch["attention_mask"], batch["special_tokens_mask"]
+    )
+    torch.testing.assert_close(gradient_norm(explainer, batch), expected, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,145 @@
+"""`hf-diffmask evaluate`: what it writes, says and refuses."""
+
+import json
+import re
+import shutil
+
+import pytest
+from test_cli import refused
+
+import hf_diffmask
+from hf_diffmask.cli import main
+
+SENTENCES = [
+    "a warm and quietly funny film",
+    "the plot is dull , and the second half is duller",
+    "not bad at all",
+    "my aunt slept through the ending",
+    "superb",
+    "the cast is lovely",
+]
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES))
+    return path
+
+
+def command(data, output, *more):
+    return ["evaluate", "--dataset", str(data), "--output_dir", str(output), *more]
+
+
+def run(data, output, *more):
+    return main(command(data, output, *more))
+
+
+def test_what_is_written_can_be_read_back(data, tmp_path, capsys):
+    explainer = tmp_path / "explainer"
+    shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, explainer)
+    shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "classifier")
+    card = (explainer / "README.md").read_text()
+    options = ("--model", str(explainer), "--methods", "diffmask,loo,random", "--update_card")
+    assert run(data, tmp_path / "out", *options) == 0
+    printed = capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    assert found["inputs"] == 6 and found["preset"] == "hf_diffmask" and found["held_out"] == "attention"
+    assert list(found["methods"]) == ["diffmask", "loo", "random"] and not found["on_few"]
+    loo, chance = found["methods"]["loo"]["figures"], found["methods"]["random"]["figures"]
+    assert loo["comprehensiveness"]["mean"] > chance["comprehensiveness"]["mean"]
+    assert loo["sufficiency"]["mean"] < chance["sufficiency"]["mean"]
+    assert found["methods"]["loo"]["forwards"] > found["methods"]["random"]["forwards"]
+    assert found["methods"]["diffmask"]["less_the_first"]["sufficiency"] == {"low": 0.0, "high": 0.0}
+    assert f"{loo['comprehensiveness']['mean']:.3f}" in printed
+    assert (tmp_path / "out" / "faithfulness.png").read_bytes().startswith(b"\x89PNG")
+    updated = (explainer / "README.md").read_text()
+    assert updated.startswith(card.rstrip()) and "## Faithfulness" in updated and "| loo |" in updated
+
+    # The scores of a method, read back as those of another library, are the same explanation.
+    lines = tmp_path / "out" / "attributions" / "loo.jsonl"
+    assert run(data, tmp_path / "again", "--methods", "random", "--attributions", f"mine={lines}", *options[:2]) == 0
+    again = json.loads((tmp_path / "again" / "faithfulness.json").read_text())
+    assert again["methods"]["mine"]["figures"] == loo and again["methods"]["mine"]["forwards"] is None
+    assert again["methods"]["random"]["figures"] == chance
+
+    # A second table takes the place of the first in the card.
+    assert run(data, tmp_path / "third", "--methods", "random", *options[:2], "--update_card") == 0
+    updated = (explainer / "README.md").read_text()
+    assert updated.count("## Faithfulness") == 1 and "| loo |" not in updated and "| random |" in updated
+
+
+def test_costly_methods_run_on_few_inputs_and_all_others_are_shown_on_them(data, tmp_path):
+    options = ("--methods", "diffmask,kernel_shap", "--costly_limit", "2", "--preset", "eraser")
+    assert run(data, tmp_path / "out", *options) == 0
+    found = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    assert list(found["methods"]) == ["diffmask"] and list(found["on_few"]) == ["diffmask", "kernel_shap"]
+    assert found["protocol"]["replacement"] == "delete"
+    assert len((tmp_path / "out" / "attributions" / "kernel_shap.jsonl").read_text().splitlines()) == 2
+
+
+def test_bounds(data, tmp_path, capsys):
+    assert run(data, tmp_path / "out", "--methods", "diffmask,loo,random", "--bounds", "--costly_limit", "3") == 0
+    assert "of the way to the best" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    assert list(found["on_few"]) == ["diffmask", "loo", "random"]
+    for figure in ("comprehensiveness", "sufficiency"):
+        ends = found["bounds"][figure]
+        assert ends["low"] < ends["high"]
+        for method in found["on_few"].values():
+            assert -1e-6 <= method["reached"][figure]["mean"] <= 1 + 1e-6
+            assert ends["low"] - 1e-6 <= method["figures"][figure]["mean"] <= ends["high"] + 1e-6
+        reached = {name: method["reached"][figure]["mean"] for name, method in found["on_few"].items()}
+        assert reached["loo"] > reached["random"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--bounds", "--preset", "ferret"], "has no --bounds"),
+        (["--methods", "diffmask_hidden"], "needs a second explainer"),
+        (["--methods", "diffmask,magic"], "no method 'magic'"),
+        (["--methods", " , "], "nothing to measure"),
+        (["--preset", "mine"], "no preset 'mine'"),
+        (["--held_out", "blank"], "no replacement 'blank'"),
+        (["--held_out", "mask"], "uses 'mask' itself"),
+        (["--limit", "0"], "must be at least 1"),
+        (["--attributions", "loo=x"], "NAME=FILE with a new name"),
+        (["--attributions", "mine"], "NAME=FILE with a new name"),
+        (["--attributions", "mine=absent.jsonl"], "no file absent.jsonl"),
+        (["--update_card"], "no card to update"),
+    ],
+)
+def test_bad_options(data, tmp_path, capsys, options, message):
+    refused(capsys, command(data, tmp_path / "out", *options), message)
+    assert not (tmp_path / "out" / "faithfulness.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["{"], "cannot be read as JSON lines"),
+        (["{}"] * 5, "5 attributions for 6 inputs"),
+        (["{}"] * 6, "Line 1 of .* has no list `scores`"),
+        (['{"scores": [1.0], "input_ids": [1]}'] * 6, "Line 1 of .* has other `input_ids`"),
+    ],
+)
+def test_bad_attributions(data, tmp_path, capsys, lines, message):
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    options = ("--methods", "random", "--attributions", f"mine={tmp_path / 'mine.jsonl'}")
+    assert re.search(message, refused(capsys, command(data, tmp_path / "out", *options)))
+
+
+def test_scores_that_are_no_numbers(data, tmp_path, capsys, tokenizer):
+    rows = [{"input_ids": tokenizer(text)["input_ids"]} for text in SENTENCES]
+    for broken, message in ((float("nan"), "Input 3: A score is not finite"), ("x", "Line 4 of")):
+        for number, row in enumerate(rows):
+            row["scores"] = [float(k) for k in range(len(row["input_ids"]))]
+            if number == 3:
+                row["scores"][2] = broken
+        (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        mine = f"mine={tmp_path / 'mine.jsonl'}"
+        options = ("--methods", "random", "--attributions", mine, "--overwrite_output_dir")
+        refused(capsys, command(data, tmp_path / "out", *options), message)
+    # What was measured before the file was met is there.
+    assert "random" in json.loads((tmp_path / "out" / "faithfulness.json").read_text())["methods"]
