@@ -39,7 +39,7 @@ class Preset(NamedTuple):
             return [(size, size) for size in range(1, count + 1)]
         if self.rounding == "floor":
             return [(int(count * share), count - int(count * (1.0 - share))) for share in self.shares]
-        # A product such as 0.3 * 10 may come out a hair above the whole number that it is.
+        # A product such as 100 * 0.07 may come out a hair above the whole number that it is.
         sizes = [math.ceil(count * share - 1e-9) for share in self.shares]
         return [(size, size) for size in sizes]
 

@@ -14,13 +14,13 @@ import hf_diffmask
 
 from .. import analysis, plots
 from ..data import Text
-from ..errors import DiffMaskError, reason
+from ..errors import DiffMaskError
 from ..heatmap import certificate, predicted
 from ..pipeline_diffmask import DiffMaskAttributionPipeline
 from ..report import Entry, write
 from ..tagging import Tag, tag
 from ..tasks.sst import LABELS, Sentence, load_trees
-from .arguments import parse
+from .arguments import output_folder, parse
 from .explain import load_pipeline
 from .inputs import load_inputs
 
@@ -90,16 +90,7 @@ def _check(args: AnalyzeArguments) -> Path:
     if args.limit < 1 or args.batch_size < 1 or args.examples < 0:
         raise DiffMaskError("--limit and --batch_size must be at least 1, and --examples at least 0.")
     plots.check_matplotlib()
-    folder = Path(args.output_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiffMaskError(f"{folder} cannot be made ({reason(error)}): name a folder with --output_dir.") from error
-    if any(folder.iterdir()) and not args.overwrite_output_dir:
-        raise DiffMaskError(
-            f"The folder {folder} is not empty: name another with --output_dir, or add --overwrite_output_dir."
-        )
-    return folder
+    return output_folder(args.output_dir, args.overwrite_output_dir)
 
 
 def _load_explainers(args: AnalyzeArguments) -> list[DiffMaskAttributionPipeline]:

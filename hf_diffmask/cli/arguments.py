@@ -1,5 +1,6 @@
 """From what was typed to settings."""
 
+from pathlib import Path
 from typing import Any
 
 from transformers import HfArgumentParser
@@ -27,3 +28,29 @@ def parse(parser: HfArgumentParser, arguments: list[str]) -> tuple[Any, ...]:
         raise
     except ValueError as error:
         raise DiffMaskError(f"The options cannot be used: {reason(error)} (see {parser.prog} --help).") from error
+
+
+def output_folder(name: str, overwrite: bool) -> Path:
+    """
+    Makes the folder that a command writes to.
+
+    Args:
+        name (`str`): The folder.
+        overwrite (`bool`): Whether it may hold something already.
+
+    Returns:
+        `Path`
+
+    Raises:
+        DiffMaskError: If it cannot be made, or holds something.
+    """
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiffMaskError(f"{folder} cannot be made ({reason(error)}): name a folder with --output_dir.") from error
+    if any(folder.iterdir()) and not overwrite:
+        raise DiffMaskError(
+            f"The folder {folder} is not empty: name another with --output_dir, or add --overwrite_output_dir."
+        )
+    return folder

@@ -23,7 +23,7 @@ from ..faithfulness import PRESETS, Preset
 from ..model_card import card_of, write_faithfulness
 from ..modeling_diffmask import DiffMaskModel
 from ..removal import REPLACEMENTS
-from .arguments import parse
+from .arguments import output_folder, parse
 from .explain import load_pipeline
 from .inputs import load_inputs
 
@@ -124,16 +124,7 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
     if args.update_card:
         card_of(args.model)
     plots.check_matplotlib()
-    folder = Path(args.output_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiffMaskError(f"{folder} cannot be made ({reason(error)}): name a folder with --output_dir.") from error
-    if any(folder.iterdir()) and not args.overwrite_output_dir:
-        raise DiffMaskError(
-            f"The folder {folder} is not empty: name another with --output_dir, or add --overwrite_output_dir."
-        )
-    return folder, methods, files
+    return output_folder(args.output_dir, args.overwrite_output_dir), methods, files
 
 
 def _read(path: Path, inputs: list[dict[str, list[int]]]) -> list[list[float]]:
