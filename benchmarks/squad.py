@@ -1,10 +1,10 @@
 """Trains and measures an explainer for the question-answering target: MiniLM-L6 on SQuAD v1.1.
 
     python benchmarks/squad_target.py --encoder FOLDER --output minilm-squad
-    python benchmarks/squad.py --target minilm-squad --output minilm-squad-diffmask     (20 minutes on 2 cores)
+    python benchmarks/squad.py --target minilm-squad --output minilm-squad-diffmask     (40 minutes on 2 cores)
 
-Trains on the questions of squad_v1.1_train_subset that fit with their context into short windows, without their
-answers, and prints the table of states over the first 1,000 questions of squad_v1.1_dev, which nothing is chosen by.
+Trains on the questions of squad_v1.1_train_subset that fit with their context into a window, without their answers,
+and prints the table of states over the first 1,000 questions of squad_v1.1_dev, which nothing is chosen by.
 """
 
 import argparse
@@ -54,8 +54,8 @@ def main() -> None:
     parser.add_argument("--data", default="../shared/data", help="folder of the two SQuAD files")
     parser.add_argument("--output", required=True, help="folder to write the explainer and results.json to")
     parser.add_argument("--masking", default="hidden", choices=["input", "hidden"])
-    parser.add_argument("--train_length", type=int, default=160, help="tokens of the longest question and context")
-    parser.add_argument("--max_steps", type=int, default=500)
+    parser.add_argument("--train_length", type=int, default=LENGTH, help="tokens of the longest question and context")
+    parser.add_argument("--max_steps", type=int, default=900)
     parser.add_argument("--questions", type=int, default=1000, help="of the dev set, to measure on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
