@@ -50,13 +50,13 @@ def bounds(
         [`Bounds`]
 
     Raises:
-        DiffMaskError: If there is no such measure, all tokens are special, or the preset lines tokens up by rank, so
-            that it is not a set of tokens that counts.
+        DiffMaskError: If there is no such measure, all tokens are special, or it is not the ranking alone that counts
+            in the preset.
     """
     if measure not in ("comprehensiveness", "sufficiency"):
         raise DiffMaskError(f"Bounds are of comprehensiveness or sufficiency, and not of {measure!r}.")
-    if not preset.in_order:
-        raise DiffMaskError("This preset lines tokens up by their rank: bounds need one that leaves them in order.")
+    if preset.positive:
+        raise DiffMaskError("This preset leaves tokens out by their score: a ranking alone has no bounds in it.")
     special = [bool(value) for value in features["special_tokens_mask"]]
     tokens = [k for k, is_special in enumerate(special) if not is_special]
     if not tokens:

@@ -13,12 +13,19 @@ from transformers import PreTrainedTokenizerBase
 from .data import collate
 from .errors import DiffMaskError
 from .explainers.attention import attention
-from .explainers.gradients import gradient_norm, input_x_gradient, integrated_gradients
+from .explainers.gradients import (
+    gradient_norm,
+    input_x_gradient,
+    integrated_gradients,
+    sequential_integrated_gradients,
+)
 from .explainers.leave_one_out import leave_one_out
 from .explainers.per_example import per_example, refine
 from .explainers.shap import kernel_shap
-from .faithfulness import Preset, curves, measures
+from .faithfulness import Preset, areas, curves, measures
 from .modeling_diffmask import DiffMaskModel
+from .soft_faithfulness import NoScaleError, soft_measures
+from .stability import perturbed, rank_correlation
 
 RESAMPLES = 1000  # of the bootstrap
 Features = dict[str, Tensor]
@@ -114,6 +121,9 @@ METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
     "diffmask_refined": refined,
     "diffmask_per_example": lambda explainers, features: per_example(explainers.trained, features),
     "ig": lambda explainers, features: integrated_gradients(explainers.plain, features, steps=32, signed=True),
+    "sequential_ig": lambda explainers, features: sequential_integrated_gradients(
+        explainers.plain, features, signed=True
+    ),
     "loo": lambda explainers, features: leave_one_out(explainers.plain, features, signed=True),
     "gradient_norm": lambda explainers, features: gradient_norm(explainers.plain, features),
     "input_x_gradient": lambda explainers, features: input_x_gradient(explainers.plain, features, signed=True),
@@ -122,7 +132,7 @@ METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
     "random": random,
 }
 # More than a hundred passes an input.
-COSTLY = ("kernel_shap", "diffmask_per_example", "diffmask_refined")
+COSTLY = ("kernel_shap", "sequential_ig", "diffmask_per_example", "diffmask_refined")
 
 
 class Attributed(NamedTuple):
@@ -134,8 +144,6 @@ class Attributed(NamedTuple):
     """What that took, an input."""
     forwards: float
     """The same in forward passes of the base model over the same batches, timed in the same run."""
-    unranked: int
-    """Inputs whose tokens all have one score, so that the order of the text had to do."""
 
 
 def attribute(
@@ -180,14 +188,32 @@ def attribute(
         bare += between - begun
         for k, row, there in zip(rows, scores, batch["attention_mask"].bool(), strict=True):
             found[k] = row[there].tolist()
-    ordered = [found[k] for k in range(len(inputs))]
-    unranked = 0
-    for k, one in enumerate(inputs):
-        ranked = [score for score, special in zip(ordered[k], one["special_tokens_mask"], strict=True) if not special]
-        if len(ranked) > 1 and len(set(ranked)) == 1:
-            ordered[k] = [-float(position) for position in range(len(ordered[k]))]
-            unranked += 1
-    return Attributed(ordered, seconds / len(inputs), seconds / bare, unranked)
+    return Attributed([found[k] for k in range(len(inputs))], seconds / len(inputs), seconds / bare)
+
+
+def rankable(
+    inputs: Sequence[dict[str, list[int]]], scores: Sequence[list[float]], preset: Preset
+) -> tuple[list[list[float]], int]:
+    """
+    Lets the order of the text do where a method ranks nothing, so that one such input does not end a comparison.
+
+    Args:
+        inputs (`Sequence[dict[str, list[int]]]`): Of each `special_tokens_mask` counts.
+        scores (`Sequence[list[float]]`): Of each input, a score for each token.
+        preset ([`~hf_diffmask.faithfulness.Preset`]): The protocol.
+
+    Returns:
+        `tuple`: The scores, and of how many inputs they are replaced: those whose tokens all have one score, or, where
+        the preset takes away only tokens with a score above 0, have none.
+    """
+    found, replaced = [], 0
+    for one, of_input in zip(inputs, scores, strict=True):
+        ranked = [score for score, special in zip(of_input, one["special_tokens_mask"], strict=True) if not special]
+        if (len(ranked) > 1 and len(set(ranked)) == 1) or (preset.positive and max(ranked, default=1.0) <= 0):
+            of_input = [1 / (1 + position) for position in range(len(of_input))]
+            replaced += 1
+        found.append(of_input)
+    return found, replaced
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -234,6 +260,61 @@ def measured(
         for curve in curves(explainers.trained.base, tokenizer, inputs, scores, preset, None, batch_size)
     ]
     return {name: np.array([row[name] for row in found]) for name in found[0]}
+
+
+def extended(
+    explainers: Explainers,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    scores: Sequence[list[float]],
+    preset: Preset,
+    method: str | None,
+    batch_size: int = 32,
+) -> dict[str, np.ndarray]:
+    """
+    Figures that cost many passes an input: areas under the curves of deletion and insertion, soft faithfulness, and
+    stability, the rank correlation with what a method says of inputs a tenth of whose tokens is masked.
+
+    Args:
+        explainers ([`Explainers`]): Hold the base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
+        scores (`Sequence[list[float]]`): Of each input, a score for each token.
+        preset ([`~hf_diffmask.faithfulness.Preset`]): Its replacement counts.
+        method (`str`, *optional*):
+            Which gave the scores; `None` for one that cannot be run here, so that there is no stability. Nor is there
+            without a mask token.
+        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+
+    Returns:
+        `dict[str, numpy.ndarray]`: Of each figure at most `N` values: soft figures leave out inputs that a whole of
+        zeros does not make less sure, and stability those of which there is nothing to rank.
+    """
+    base = explainers.trained.base
+    every = Preset(preset.replacement, None, "ceil")
+    ranks, _ = rankable(inputs, scores, every)
+    found: dict[str, list[float]] = {}
+    for curve in curves(base, tokenizer, inputs, ranks, every, None, batch_size):
+        for name, value in areas(curve).items():
+            found.setdefault(name, []).append(value)
+    for one, of_input in zip(inputs, ranks, strict=True):
+        try:
+            soft = soft_measures(base, tokenizer, one, of_input, seed=explainers.seed)
+        except NoScaleError:
+            continue
+        for name, value in soft.items():
+            found.setdefault(name, []).append(value)
+    if method is not None and tokenizer.mask_token_id is not None:
+        changed, comparable = zip(*(perturbed(one, tokenizer, seed=explainers.seed) for one in inputs), strict=True)
+        others = attribute(explainers, tokenizer, changed, method, batch_size).scores
+        found["stability"] = []
+        for of_input, of_changed, tokens in zip(scores, others, comparable, strict=True):
+            pair = [
+                [score for score, there in zip(side, tokens, strict=True) if there] for side in (of_input, of_changed)
+            ]
+            if len(pair[0]) > 1 and all(len(set(side)) > 1 for side in pair):
+                found["stability"].append(rank_correlation(*pair))
+    return {name: np.array(values) for name, values in found.items() if values}
 
 
 def summary(values: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -19,11 +19,11 @@ class Preset(NamedTuple):
     shares: tuple[float, ...] | None
     """Bins: shares of the tokens that are not special, in (0, 1]; `None` for every number of tokens, one to all."""
     rounding: str
-    """`"ceil"` or `"floor"`: of a share times the number of tokens. With `"floor"`, the tokens that are left out to
-    measure sufficiency are rounded down, too, as time_interpret does."""
-    in_order: bool = True
-    """Whether tokens that are kept alone stay in the order of the text. ferret lines them up from the first in rank to
-    the last."""
+    """`"ceil"` or `"floor"`: of a share times the number of tokens. With `"floor_rest"`, the tokens that are left out
+    to measure sufficiency are rounded down, too, as time_interpret does it."""
+    positive: bool = False
+    """Whether only tokens whose score is above 0 are taken away or kept alone, as ferret does it by default: a bin of
+    more tokens holds these, and one that holds nothing, or the same tokens as the bin before, does not count."""
 
     def sizes(self, count: int) -> list[tuple[int, int]]:
         """
@@ -37,11 +37,36 @@ class Preset(NamedTuple):
         """
         if self.shares is None:
             return [(size, size) for size in range(1, count + 1)]
-        if self.rounding == "floor":
+        if self.rounding == "floor_rest":
             return [(int(count * share), count - int(count * (1.0 - share))) for share in self.shares]
+        if self.rounding == "floor":
+            return [(int(count * share), int(count * share)) for share in self.shares]
         # A product such as 100 * 0.07 may come out a hair above the whole number that it is.
         sizes = [math.ceil(count * share - 1e-9) for share in self.shares]
         return [(size, size) for size in sizes]
+
+    def bins(self, order: Sequence[int], scores: Sequence[float]) -> list[tuple[int, int]]:
+        """
+        The same for one ranking.
+
+        Args:
+            order (`Sequence[int]`): Result of [`ranking`].
+            scores (`Sequence[float]`): What it ranks.
+
+        Returns:
+            `list[tuple[int, int]]`
+
+        Raises:
+            DiffMaskError: If only scores above 0 count, and no token has one.
+        """
+        sizes = self.sizes(len(order))
+        if not self.positive:
+            return sizes
+        above = sum(scores[k] > 0 for k in order)
+        if not above:
+            raise DiffMaskError("No token has a score above 0, and this preset takes away no other.")
+        found = sorted({min(size, above) for size, _ in sizes} - {0})
+        return [(size, size) for size in found]
 
 
 PRESETS = {
@@ -49,10 +74,10 @@ PRESETS = {
     "hf_diffmask": Preset("mask", (0.1, 0.2, 0.3, 0.5), "ceil"),
     # DeYoung et al. 2020, section 4.2: bins of 1, 5, 10, 20 and 50 %, of which the paper does not say how they round.
     "eraser": Preset("delete", (0.01, 0.05, 0.1, 0.2, 0.5), "ceil"),
-    # Attanasio et al. 2023: the mean over every number of tokens, which are deleted.
-    "ferret": Preset("delete", None, "ceil", in_order=False),
+    # Attanasio et al. 2023, as their package does it: bins of 10 to 100 %, of which some come out a hair above.
+    "ferret": Preset("delete", tuple(np.arange(0.1, 1.1, 0.1).tolist()), "floor", positive=True),
     # Enguehard 2023: one bin of 20 %, filled with zeros, which is the padding token of BERT and its kin.
-    "time_interpret": Preset("pad", (0.2,), "floor"),
+    "time_interpret": Preset("pad", (0.2,), "floor_rest"),
 }
 
 
@@ -146,20 +171,18 @@ def curves(
         special = [bool(value) for value in features["special_tokens_mask"]]
         try:
             order = ranking(of_input, special)
+            sizes = preset.bins(order, of_input)
         except DiffMaskError as error:
             raise DiffMaskError(f"Input {number}: {error}") from None
-        sizes = preset.sizes(len(order))
         shares.append(np.array([removed for removed, _ in sizes]) / len(order))
         keep.append([True] * len(special))
         for removed, _ in sizes:
             gone = set(order[:removed])
             keep.append([k not in gone for k in range(len(special))])
-        lined_up = features if preset.in_order else _by_rank(features, order)
-        ranked = order if preset.in_order else sorted(order)
         for _, kept in sizes:
-            there = set(ranked[:kept])
+            there = set(order[:kept])
             keep.append([is_special or k in there for k, is_special in enumerate(special)])
-        made += [features] * (1 + len(sizes)) + [lined_up] * len(sizes)
+        made += [features] * (1 + 2 * len(sizes))
     probabilities = class_probabilities(model, tokenizer, made, keep, preset.replacement, batch_size).numpy()
     found, start = [], 0
     for number, of_bins in enumerate(shares):
@@ -176,12 +199,6 @@ def curves(
         )
         start += 1 + 2 * count
     return found
-
-
-def _by_rank(features: dict[str, list[int]], order: list[int]) -> dict[str, list[int]]:
-    """An input whose tokens stand in the order of their rank; special ones stay where they are."""
-    places = dict(zip(sorted(order), order, strict=True))
-    return {name: [values[places.get(k, k)] for k in range(len(values))] for name, values in features.items()}
 
 
 def measures(curve: Curve) -> dict[str, float]:

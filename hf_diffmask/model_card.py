@@ -13,8 +13,6 @@ from .modeling_diffmask import DiffMaskModel
 from .validation import StateRow, format_table
 
 LIBRARY = "hf-diffmask"
-# What is between these lines of a card is ours to replace.
-_BEGIN, _END = "<!-- faithfulness: begin -->", "<!-- faithfulness: end -->"
 TEMPLATE = resources.files("hf_diffmask.model_cards") / "explainer.md"
 
 
@@ -96,9 +94,10 @@ def write_faithfulness(path: Path, table: str, result: dict[str, Any]) -> None:
         table (`str`): The table, as markdown.
         result (`dict`): What was measured: `preset`, `inputs`, `dataset`, `held_out` and `machine` are named.
     """
-    section = "\n".join(
+    _write_section(
+        path,
+        "faithfulness",
         [
-            _BEGIN,
             "## Faithfulness",
             "",
             f"Preset `{result['preset']}`, {result['inputs']} inputs of {result['dataset']}; means with 95 % "
@@ -106,13 +105,31 @@ def write_faithfulness(path: Path, table: str, result: dict[str, Any]) -> None:
             f"better. Held out: tokens taken away by `{result['held_out']}`. {result['machine']}.",
             "",
             table,
-            _END,
-        ]
+        ],
     )
+
+
+def write_audit(path: Path, table: str, result: dict[str, Any]) -> None:
+    """
+    Puts what `hf-diffmask audit` found into a card, in the place of what it found before. All else stays.
+
+    Args:
+        path (`Path`): The card.
+        table (`str`): The table, as markdown.
+        result (`dict`): What was found: `texts`, `dataset` and `machine` are named.
+    """
+    about = f"Known criticisms of learned explainers as tests, on {result['texts']} texts of {result['dataset']}."
+    _write_section(path, "audit", ["## Audit", "", f"{about} {result['machine']}.", "", table])
+
+
+def _write_section(path: Path, name: str, lines: list[str]) -> None:
+    """Replaces what is between two marks of a card, which is ours, or appends it."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    section = "\n".join([begin, *lines, end])
     card = path.read_text(encoding="utf-8")
-    if _BEGIN in card and _END in card:
-        before, _, rest = card.partition(_BEGIN)
-        card = before + section + rest.partition(_END)[2]
+    if begin in card and end in card:
+        before, _, rest = card.partition(begin)
+        card = before + section + rest.partition(end)[2]
     else:
         card = f"{card.rstrip()}\n\n{section}\n"
     path.write_text(card, encoding="utf-8")

@@ -14,6 +14,10 @@ from .faithfulness import ranking
 from .gates import hashed_uniform
 
 
+class NoScaleError(DiffMaskError):
+    """An input of zeros does not lower the probability: neither figure has a scale."""
+
+
 def normalised_scores(scores: Sequence[float], special: Sequence[bool]) -> list[float]:
     """
     Scores on a scale from 0, the lowest of an input, to 1, its highest.
@@ -67,8 +71,8 @@ def soft_measures(
         `dict[str, float]`: `soft_sufficiency`, higher is better here, and `soft_comprehensiveness`, higher is better.
 
     Raises:
-        DiffMaskError: If scores do not rank the tokens, the model is no classifier, or an input of zeros does not
-            lower the probability, so that there is no scale.
+        DiffMaskError: If scores do not rank the tokens, or the model is no classifier.
+        NoScaleError: If an input of zeros does not lower the probability, so that there is no scale.
     """
     if heads.task_of(model) != heads.CLASSIFICATION:
         raise DiffMaskError(f"{type(model).__name__} is no classifier: there is no probability of a class to measure.")
@@ -94,7 +98,7 @@ def soft_measures(
     target = int(whole.argmax()) if target is None else target
     scale = (whole[target] - nothing[target]).item()
     if scale <= 0:
-        raise DiffMaskError("An input of zeros leaves the probability as it is: there is no scale to measure on.")
+        raise NoScaleError("An input of zeros leaves the probability as it is: there is no scale to measure on.")
     found = {}
     for name, share in (("soft_sufficiency", keep), ("soft_comprehensiveness", 1 - keep)):
         share = share.masked_fill(special, 1.0)[None, :, None]

@@ -168,6 +168,8 @@ class DiffMaskTrainingArguments(TrainingArguments):
             `dict`
         """
         names = ["recipe", "margin", *RECIPES[self.recipe], "seed", "bf16", "fp16"]
+        if self.max_steps <= 0:
+            names.append("num_train_epochs")
         return {
             **{name: getattr(value := getattr(self, name), "value", value) for name in names},
             **{name: getattr(config, name) for name in recipe_config(self.recipe)},

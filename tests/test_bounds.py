@@ -42,7 +42,7 @@ def test_refusals(classifier, tokenizer):
     features = dict(tokenizer("a warm film", return_special_tokens_mask=True))
     with pytest.raises(DiffMaskError, match="not of 'log_odds'"):
         bounds(classifier, tokenizer, features, PRESET, "log_odds")
-    with pytest.raises(DiffMaskError, match="lines tokens up"):
+    with pytest.raises(DiffMaskError, match="leaves tokens out by their score"):
         bounds(classifier, tokenizer, features, PRESETS["ferret"])
     with pytest.raises(DiffMaskError, match="every token is special"):
         bounds(classifier, tokenizer, {**features, "special_tokens_mask": [1] * 5}, PRESET)

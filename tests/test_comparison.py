@@ -7,8 +7,13 @@ from transformers import pipeline
 
 import hf_diffmask
 from hf_diffmask import DiffMaskModel
-from hf_diffmask.comparison import METHODS, Explainers, attribute, interval, measured, random, summary
-from hf_diffmask.explainers.gradients import gradient_norm, input_x_gradient, integrated_gradients
+from hf_diffmask.comparison import METHODS, Explainers, attribute, interval, measured, random, rankable, summary
+from hf_diffmask.explainers.gradients import (
+    gradient_norm,
+    input_x_gradient,
+    integrated_gradients,
+    sequential_integrated_gradients,
+)
 from hf_diffmask.explainers.leave_one_out import leave_one_out
 from hf_diffmask.explainers.shap import kernel_shap
 from hf_diffmask.faithfulness import PRESETS, curves, measures
@@ -77,11 +82,14 @@ def test_inputs_without_a_ranking_are_counted(explainers, tokenizer, inputs):
     with torch.no_grad():
         explainers.trained.probes.out_weight.zero_()
         explainers.trained.probes.out_bias.fill_(50.0)
-    found = attribute(explainers, tokenizer, inputs, "diffmask")
-    assert found.unranked == 3, "but for the input of one token, which needs no ranking"
-    assert found.scores[1] == sorted(found.scores[1], reverse=True) and len(set(found.scores[1])) == len(
-        found.scores[1]
-    )
+    said = attribute(explainers, tokenizer, inputs, "diffmask").scores
+    scores, replaced = rankable(inputs, said, PRESETS["hf_diffmask"])
+    assert replaced == 3, "but for the input of one token, which needs no ranking"
+    assert scores[1] == sorted(scores[1], reverse=True) and len(set(scores[1])) == len(scores[1])
+    below = [[-1.0 - position for position in range(len(of_input))] for of_input in said]
+    assert rankable(inputs, below, PRESETS["hf_diffmask"]) == (below, 0)
+    scores, replaced = rankable(inputs, below, PRESETS["ferret"])
+    assert replaced == len(inputs) and min(map(min, scores)) > 0
 
 
 def test_figures_and_their_means(explainers, tokenizer, inputs):
@@ -119,6 +127,14 @@ def test_signs(explainer, batch):
         target = explainer.record(**features).target[row].max(-1)
         masked = explainer.masked_forward(mask, **features)[row, target.indices]
     assert signed[row, unit].item() == pytest.approx((target.values - masked).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [4096, 40])
+def test_sequential_integrated_gradients_are_what_masking_a_unit_costs(explainer, batch, batch_size):
+    """By the fundamental theorem of calculus: along each path one unit moves, from masked to whole."""
+    found = sequential_integrated_gradients(explainer, batch, signed=True, steps=64, batch_size=batch_size)
+    torch.testing.assert_close(found, leave_one_out(explainer, batch, signed=True), atol=1e-4, rtol=1e-3)
+    assert torch.equal(found.abs(), sequential_integrated_gradients(explainer, batch, steps=64, batch_size=batch_size))
 
 
 def test_gradient_norm_is_that_of_autograd(explainer, classifier, batch):

@@ -143,3 +143,34 @@ def test_scores_that_are_no_numbers(data, tmp_path, capsys, tokenizer):
         refused(capsys, command(data, tmp_path / "out", *options), message)
     # What was measured before the file was met is there.
     assert "random" in json.loads((tmp_path / "out" / "faithfulness.json").read_text())["methods"]
+
+
+def test_further_figures(data, tmp_path, capsys):
+    """Against the functions that they are made of; what comes from elsewhere cannot be run again."""
+    from hf_diffmask.cli.explain import load_pipeline
+    from hf_diffmask.data import TextFeatures
+    from hf_diffmask.faithfulness import Preset, areas, curves
+    from hf_diffmask.soft_faithfulness import soft_measures
+
+    lines = tmp_path / "out" / "attributions" / "loo.jsonl"
+    options = ("--costly_limit", "4", "--extended")
+    assert run(data, tmp_path / "out", "--methods", "loo,random", *options) == 0
+    assert "| method | deletion | insertion |" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "faithfulness.json").read_text())["extended"]
+    scores = [json.loads(line)["scores"] for line in lines.read_text().splitlines()][:4]
+    explain = load_pipeline(None, device="cpu")
+    inputs = TextFeatures(explain.tokenizer, SENTENCES[:4], 64).items
+    base = explain.model.base
+    of_curves = [
+        areas(curve) for curve in curves(base, explain.tokenizer, inputs, scores, Preset("mask", None, "ceil"))
+    ]
+    mean = sum(row["deletion"] for row in of_curves) / 4
+    assert found["loo"]["deletion"]["mean"] == pytest.approx(mean) and found["loo"]["deletion"]["inputs"] == 4
+    soft = [soft_measures(base, explain.tokenizer, one, row) for one, row in zip(inputs, scores, strict=True)]
+    assert found["loo"]["soft_sufficiency"]["mean"] == pytest.approx(sum(row["soft_sufficiency"] for row in soft) / 4)
+    assert found["loo"]["stability"]["mean"] > found["random"]["stability"]["mean"]
+    options = ("--methods", "loo", "--attributions", f"mine={lines}", *options)
+    assert run(data, tmp_path / "again", *options) == 0
+    again = json.loads((tmp_path / "again" / "faithfulness.json").read_text())["extended"]
+    assert again["loo"] == found["loo"]
+    assert again["mine"] == {name: value for name, value in found["loo"].items() if name != "stability"}

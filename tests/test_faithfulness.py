@@ -107,22 +107,29 @@ def test_our_preset_against_brute_force(classifier, tokenizer, inputs, scores):
             assert curve.shares[number] == len(first) / len(order)
 
 
-def test_the_preset_ferret_as_published(classifier, tokenizer, inputs, scores):
-    """The mean drop over every number of tokens, which are deleted; those that stay alone are lined up by rank."""
-    for target in (0, 1):
-        found = curves(classifier, tokenizer, inputs, scores, "ferret", [target] * len(inputs))
-        for one, of_input, curve in zip(inputs, scores, found, strict=True):
-            ids, inner = one["input_ids"], np.array(one["input_ids"][1:-1])
-            whole = probability(classifier, ids, target)
-            drops, rests = [], []
-            for size in range(1, len(inner) + 1):
-                top = np.array(of_input[1:-1]).argsort()[-size:][::-1]
-                rest = [ids[0], *np.delete(inner, top).tolist(), ids[-1]]
-                alone = [ids[0], *inner[top].tolist(), ids[-1]]
-                drops.append(whole - probability(classifier, rest, target))
-                rests.append(whole - probability(classifier, alone, target))
-            assert measures(curve)["comprehensiveness"] == pytest.approx(np.mean(drops), abs=1e-6)
-            assert measures(curve)["sufficiency"] == pytest.approx(np.mean(rests), abs=1e-6)
+def test_the_preset_ferret_as_its_package_does_it(classifier, tokenizer, inputs):
+    """Tenths of the tokens, rounded down, of which those above 0 are deleted; a bin like the last does not count."""
+    signed = [torch.randn(len(one["input_ids"])).tolist() for one in inputs[:1]]
+    for of_input in ([*signed[0]], [abs(score) for score in signed[0]]):
+        one, target = inputs[0], 1
+        (curve,) = curves(classifier, tokenizer, [one], [of_input], "ferret", [target])
+        ids, inner, inside = one["input_ids"], np.array(one["input_ids"][1:-1]), np.array(of_input[1:-1])
+        whole = probability(classifier, ids, target)
+        drops, rests, last = [], [], set()
+        for tenth in range(1, 11):
+            size = len(inner) * tenth // 10
+            top = [k for k in inside.argsort()[::-1][:size].tolist() if inside[k] > 0]
+            if not top or set(top) == last:
+                continue
+            last = set(top)
+            rest = [ids[0], *np.delete(inner, top).tolist(), ids[-1]]
+            alone = [ids[0], *inner[sorted(top)].tolist(), ids[-1]]
+            drops.append(whole - probability(classifier, rest, target))
+            rests.append(whole - probability(classifier, alone, target))
+        assert measures(curve)["comprehensiveness"] == pytest.approx(np.mean(drops), abs=1e-6)
+        assert measures(curve)["sufficiency"] == pytest.approx(np.mean(rests), abs=1e-6)
+    with pytest.raises(DiffMaskError, match="Input 0: No token has a score above 0"):
+        curves(classifier, tokenizer, inputs[:1], [[-abs(score) for score in signed[0]]], "ferret")
 
 
 def test_the_preset_time_interpret_as_published(classifier, tokenizer):
@@ -155,7 +162,9 @@ def test_a_better_ranking_does_better(classifier, tokenizer):
         for k in range(len(ids))
     ]
     for preset in PRESETS:
-        good, bad = curves(classifier, tokenizer, [one] * 2, [loo, [-score for score in loo]], preset)
+        # Above 0 all: of others, one preset takes no notice.
+        ahead, behind = [score + 2.0 for score in loo], [2.0 - score for score in loo]
+        good, bad = curves(classifier, tokenizer, [one] * 2, [ahead, behind], preset)
         good, bad = measures(good), measures(bad)
         assert good["comprehensiveness"] > bad["comprehensiveness"] and good["sufficiency"] < bad["sufficiency"]
         assert good["log_odds"] < bad["log_odds"] and good["flip_share"] <= bad["flip_share"]

@@ -1,4 +1,4 @@
-"""The command line: `hf-diffmask train | explain | analyze | evaluate | demo`."""
+"""The command line: `hf-diffmask train | explain | analyze | evaluate | audit | demo`."""
 
 import importlib
 import os
@@ -11,6 +11,7 @@ COMMANDS = {
     "explain": "explain texts with an explainer",
     "analyze": "sum up what is kept at which state over a data set: a page with figures",
     "evaluate": "measure how faithful explanations are, beside other methods",
+    "audit": "test an explainer for the known faults of learned explanations",
     "demo": "train, save, load and use an explainer in three minutes, offline",
 }
 

@@ -16,7 +16,18 @@ import hf_diffmask
 
 from .. import heads, plots
 from ..bounds import Bounds, bounds, normalised
-from ..comparison import COSTLY, METHODS, Attributed, Explainers, attribute, interval, measured, summary
+from ..comparison import (
+    COSTLY,
+    METHODS,
+    Attributed,
+    Explainers,
+    attribute,
+    extended,
+    interval,
+    measured,
+    rankable,
+    summary,
+)
 from ..data import TextFeatures, max_length
 from ..errors import DiffMaskError, reason
 from ..faithfulness import PRESETS, Preset
@@ -84,6 +95,13 @@ class EvaluateArguments:
             "much of the way between them each method goes: thousands of passes an input."
         },
     )
+    extended: bool = field(
+        default=False,
+        metadata={
+            "help": "Also measure deletion and insertion curves, soft faithfulness, and stability where a tenth of "
+            "the tokens is masked, on the first --costly_limit inputs."
+        },
+    )
     batch_size: int = field(default=32, metadata={"help": "Inputs that run through the model at once."})
     seed: int = field(default=0, metadata={"help": "Of random scores and of the bootstrap."})
     device: str | None = field(
@@ -119,8 +137,8 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
         files[name] = Path(file)
     if not methods and not files:
         raise DiffMaskError("There is nothing to measure: name --methods or --attributions.")
-    if args.bounds and not PRESETS[args.preset].in_order:
-        raise DiffMaskError(f"The preset {args.preset!r} lines tokens up by their rank and has no --bounds.")
+    if args.bounds and PRESETS[args.preset].positive:
+        raise DiffMaskError(f"The preset {args.preset!r} leaves tokens out by their score and has no --bounds.")
     if args.update_card:
         card_of(args.model)
     plots.check_matplotlib()
@@ -187,6 +205,16 @@ def _table(methods: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _table_of_more(methods: dict[str, Any]) -> str:
+    """Further figures, as markdown."""
+    figures = list(dict.fromkeys(figure for found in methods.values() for figure in found))
+    lines = [f"| method | {' | '.join(figures)} |", "|---" * (1 + len(figures)) + "|"]
+    for name, found in methods.items():
+        cells = [f"{found[figure]['mean']:.3f}" if figure in found else "" for figure in figures]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def run(arguments: list[str]) -> None:
     """
     Runs the command.
@@ -229,6 +257,7 @@ def run(arguments: list[str]) -> None:
         "seed": args.seed,
         "methods": {},
         "on_few": {},
+        "extended": {},
     }
     few = inputs[: args.costly_limit]
     show_few = args.bounds or bool(set(COSTLY) & set(names))
@@ -241,15 +270,16 @@ def run(arguments: list[str]) -> None:
         }
     (folder / "attributions").mkdir(exist_ok=True)
     first: dict[str, dict[str, Any]] = {}
-    read = {name: Attributed(_read(path, inputs), 0.0, 0.0, 0) for name, path in files.items()}
+    read = {name: Attributed(_read(path, inputs), 0.0, 0.0) for name, path in files.items()}
     for name in [*names, *read]:
         of_method = few if name in COSTLY else inputs
         found = read[name] if name in read else attribute(explainers, tokenizer, of_method, name, args.batch_size)
         with open(folder / "attributions" / f"{name}.jsonl", "w", encoding="utf-8") as file:
             for one, scores in zip(of_method, found.scores, strict=True):
                 file.write(json.dumps({"input_ids": one["input_ids"], "scores": scores}) + "\n")
-        values = measured(explainers, tokenizer, of_method, found.scores, preset, args.batch_size)
-        others = measured(explainers, tokenizer, of_method, found.scores, held_out, args.batch_size)
+        ranks, unranked = (found.scores, 0) if name in read else rankable(of_method, found.scores, preset)
+        values = measured(explainers, tokenizer, of_method, ranks, preset, args.batch_size)
+        others = measured(explainers, tokenizer, of_method, ranks, held_out, args.batch_size)
         for where, count in (("methods", len(inputs)), ("on_few", len(few))):
             if count > len(of_method) or (where == "on_few" and not show_few):
                 continue
@@ -264,7 +294,7 @@ def run(arguments: list[str]) -> None:
                 },
                 "seconds": None if name in read else found.seconds,
                 "forwards": None if name in read else found.forwards,
-                "unranked": found.unranked,
+                "unranked": unranked,
             }
             if where == "on_few" and within:
                 result[where][name]["reached"] = summary(
@@ -272,13 +302,22 @@ def run(arguments: list[str]) -> None:
                 )
         # Saved after each method: what is done is not lost if the next one fails.
         (folder / "faithfulness.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-        if found.unranked:
-            print(f"hf-diffmask: {name} gives all tokens of {found.unranked} inputs one score: their order had to do.")
+        if args.extended:
+            known = None if name in read else name
+            more = extended(explainers, tokenizer, few, found.scores[: len(few)], preset, known, args.batch_size)
+            result["extended"][name] = {
+                figure: {**means, "inputs": len(more[figure])} for figure, means in summary(more).items()
+            }
+            (folder / "faithfulness.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        if unranked:
+            print(f"hf-diffmask: {name} ranks no token of {unranked} inputs: the order of the text had to do.")
     shown = result["methods"] or result["on_few"]
     plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs").savefig(folder / "faithfulness.png")
     print(f"\n{len(inputs)} inputs, preset {args.preset}, held out: {args.held_out}\n{_table(result['methods'])}")
     if result["on_few"]:
         print(f"\nThe first {len(few)} inputs\n{_table(result['on_few'])}")
+    if result["extended"]:
+        print(f"\nThe first {len(few)} inputs, further figures\n{_table_of_more(result['extended'])}")
     if args.update_card:
         write_faithfulness(card_of(args.model), _table(shown), result)
     print(f"\n{folder / 'faithfulness.json'}")

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import datasets
 import evaluate
 import numpy as np
-import pandas as pd
 
 from hf_diffmask.errors import DiffMaskError
-from hf_diffmask.faithfulness import ranking
+from hf_diffmask.stability import rank_correlation
 
 DESCRIPTION = """How alike two attributions of the same inputs rank their tokens, such as those of explainers that were
 trained with different seeds, or of inputs before and after a change that leaves the tokens what they are: Spearman's
@@ -33,29 +32,6 @@ Example: ranks 1, 2, 3 beside 1, 3, 2 have a correlation of 1 - 6 * 2 / (3 * 8);
 >>> round(found["rank_correlation"], 6)
 -0.25
 """
-
-
-def rank_correlation(scores: Sequence[float], others: Sequence[float]) -> float:
-    """
-    Spearman's rank correlation.
-
-    Args:
-        scores (`Sequence[float]`): Scores of at least two tokens.
-        others (`Sequence[float]`): Other scores of the same tokens.
-
-    Returns:
-        `float`: In [-1, 1].
-
-    Raises:
-        DiffMaskError: If one of the two does not rank the tokens.
-    """
-    if len(scores) != len(others):
-        raise DiffMaskError(f"There are {len(scores)} scores on one side and {len(others)} on the other.")
-    if len(scores) < 2:
-        raise DiffMaskError("One token alone has no rank: leave this input out.")
-    for side in (scores, others):
-        ranking(side, [False] * len(side))
-    return float(pd.Series(scores).rank().corr(pd.Series(others).rank()))
 
 
 class Stability(evaluate.Metric):

@@ -1,0 +1,143 @@
+"""The audit of a sound explainer, and of three that are broken on purpose: what docs/audit.md reports.
+
+    python benchmarks/audit.py --explainers FOLDER --output audit        (15 minutes on 2 cores)
+
+FOLDER holds what `python benchmarks/faithfulness.py train` wrote: explainers for minilm-sst2 of three seeds, input-0,
+input-1 and input-2. Trained here, on sst2_sentences_train: one that is not told the prediction, and two for the model
+with random weights. Broken on purpose: one that also says the prediction by whether it keeps the first word, one that
+keeps as many tokens anywhere, and one whose probes and baseline are those of a random base model. All sentences of
+sst2_dev.
+"""
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+from transformers.utils import logging
+
+from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
+from hf_diffmask.audit import audit, format_findings, masking_everything
+from hf_diffmask.cli.train import train
+from hf_diffmask.data import TextFeatures, load_texts, max_length, train_validation_split
+from hf_diffmask.training_args import recipe_config
+
+RESULTS = Path(__file__).parent / "results" / "audit.json"
+
+
+class LabelInPattern(DiffMaskModel):
+    """Keeps what it would, and the first word where the prediction is positive."""
+
+    def forward(self, *args: Any, **features: Any) -> Any:
+        output = super().forward(*args, **features)
+        keep = output.keep_probability.clone()
+        told = torch.where(output.target.argmax(-1) == 1, 0.9, 0.1)
+        keep[:, 1] = torch.where(output.maskable[:, 1, None], told[:, None], keep[:, 1])
+        output.keep_probability = keep
+        return output
+
+
+class Random(DiffMaskModel):
+    """Keeps as many tokens at each state, anywhere."""
+
+    def forward(self, *args: Any, **features: Any) -> Any:
+        output = super().forward(*args, **features)
+        keep = output.keep_probability.clone()
+        for row, maskable in enumerate(output.maskable):
+            units = maskable.nonzero()[:, 0]
+            keep[row, units] = output.keep_probability[row, units[torch.randperm(len(units))]]
+        output.keep_probability = keep
+        return output
+
+
+def trained(
+    base: Any, tokenizer: Any, texts: list, folder: Path, seed: int, margin: float = 0.1, **config: Any
+) -> DiffMaskModel:
+    """An explainer by the default recipe, but for `config`; read back where it is there."""
+    if (folder / "all_results.json").is_file():
+        return DiffMaskModel.from_pretrained(folder, base_model=base).eval()
+    set_seed(seed)
+    explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=margin, **{**recipe_config("fast"), **config})
+    args = DiffMaskTrainingArguments(
+        output_dir=str(folder), margin=margin, seed=seed, report_to=[], overwrite_output_dir=True
+    )
+    train(explainer, tokenizer, *train_validation_split(texts, seed), args)
+    return explainer.eval()
+
+
+def random_weights(base: Any, seed: int) -> Any:
+    """The same model, untrained."""
+    set_seed(seed)
+    return type(base)(base.config).eval()
+
+
+def main() -> None:
+    """Trains, breaks, audits."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", default="../shared", help="folder of models and data")
+    parser.add_argument("--explainers", required=True, help="folder of input-0, input-1 and input-2")
+    parser.add_argument("--output", required=True, help="folder for the explainers that are trained here")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    logging.disable_progress_bar()
+    shared, output = Path(args.shared), Path(args.output)
+    os.makedirs(output, exist_ok=True)
+    folder = shared / "models" / "minilm-sst2"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    texts = load_texts(str(shared / "data" / "sst2_sentences_train.jsonl.gz"))
+    dev = load_texts(str(shared / "data" / "sst2_dev.jsonl.gz"))
+    inputs = TextFeatures(tokenizer, dev, max_length(base, tokenizer)).items
+
+    def of_seed(seed: int) -> DiffMaskModel:
+        return DiffMaskModel.from_pretrained(Path(args.explainers) / f"input-{seed}", base_model=base).eval()
+
+    def random_base(name: str, seed: int) -> DiffMaskModel:
+        # As `hf-diffmask audit` does it: the margin is the same part of what there is to lose.
+        models = (base, random_weights(base, seed))
+        real, drawn = (
+            masking_everything(DiffMaskModel.from_base_model(one, tokenizer).eval(), tokenizer, inputs)
+            for one in models
+        )
+        margin = float(f"{0.1 * drawn / real:.3g}")
+        return trained(models[1], tokenizer, texts, output / name, 0, margin)
+
+    on_random, other_random = random_base("random-base", 0), random_base("other-random-base", 1)
+    agnostic = {
+        seed: trained(base, tokenizer, texts, output / f"agnostic-{seed}", seed, class_conditional=False)
+        for seed in (0, 1)
+    }
+    best = of_seed(0)
+    broken = DiffMaskModel(best.config, base).eval()
+    broken.load_state_dict(other_random.state_dict())
+    telling, random = (DiffMaskModel(agnostic[0].config, base).eval() for _ in range(2))
+    for one, kind in ((telling, LabelInPattern), (random, Random)):
+        one.load_state_dict(agnostic[0].state_dict())
+        one.__class__ = kind
+    audited = {
+        "default recipe": (best, [of_seed(1), of_seed(2)]),
+        "not told the prediction": (agnostic[0], [agnostic[1]]),
+        "broken: prediction in the pattern": (telling, [agnostic[1]]),
+        "broken: random": (random, [agnostic[1]]),
+        "broken: trained on a random base model": (broken, [of_seed(1), of_seed(2)]),
+    }
+    result: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}",
+        "inputs": len(inputs),
+        "audits": {},
+    }
+    for name, (explainer, others) in audited.items():
+        torch.manual_seed(0)
+        findings = audit(explainer, tokenizer, inputs, None, others, on_random)
+        result["audits"][name] = [one._asdict() for one in findings]
+        print(f"\n{name}\n{format_findings(findings)}", flush=True)
+        RESULTS.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

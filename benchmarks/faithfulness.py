@@ -1,0 +1,190 @@
+"""Faithfulness beside other methods on a real classifier: what docs/faithfulness.md reports.
+
+    python benchmarks/faithfulness.py train --folder FOLDER       (35 minutes on 2 cores: six explainers)
+    python benchmarks/faithfulness.py evaluate --folder FOLDER    (an hour)
+    python benchmarks/faithfulness.py replacements --folder FOLDER
+    python benchmarks/faithfulness.py parity --figures others/figures.json
+    python benchmarks/faithfulness.py table
+
+Base model: minilm-sst2. Explainers: the default recipe with input and with hidden masking, seeds 0, 1 and 2, trained
+on sst2_sentences_train. Measured: all of sst2_dev, and its first 100 sentences with the costly methods. `evaluate`
+runs `hf-diffmask evaluate` for each seed, for the first with further figures and, with --bounds, the search for the
+best and worst rankings; with --others others/attn_lrp.jsonl, which benchmarks/other_packages.py writes, AttnLRP is
+measured along. `replacements` measures the same attributions under every way of taking tokens away, and `parity`
+compares ours with ferret's and time_interpret's own figures.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from hf_diffmask.cli import main as hf_diffmask
+from hf_diffmask.comparison import rankable
+from hf_diffmask.data import TextFeatures, load_texts, max_length
+from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.faithfulness import PRESETS, curves, mean_measures, measures
+from hf_diffmask.removal import REPLACEMENTS
+
+RESULTS = Path(__file__).parent / "results" / "faithfulness.json"
+SEEDS = (0, 1, 2)
+CHEAP = "diffmask,diffmask_hidden,ig,loo,gradient_norm,input_x_gradient,attention,random"
+COSTLY = "diffmask_refined,diffmask_per_example,kernel_shap,sequential_ig"
+# These depend on the seed; the others give the same for each and are run for the first alone.
+SEEDED = "diffmask,diffmask_hidden,random"
+SEEDED_COSTLY = "diffmask_refined,diffmask_per_example,kernel_shap"
+
+
+def run(*arguments: str) -> None:
+    """One command, which must not fail."""
+    print("hf-diffmask", *arguments, flush=True)
+    if hf_diffmask(list(arguments)):
+        raise SystemExit(1)
+
+
+def save(name: str, value: Any) -> None:
+    """Adds a part to the results."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    RESULTS.write_text(json.dumps({**results, name: value}, indent=1))
+
+
+def train(args: argparse.Namespace) -> None:
+    """Six explainers."""
+    for seed in SEEDS:
+        for masking in ("input", "hidden"):
+            folder = args.folder / f"{masking}-{seed}"
+            if (folder / "all_results.json").is_file():
+                continue
+            run(
+                *("train", "--base_model", str(args.shared / "models" / "minilm-sst2"), "--masking", masking),
+                *("--dataset", str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"), "--seed", str(seed)),
+                *("--output_dir", str(folder), "--overwrite_output_dir", "--report_to", "none"),
+            )  # fmt: skip
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """All methods, for each seed."""
+    for seed in args.seeds:
+        folder, first = args.folder / f"faithfulness-{seed}", seed == SEEDS[0]
+        methods = f"{CHEAP},{COSTLY}" if first else f"{SEEDED},{SEEDED_COSTLY}"
+        others = ["--attributions", f"attn_lrp={args.others}"] if first and args.others else []
+        run(
+            *("evaluate", "--model", str(args.folder / f"input-{seed}"), "--methods", methods, *others),
+            *("--hidden_model", str(args.folder / f"hidden-{seed}"), "--seed", str(seed), "--output_dir", str(folder)),
+            *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
+            *(("--extended", *(("--bounds",) if args.bounds else ())) if first else ()),
+        )  # fmt: skip
+        found = json.loads(RESULTS.read_text()).get("evaluate", {}) if RESULTS.is_file() else {}
+        save("evaluate", {**found, str(seed): json.loads((folder / "faithfulness.json").read_text())})
+
+
+def replacements(args: argparse.Namespace) -> None:
+    """The attributions of the first seed under every way of taking tokens away."""
+    base, tokenizer, inputs = load(args.shared)
+    folder, found = args.folder / f"faithfulness-{SEEDS[0]}" / "attributions", {}
+    for path in sorted(folder.glob("*.jsonl")):
+        scores = [json.loads(line)["scores"] for line in path.read_text().splitlines()]
+        if len(scores) < len(inputs):
+            continue
+        scores, _ = rankable(inputs, scores, PRESETS["hf_diffmask"])
+        for name in REPLACEMENTS:
+            preset = PRESETS["hf_diffmask"]._replace(replacement=name)
+            measured = mean_measures(measures(one) for one in curves(base, tokenizer, inputs, scores, preset))
+            found.setdefault(path.stem, {})[name] = measured
+        print(
+            path.stem, {name: round(row["comprehensiveness"], 3) for name, row in found[path.stem].items()}, flush=True
+        )
+    save("replacements", found)
+
+
+def parity(args: argparse.Namespace) -> None:
+    """Largest difference between our presets and the packages' own functions, on the same tokens and scores."""
+    base, tokenizer, inputs = load(args.shared)
+    rows = json.loads(args.figures.read_text())
+    differences: dict[str, float] = {}
+    refused: dict[str, int] = {}
+    for preset in ("ferret", "time_interpret"):
+        for row, one in zip(rows, inputs, strict=False):
+            assert row["input_ids"] == one["input_ids"]
+            try:
+                (curve,) = curves(base, tokenizer, [one], [row["scores"]], preset, [row["target"]])
+            except DiffMaskError:  # ferret returns 0 and 1 where no score is above 0
+                refused[preset] = refused.get(preset, 0) + 1
+                continue
+            ours = measures(curve)
+            for figure, theirs in row[preset].items():
+                name = f"{preset}: {figure}"
+                differences[name] = max(differences.get(name, 0.0), abs(ours[figure] - theirs))
+    for name, difference in differences.items():
+        print(f"{name}: at most {difference:.1e} apart on {len(rows)} inputs")
+    save("parity", {"inputs": len(rows), "largest_difference": differences, "refused": refused})
+
+
+def load(shared: Path) -> tuple[Any, Any, list]:
+    """Base model, tokenizer, and the inputs of sst2_dev."""
+    torch.set_num_threads(2)
+    folder = shared / "models" / "minilm-sst2"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    texts = load_texts(str(shared / "data" / "sst2_dev.jsonl.gz"))
+    return base, tokenizer, TextFeatures(tokenizer, texts, max_length(base, tokenizer)).items
+
+
+def table(args: argparse.Namespace) -> None:
+    """Prints what is in the results, as in the docs: means over seeds, and their range where there are several."""
+    results = json.loads(RESULTS.read_text())
+    runs = list(results["evaluate"].values())
+
+    def cell(part: str, method: str, *path: str) -> str:
+        values = []
+        for one in runs:
+            value = one[part].get(method)
+            for key in path:
+                value = None if value is None else value.get(key)
+            if value is not None:
+                values.append(float(value))
+        if not values:
+            return ""
+        places = 1 if path[-1] in ("forwards",) else 3
+        spread = f" ({min(values):.{places}f} to {max(values):.{places}f})" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.{places}f}{spread}"
+
+    for part, inputs in (("methods", runs[0]["inputs"]), ("on_few", 100)):
+        print(f"\n{inputs} sentences; {runs[0]['machine']}")
+        print(
+            "| method | comprehensiveness | sufficiency | held out: both | of the way to the best: both | forwards |"
+        )
+        print("|---|---|---|---|---|---|")
+        for method in runs[0][part]:
+            of = [cell(part, method, "figures", figure, "mean") for figure in ("comprehensiveness", "sufficiency")]
+            for group in ("held_out", "reached"):
+                both = [cell(part, method, group, name, "mean") for name in ("comprehensiveness", "sufficiency")]
+                of.append(" / ".join(one.split(" ")[0] for one in both if one))
+            print(f"| {method} | {' | '.join(of)} | {cell(part, method, 'forwards')} |")
+    print(json.dumps({name: value for name, value in results.items() if name != "evaluate"}, indent=1))
+
+
+def main() -> None:
+    """Runs one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["train", "evaluate", "replacements", "parity", "table"])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
+    parser.add_argument("--folder", type=Path, help="where explainers and measurements go")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of `evaluate`")
+    parser.add_argument("--others", type=Path, help="attn_lrp.jsonl, which other_packages.py wrote")
+    parser.add_argument("--figures", type=Path, help="figures.json, which other_packages.py wrote")
+    parser.add_argument("--bounds", action="store_true", help="search for the bounds, too: half an hour")
+    args = parser.parse_args()
+    if args.folder is None and args.part in ("train", "evaluate", "replacements"):
+        parser.error(f"{args.part} needs --folder")
+    {"train": train, "evaluate": evaluate, "replacements": replacements, "parity": parity, "table": table}[args.part](
+        args
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Agreement with what people marked as evidence: what docs/faithfulness.md reports of plausibility.
+
+    python benchmarks/rationales.py target toxic --encoder FOLDER --output toxic-minilm      (10 minutes on 2 cores)
+    python benchmarks/rationales.py explainer toxic --target toxic-minilm --output toxic-diffmask
+    python benchmarks/rationales.py measure toxic --target toxic-minilm --explainer toxic-diffmask
+
+and the same with `movies` (half an hour each). Targets: MiniLM-L6, fine-tuned here. `movies` tells reviews of
+movies_rationales_train, in windows of 256 tokens; measured on the first 20 documents of either class of
+movies_rationales_val. `toxic` tells sentences of toxic_spans_train with a marked span from sentences without; measured
+on the sentences of toxic_spans_trial that have one. The evidence is never trained on, but for what makes a sentence
+toxic. Each part adds to results/rationales.json.
+"""
+
+import argparse
+import gzip
+import json
+import platform
+import random
+import re
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    get_linear_schedule_with_warmup,
+    set_seed,
+)
+from transformers.utils import logging
+
+from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
+from hf_diffmask.cli.train import train
+from hf_diffmask.comparison import Explainers, attribute
+from hf_diffmask.data import LengthGroupedSampler, collate, encode, train_validation_split, windows
+from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.plausibility import plausibility, rationale
+from hf_diffmask.training_args import recipe_config
+
+RESULTS = Path(__file__).parent / "results" / "rationales.json"
+LENGTH = {"movies": 256, "toxic": 128}
+EPOCHS = {"movies": 1, "toxic": 2}
+DOCUMENTS = 40
+METHODS = "diffmask,ig,loo,gradient_norm,input_x_gradient,attention,random"
+BATCH_SIZE = 32
+
+
+class Example(NamedTuple):
+    """A text, its class, and the characters that people marked."""
+
+    text: str
+    label: int
+    marked: set[int]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file of JSON lines in gzip."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def movies(path: Path) -> list[Example]:
+    """Reviews; evidence is given in tokens between spaces and ends of lines."""
+    examples = []
+    for row in lines(path):
+        spans = [match.span() for match in re.finditer(r"\S+", row["doc"])]
+        marked = {k for first, end in row["evidence_spans"] for k in range(spans[first][0], spans[end - 1][1])}
+        examples.append(Example(row["doc"], int(row["label"] == "POS"), marked))
+    return examples
+
+
+def toxic(path: Path) -> list[Example]:
+    """Whole posts with their marked characters."""
+    return [Example(row["text"], int(bool(row["char_offsets"])), set(row["char_offsets"])) for row in lines(path)]
+
+
+def sentences(posts: list[Example]) -> list[Example]:
+    """Sentences of posts: all posts are toxic, and which of their sentences are is what the spans tell."""
+    found = []
+    for post in posts:
+        for match in re.finditer(r"[^.!?\s][^.!?\n]*[.!?]*", post.text):
+            first, end = match.span()
+            marked = {k - first for k in post.marked if first <= k < end}
+            if len(match.group().split()) > 1:
+                found.append(Example(match.group(), int(bool(marked)), marked))
+    return found
+
+
+def load(task: str, data: Path) -> tuple[list[Example], list[Example], list[Example]]:
+    """Training examples, those that the target is tested on, and those with evidence to compare with."""
+    if task == "movies":
+        validation = movies(data / "movies_rationales_val.jsonl.gz")
+        # The file has one class after the other: as many of each.
+        first = [[one for one in validation if one.label == k][: DOCUMENTS // 2] for k in (0, 1)]
+        return movies(data / "movies_rationales_train.jsonl.gz"), validation, [*first[0], *first[1]]
+    training, trial = (sentences(toxic(data / f"toxic_spans_{name}.jsonl.gz")) for name in ("train", "trial"))
+    return training, trial, [one for one in trial if one.marked]
+
+
+def target(args: argparse.Namespace) -> dict[str, Any]:
+    """Fine-tunes the encoder; classes are drawn equally often."""
+    set_seed(args.seed)
+    tokenizer = AutoTokenizer.from_pretrained(args.encoder)
+    names = {"movies": ["NEGATIVE", "POSITIVE"], "toxic": ["CLEAN", "TOXIC"]}[args.task]
+    model = AutoModelForSequenceClassification.from_pretrained(
+        args.encoder, id2label=dict(enumerate(names)), label2id={name: k for k, name in enumerate(names)}
+    )
+    training, testing, _ = load(args.task, args.data)
+    by_class = [[one for one in training if one.label == k] for k in (0, 1)]
+    few = min(map(len, by_class))
+    chooser = random.Random(args.seed)
+    items, labels = [], []
+    for one in [one for of_class in by_class for one in chooser.sample(of_class, few)]:
+        for window in windows(encode(tokenizer, one.text), LENGTH[args.task]):
+            items.append({name: value for name, value in window.features.items() if name != "special_tokens_mask"})
+            labels.append(one.label)
+    sampler = LengthGroupedSampler([len(item["input_ids"]) for item in items], BATCH_SIZE, args.seed)
+    epochs = EPOCHS[args.task]
+    steps = epochs * (len(sampler) // BATCH_SIZE)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
+    scheduler = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+    begun = time.perf_counter()
+    model.train()
+    progress = tqdm(total=steps, desc="Training", mininterval=5)
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        for first in range(0, len(order), BATCH_SIZE):
+            rows = order[first : first + BATCH_SIZE]
+            batch = collate(tokenizer, [{**items[k], "example_ids": k} for k in rows])
+            wanted = torch.tensor([labels[k] for k in batch.pop("example_ids").tolist()])
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.bf16):
+                found = model(**batch).logits
+            F.cross_entropy(found.float(), wanted).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            scheduler.step()
+            progress.update()
+    minutes = (time.perf_counter() - begun) / 60
+    model.eval()
+    model.save_pretrained(args.output)
+    tokenizer.save_pretrained(args.output)
+    right = []
+    for one in tqdm(testing[:2000], desc="Testing"):
+        parts = [window.features for window in windows(encode(tokenizer, one.text), LENGTH[args.task])]
+        batch = collate(tokenizer, [{**part, "example_ids": 0} for part in parts])
+        del batch["example_ids"], batch["special_tokens_mask"]
+        with torch.no_grad():
+            right.append(int(model(**batch).logits.log_softmax(-1).mean(0).argmax()) == one.label)
+    return {
+        "accuracy": sum(right) / len(right), "tested_on": len(right), "windows": len(items), "minutes": minutes,
+        "majority": max(sum(one.label == k for one in testing[:2000]) for k in (0, 1)) / len(right),
+    }  # fmt: skip
+
+
+def explainer(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains one by the default recipe, on smaller batches where windows are long."""
+    set_seed(args.seed)
+    tokenizer = AutoTokenizer.from_pretrained(args.target)
+    base = AutoModelForSequenceClassification.from_pretrained(args.target).eval()
+    training, _, _ = load(args.task, args.data)
+    # Windows become inputs of their own: what an explainer sees of a long text.
+    texts = []
+    for one in training:
+        encoded = encode(tokenizer, one.text)
+        for window in windows(encoded, LENGTH[args.task]):
+            places = [encoded.offsets[unit] for unit in window.units if encoded.segments[unit] is not None]
+            texts.append(one.text[places[0][0] : places[-1][1]])
+    made = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("fast"))
+    size = {"movies": 32, "toxic": 64}[args.task]
+    settings = DiffMaskTrainingArguments(
+        output_dir=args.output,
+        seed=args.seed,
+        per_device_train_batch_size=size,
+        report_to=[],
+        overwrite_output_dir=True,
+    )
+    begun = time.perf_counter()
+    trainer = train(made, tokenizer, *train_validation_split(texts, args.seed), settings)
+    return {"minutes": (time.perf_counter() - begun) / 60, "rows": [row._asdict() for row in trainer.rows]}
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Scores of every method over whole texts, beside the evidence."""
+    tokenizer = AutoTokenizer.from_pretrained(args.target)
+    base = AutoModelForSequenceClassification.from_pretrained(args.target).eval()
+    trained = DiffMaskModel.from_pretrained(args.explainer, base_model=base).eval()
+    plain = DiffMaskModel.from_base_model(base, tokenizer).eval()
+    _, _, examples = load(args.task, args.data)
+    encoded = [encode(tokenizer, one.text) for one in examples]
+    parts = [list(windows(one, LENGTH[args.task])) for one in encoded]
+    inputs = [window.features for of_text in parts for window in of_text]
+    found: dict[str, Any] = {}
+    for method in METHODS.split(","):
+        of_method = attribute(Explainers(trained, plain, None, args.seed), tokenizer, inputs, method, args.batch_size)
+        scored, start, unranked = [], 0, 0
+        for one, text, of_text in zip(examples, encoded, parts, strict=True):
+            # Each token's score is that of the window in which it stands farthest from an edge, as in the pipeline.
+            scores, depth = [0.0] * len(text.tokens), [-1] * len(text.tokens)
+            for window, row in zip(of_text, of_method.scores[start : start + len(of_text)], strict=True):
+                for place, (unit, score) in enumerate(zip(window.units, row, strict=True)):
+                    if min(place, len(row) - 1 - place) > depth[unit]:
+                        scores[unit], depth[unit] = score, min(place, len(row) - 1 - place)
+            start += len(of_text)
+            special = [segment is None for segment in text.segments]
+            marked = [
+                not is_special and any(k in one.marked for k in range(*place))
+                for is_special, place in zip(special, text.offsets, strict=True)
+            ]
+            try:
+                scored.append(rationale(scores, marked, special))
+            except DiffMaskError:
+                unranked += 1
+        found[method] = {
+            **plausibility(scored),
+            "inputs": len(scored),
+            "left_out": unranked,
+            "forwards": of_method.forwards,
+        }
+        print(method, {name: round(value, 3) for name, value in found[method].items()}, flush=True)
+    return found
+
+
+def main() -> None:
+    """Runs one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["target", "explainer", "measure"])
+    parser.add_argument("task", choices=["movies", "toxic"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--encoder", help="folder of the pretrained encoder and its tokenizer")
+    parser.add_argument("--target", help="folder that `target` wrote")
+    parser.add_argument("--explainer", help="folder that `explainer` wrote")
+    parser.add_argument("--output", help="folder to write to")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--bf16", action="store_true", help="train the target in bfloat16, on CPUs that have it")
+    args = parser.parse_args()
+    needed = {"target": ("encoder", "output"), "explainer": ("target", "output"), "measure": ("target", "explainer")}
+    for name in needed[args.part]:
+        if getattr(args, name) is None:
+            parser.error(f"{args.part} needs --{name}")
+    torch.set_num_threads(args.threads)
+    logging.disable_progress_bar()
+    result = {"target": target, "explainer": explainer, "measure": measure}[args.part](args)
+    print(json.dumps(result))
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    results["machine"] = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}"
+    results.setdefault(args.task, {})[args.part] = {**result, "seed": args.seed} if args.part != "measure" else result
+    RESULTS.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
