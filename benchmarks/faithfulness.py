@@ -8,8 +8,8 @@
 
 Base model: minilm-sst2. Explainers: the default recipe with input and with hidden masking, seeds 0, 1 and 2, trained
 on sst2_sentences_train. Measured: all of sst2_dev, and its first 100 sentences with the costly methods. `evaluate`
-runs `hf-diffmask evaluate` for each seed, for the first with further figures and, with --bounds, the search for the
-best and worst rankings; with --others others/attn_lrp.jsonl, which benchmarks/other_packages.py writes, AttnLRP is
+runs `hf-diffmask evaluate` for each seed; for the first with further figures, with --extended, and the search for the
+best and worst rankings, with --bounds. With --others others/attn_lrp.jsonl, which other_packages.py writes, AttnLRP is
 measured along. `replacements` measures the same attributions under every way of taking tokens away, and `parity`
 compares ours with ferret's and time_interpret's own figures.
 """
@@ -76,7 +76,7 @@ def evaluate(args: argparse.Namespace) -> None:
             *("evaluate", "--model", str(args.folder / f"input-{seed}"), "--methods", methods, *others),
             *("--hidden_model", str(args.folder / f"hidden-{seed}"), "--seed", str(seed), "--output_dir", str(folder)),
             *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
-            *(("--extended", *(("--bounds",) if args.bounds else ())) if first else ()),
+            *(f"--{name}" for name in ("extended", "bounds") if first and getattr(args, name)),
         )  # fmt: skip
         found = json.loads(RESULTS.read_text()).get("evaluate", {}) if RESULTS.is_file() else {}
         save("evaluate", {**found, str(seed): json.loads((folder / "faithfulness.json").read_text())})
@@ -177,6 +177,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of `evaluate`")
     parser.add_argument("--others", type=Path, help="attn_lrp.jsonl, which other_packages.py wrote")
     parser.add_argument("--figures", type=Path, help="figures.json, which other_packages.py wrote")
+    parser.add_argument("--extended", action="store_true", help="measure further figures, too: half an hour")
     parser.add_argument("--bounds", action="store_true", help="search for the bounds, too: half an hour")
     args = parser.parse_args()
     if args.folder is None and args.part in ("train", "evaluate", "replacements"):

@@ -630,7 +630,7 @@ def format_findings(findings: Sequence[Finding]) -> str:
     """
     lines = ["| test | verdict | found |", "|---|---|---|"]
     for one in findings:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in one.figures.items())
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in one.figures.items())
         found = "; ".join(part for part in (figures, one.note) if part)
         lines.append(f"| `{one.name}` {one.question} | **{one.verdict}** | {found} |")
     return "\n".join(lines)

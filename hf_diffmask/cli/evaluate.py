@@ -186,6 +186,26 @@ def _reached(figure: str, values: np.ndarray, within: list[Bounds]) -> np.ndarra
     return shares if figure == "comprehensiveness" else np.where(free, 1.0, 1 - shares)
 
 
+def _compared(
+    values: dict[str, np.ndarray],
+    held_out: dict[str, np.ndarray],
+    first: dict[str, np.ndarray],
+    within: dict[str, list[Bounds]],
+    seed: int,
+) -> dict[str, Any]:
+    """A method's figures: with intervals, under the other replacement, less those of the first method, in bounds."""
+    differences = {figure: interval(values[figure] - first[figure], seed) for figure in values}
+    entry = {
+        "figures": summary(values),
+        "held_out": summary(held_out),
+        "less_the_first": {figure: {"low": low, "high": high} for figure, (low, high) in differences.items()},
+    }
+    if within:
+        reached = {figure: _reached(figure, values[figure], ends) for figure, ends in within.items()}
+        entry["reached"] = summary(reached)
+    return entry
+
+
 def _table(methods: dict[str, Any]) -> str:
     """Comprehensiveness and sufficiency with their intervals, as markdown."""
     reached = any("reached" in found for found in methods.values())
@@ -283,23 +303,15 @@ def run(arguments: list[str]) -> None:
         for where, count in (("methods", len(inputs)), ("on_few", len(few))):
             if count > len(of_method) or (where == "on_few" and not show_few):
                 continue
-            cut = {figure: of_figure[:count] for figure, of_figure in values.items()}
-            base = first.setdefault(where, cut)
+            cut, beside = (
+                {figure: of_figure[:count] for figure, of_figure in part.items()} for part in (values, others)
+            )
             result[where][name] = {
-                "figures": summary(cut),
-                "held_out": summary({figure: of_figure[:count] for figure, of_figure in others.items()}),
-                "less_the_first": {
-                    figure: dict(zip(("low", "high"), interval(cut[figure] - base[figure], args.seed), strict=True))
-                    for figure in cut
-                },
+                **_compared(cut, beside, first.setdefault(where, cut), within if where == "on_few" else {}, args.seed),
                 "seconds": None if name in read else found.seconds,
                 "forwards": None if name in read else found.forwards,
                 "unranked": unranked,
             }
-            if where == "on_few" and within:
-                result[where][name]["reached"] = summary(
-                    {figure: _reached(figure, cut[figure], ends) for figure, ends in within.items()}
-                )
         # Saved after each method: what is done is not lost if the next one fails.
         (folder / "faithfulness.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
         if args.extended:
