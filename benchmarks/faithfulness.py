@@ -33,10 +33,10 @@ from hf_diffmask.removal import REPLACEMENTS
 RESULTS = Path(__file__).parent / "results" / "faithfulness.json"
 SEEDS = (0, 1, 2)
 CHEAP = "diffmask,diffmask_hidden,ig,loo,gradient_norm,input_x_gradient,attention,random"
-COSTLY = "diffmask_refined,diffmask_per_example,kernel_shap,sequential_ig"
+COSTLY = "diffmask_refined,kernel_shap,sequential_ig"
 # These depend on the seed; the others give the same for each and are run for the first alone.
 SEEDED = "diffmask,diffmask_hidden,random"
-SEEDED_COSTLY = "diffmask_refined,diffmask_per_example,kernel_shap"
+SEEDED_COSTLY = "diffmask_refined,kernel_shap"
 
 
 def run(*arguments: str) -> None:
