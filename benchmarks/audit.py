@@ -33,7 +33,7 @@ class LabelInPattern(DiffMaskModel):
     """Keeps what it would, and the first word where the prediction is positive."""
 
     def forward(self, *args: Any, **features: Any) -> Any:
-        output = super().forward(*args, **features)
+        output: Any = super().forward(*args, **features)
         keep = output.keep_probability.clone()
         told = torch.where(output.target.argmax(-1) == 1, 0.9, 0.1)
         keep[:, 1] = torch.where(output.maskable[:, 1, None], told[:, None], keep[:, 1])
@@ -45,7 +45,7 @@ class Random(DiffMaskModel):
     """Keeps as many tokens at each state, anywhere."""
 
     def forward(self, *args: Any, **features: Any) -> Any:
-        output = super().forward(*args, **features)
+        output: Any = super().forward(*args, **features)
         keep = output.keep_probability.clone()
         for row, maskable in enumerate(output.maskable):
             units = maskable.nonzero()[:, 0]

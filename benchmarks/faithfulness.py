@@ -85,7 +85,8 @@ def evaluate(args: argparse.Namespace) -> None:
 def replacements(args: argparse.Namespace) -> None:
     """The attributions of the first seed under every way of taking tokens away."""
     base, tokenizer, inputs = load(args.shared)
-    folder, found = args.folder / f"faithfulness-{SEEDS[0]}" / "attributions", {}
+    folder = args.folder / f"faithfulness-{SEEDS[0]}" / "attributions"
+    found: dict[str, Any] = {}
     for path in sorted(folder.glob("*.jsonl")):
         scores = [json.loads(line)["scores"] for line in path.read_text().splitlines()]
         if len(scores) < len(inputs):
