@@ -21,9 +21,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_
 from transformers.utils import logging
 
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
-from hf_diffmask.audit import audit, format_findings, masking_everything
+from hf_diffmask.audit import audit, format_findings
 from hf_diffmask.cli.train import train
 from hf_diffmask.data import TextFeatures, load_texts, max_length, train_validation_split
+from hf_diffmask.explained import masking_everything
 from hf_diffmask.training_args import recipe_config
 
 RESULTS = Path(__file__).parent / "results" / "audit.json"

@@ -2,19 +2,18 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from . import heads
 from .base_model import record
-from .data import collate
 from .errors import DiffMaskError
-from .gates import hard_mask
+from .explained import Explained, explained, in_batches, masking_everything
 from .modeling_diffmask import DiffMaskModel
+from .readable import base_rate_of, by_length_alone, pattern_features, readable
 from .removal import class_probabilities
 from .stability import rank_correlation
 
@@ -28,9 +27,6 @@ OUTSIDE = 0.25  # share of inputs whose divergence may exceed the margin
 
 ENOUGH = 500  # texts without which an accuracy is too rough to be judged to within READABLE
 UNSEEN = ("mask", "pad", "attention", "delete")
-BINS = 10  # of relative position
-ENDS = 8  # tokens at either end whose gates are looked at one by one
-FOLDS = 5
 CLASS_CONDITIONAL = (
     "class-conditional: the gates are told the prediction, and how much they keep may differ from class to class"
 )
@@ -47,141 +43,6 @@ class Finding(NamedTuple):
     note: str
 
 
-class Explained(NamedTuple):
-    """What an explainer says of one input."""
-
-    predicted: int
-    """The class that the base model predicts."""
-    scores: list[float]
-    """Keep probability of each token, a mean over states."""
-    kept: list[bool]
-    """The hard mask of the last state, which is the one handed out."""
-    logits: np.ndarray
-    """Gate logits of the tokens that can be masked, `(U, S)`."""
-    divergence: float
-    """Of the prediction under that mask, in nats."""
-    agrees: bool
-    """Whether that mask leaves the prediction unchanged."""
-
-
-@torch.no_grad()
-def explained(
-    explainer: DiffMaskModel,
-    tokenizer: PreTrainedTokenizerBase,
-    inputs: Sequence[dict[str, list[int]]],
-    batch_size: int = 32,
-) -> list[Explained]:
-    """
-    Runs an explainer on inputs, and its hard masks.
-
-    Args:
-        explainer ([`DiffMaskModel`]): For a classifier.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
-
-    Returns:
-        `list[Explained]`
-
-    Raises:
-        DiffMaskError: If the explainer is for no classifier.
-    """
-    if explainer.config.task != heads.CLASSIFICATION:
-        raise DiffMaskError("The audit asks what a mask tells of a class: this explainer is for no classifier.")
-
-    def run(batch: dict[str, Tensor]) -> list[Explained]:
-        features = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
-        recorded = explainer.record(**features)
-        output = explainer(**batch, recorded=recorded)
-        kept = hard_mask(output.keep_probability[..., -1])
-        masked = explainer.masked_forward(kept, -1, recorded, **features)
-        columns = zip(
-            output.target.argmax(-1).tolist(), output.keep_probability.mean(-1), kept, output.logits, output.maskable,
-            heads.divergence(output.target, masked).tolist(), heads.agreement(output.target, masked).tolist(),
-            features["attention_mask"].bool(), strict=True,
-        )  # fmt: skip
-        return [
-            Explained(predicted, score[there].tolist(), mask[there].tolist(), logits[unit].cpu().numpy(), cost, agrees)
-            for predicted, score, mask, logits, unit, cost, agrees, there in columns
-        ]
-
-    return _batched(tokenizer, inputs, explainer.device, run, batch_size)
-
-
-def _batched(
-    tokenizer: PreTrainedTokenizerBase,
-    inputs: Sequence[dict[str, list[int]]],
-    device: torch.device,
-    run: Callable[[dict[str, Tensor]], Sequence[Any]],
-    batch_size: int,
-) -> list[Any]:
-    """Results of each input, computed in batches of like length."""
-    if tokenizer.pad_token_id is None:
-        batch_size = 1
-    order = sorted(range(len(inputs)), key=lambda k: len(inputs[k]["input_ids"]))
-    found: dict[int, Any] = {}
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        batch = collate(tokenizer, [{**inputs[k], "example_ids": k} for k in rows])
-        found.update(zip(rows, run({n: v.to(device) for n, v in batch.items() if n != "example_ids"}), strict=True))
-    return [found[k] for k in range(len(inputs))]
-
-
-def readable(features: np.ndarray, classes: Sequence[int], texts: Sequence[int], seed: int = 0) -> float:
-    """
-    How well classes can be read from features: accuracy of a linear classifier on inputs that it was not fitted to.
-
-    Args:
-        features (`numpy.ndarray` of shape `(N, F)`): Of each input.
-        classes (`Sequence[int]` of length `N`): Its class.
-        texts (`Sequence[int]` of length `N`):
-            Number of the text that it is a window of. Those of one text are fitted to together, or not at all.
-        seed (`int`, *optional*, defaults to 0): Of the split into folds.
-
-    Returns:
-        `float`: Over all folds of cross-validation.
-
-    Raises:
-        DiffMaskError: If there are fewer than 20 texts.
-    """
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    if len(numbers) < 20:
-        raise DiffMaskError(f"At least 20 texts are needed to read classes from masks, and there are {len(numbers)}.")
-    folds = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed)) % FOLDS
-    fold = folds[[numbers[text] for text in texts]]
-    target, values = torch.tensor(list(classes)), torch.tensor(features, dtype=torch.float64)
-    right = 0
-    for number in range(FOLDS):
-        right += _fitted(values, target, fold == number)
-    return right / len(target)
-
-
-def _fitted(values: Tensor, target: Tensor, held_out: Tensor) -> int:
-    """How many of the inputs that are held out a logistic regression on the others gets right."""
-    mean, deviation = values[~held_out].mean(0), values[~held_out].std(0).clamp(min=1e-6)
-    scaled = (values - mean) / deviation
-    model = nn.Linear(values.shape[1], int(target.max()) + 1, dtype=torch.float64)
-    nn.init.zeros_(model.weight)
-    nn.init.zeros_(model.bias)
-    solver = torch.optim.LBFGS(model.parameters(), max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        solver.zero_grad()
-        fitted = nn.functional.cross_entropy(model(scaled[~held_out]), target[~held_out])
-        # An L2 penalty of 1 on the sum over inputs: a prior of unit variance.
-        value = fitted + model.weight.square().sum() / (2 * (~held_out).sum())
-        value.backward()
-        return value
-
-    solver.step(loss)
-    with torch.no_grad():
-        return int((model(scaled[held_out]).argmax(-1) == target[held_out]).sum())
-
-
-def _base_rate(classes: Sequence[int]) -> float:
-    return max(classes.count(one) for one in set(classes)) / len(classes)
-
-
 def _judged(excess: float, base_rate: float, texts: Sequence[int], class_conditional: bool) -> tuple[str, str]:
     """Verdict and note on an accuracy that is so far above what there is to compare it with."""
     if class_conditional:
@@ -191,27 +52,6 @@ def _judged(excess: float, base_rate: float, texts: Sequence[int], class_conditi
     if len(set(texts)) < ENOUGH:
         return "reported", f"fewer than {ENOUGH} texts: too few to judge an accuracy by"
     return _verdict(excess <= READABLE), ""
-
-
-def pattern_features(kept: Sequence[bool]) -> list[float]:
-    """
-    What a mask shows of where and how much is kept, and nothing of which words these are.
-
-    Args:
-        kept (`Sequence[bool]` of length `U`): Of each token that is not special, whether it is kept.
-
-    Returns:
-        `list[float]`: Number, share, share in odd places, number of runs, share in each tenth of the input, and
-        the gates of the first and last few tokens.
-    """
-    mask = np.array(kept, dtype=float)
-    places = np.arange(len(mask)) * BINS // max(1, len(mask))
-    tenths = [mask[places == k].mean() if (places == k).any() else mask.mean() for k in range(BINS)]
-    first, last = np.zeros(ENDS), np.zeros(ENDS)
-    first[: len(mask)], last[: len(mask)] = mask[:ENDS], mask[::-1][:ENDS]
-    odd = mask[1::2].mean() if len(mask) > 1 else 0.0
-    runs = np.count_nonzero(np.diff(mask, prepend=0.0) > 0)
-    return [mask.sum(), mask.mean(), odd, runs, *tenths, *first, *last]
 
 
 def pattern(
@@ -235,16 +75,11 @@ def pattern(
     ]
     classes = [one.predicted for one in found]
     accuracy = readable(np.array([pattern_features(mask) for mask in masks]), classes, texts)
-    by_length, base_rate = _by_length(masks, classes, texts), _base_rate(classes)
+    by_length, base_rate = by_length_alone(masks, classes, texts), base_rate_of(classes)
     verdict, note = _judged(accuracy - max(base_rate, by_length), base_rate, texts, class_conditional)
     figures = {"accuracy": accuracy, "base_rate": base_rate, "by_length": by_length}
     question = "Can the prediction be read from positions and counts of the mask alone?"
     return Finding("pattern", question, verdict, figures, note)
-
-
-def _by_length(masks: Sequence[Sequence[Any]], classes: Sequence[int], texts: Sequence[int]) -> float:
-    """What the inputs' lengths tell of their classes, which no mask hides."""
-    return readable(np.array([pattern_features([True] * len(mask)) for mask in masks]), classes, texts)
 
 
 def probe_alone(
@@ -274,8 +109,8 @@ def probe_alone(
     drawn = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0)).tolist()
     figures = {
         "accuracy": readable(of(found, 1), classes, texts),
-        "base_rate": _base_rate(classes),
-        "by_length": _by_length([one.logits.tolist() for one in found], classes, texts),
+        "base_rate": base_rate_of(classes),
+        "by_length": by_length_alone([one.logits.tolist() for one in found], classes, texts),
         "untrained": readable(of(untrained, 1), classes, texts),
         "control": readable(of(found, 1), [classes[k] for k in drawn], texts),
     }
@@ -390,7 +225,7 @@ def distance(
             there, hidden = batch["attention_mask"][..., None].cpu().double(), hidden.cpu().double()
             return list(((hidden * there).sum(1) / there.sum(1)).numpy())
 
-        return np.stack(_batched(tokenizer, items, explainer.device, run, batch_size))
+        return np.stack(in_batches(tokenizer, items, explainer.device, run, batch_size))
 
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     order = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(0))
@@ -437,35 +272,6 @@ def correlations(
     if not values:
         raise DiffMaskError("There is no input whose tokens both explainers rank.")
     return values
-
-
-def masking_everything(
-    explainer: DiffMaskModel,
-    tokenizer: PreTrainedTokenizerBase,
-    inputs: Sequence[dict[str, list[int]]],
-    batch_size: int = 32,
-) -> float:
-    """
-    What it costs to mask all units: the most that there is to lose.
-
-    Args:
-        explainer ([`DiffMaskModel`]): Holds base model and baseline.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
-
-    Returns:
-        `float`: Mean divergence in nats.
-    """
-
-    @torch.no_grad()
-    def run(batch: dict[str, Tensor]) -> list[float]:
-        special = batch.pop("special_tokens_mask")
-        recorded = explainer.record(**batch)
-        nothing = ~explainer.maskable(batch["input_ids"], batch["attention_mask"], special)
-        return heads.divergence(recorded.target, explainer.masked_forward(nothing, 0, recorded, **batch)).tolist()
-
-    return float(np.mean(_batched(tokenizer, inputs, explainer.device, run, batch_size)))
 
 
 def random_base(

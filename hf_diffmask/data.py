@@ -55,13 +55,16 @@ def load_texts(
         )
     if suffix in READERS and not path.is_file():
         raise DiffMaskError(f"There is no file {dataset}: give the path of a data file or the id of a data set.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DiffMaskError(f"The data set {dataset} is empty.")
     try:
         if path.is_file():
             table = datasets.load_dataset(READERS[suffix], data_files=str(path), split="train")
         else:
             table = datasets.load_dataset(dataset, split=split)
-    # An empty json file ends the reader's own iterator (StopIteration).
-    except (OSError, ValueError, StopIteration, DatasetGenerationError, DatasetNotFoundError) as error:
+    except StopIteration as error:  # of the reader's own iterator, over a json file without rows
+        raise DiffMaskError(f"The data set {dataset} is empty.") from error
+    except (OSError, ValueError, DatasetGenerationError, DatasetNotFoundError) as error:
         raise DiffMaskError(f"The data set {dataset} cannot be read ({reason(error)}).") from error
     columns = [text_column] + ([text_pair_column] if text_pair_column else [])
     for column in columns:

@@ -11,24 +11,21 @@ from hf_diffmask import DiffMaskModel
 from hf_diffmask.audit import (
     HOLDS,
     READABLE,
-    Explained,
     audit,
     correlations,
     distance,
-    explained,
     margin,
-    masking_everything,
     pattern,
-    pattern_features,
     probe_alone,
     random_base,
-    readable,
     seeds,
     swapped,
 )
 from hf_diffmask.cli import main
 from hf_diffmask.data import TextFeatures
 from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.explained import Explained, explained, masking_everything
+from hf_diffmask.readable import pattern_features, readable
 
 GOOD = ["warm", "funny", "clever", "moving", "lovely", "brilliant", "touching", "delightful"]
 BAD = ["dull", "boring", "awful", "lazy", "tired", "stupid", "pointless", "terrible"]

@@ -16,10 +16,11 @@ import hf_diffmask
 
 from .. import audit as tests
 from .. import heads
-from ..audit import audit, format_findings, masking_everything
+from ..audit import audit, format_findings
 from ..base_model import state_names
 from ..data import Text, encode, max_length, train_validation_split, windows
 from ..errors import DiffMaskError, reason
+from ..explained import masking_everything
 from ..model_card import card_of, write_audit
 from ..modeling_diffmask import DiffMaskModel
 from ..trainer import ARGUMENTS_FILE
