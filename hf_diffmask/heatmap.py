@@ -8,19 +8,25 @@ from typing import Any
 # Cividis (Nunez et al. 2018), perceptually uniform and the same to colour-blind eyes, at 0, 1/4, 1/2, 3/4 and 1.
 _SCALE = [(0, 34, 78), (65, 77, 107), (124, 123, 120), (188, 175, 111), (254, 232, 56)]
 
-_STYLE = """
+# Of every page; a page's own follows.
+PAGE_STYLE = """
 :root { color-scheme: light dark; --text: #1b1b1b; --back: #ffffff; --line: #d0d0d0; --quiet: #5c5c5c; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #ececec; --back: #16181c; --line: #44484f; --quiet: #a9adb5; }
 }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back); max-width: 70rem;
-  margin: 0 auto; padding: 1rem; }
-section { border-top: 1px solid var(--line); padding: 1rem 0; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back); margin: 0 auto;
+  padding: 1rem; }
+section { border-top: 1px solid var(--line); }
 .quiet { color: var(--quiet); }
 .scroll { overflow-x: auto; }
 .scroll:focus { outline: 2px solid var(--quiet); }
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { padding: 0.15rem 0.5rem; text-align: right; white-space: nowrap; }
+"""
+
+_STYLE = """
+body { max-width: 70rem; }
+section { padding: 1rem 0; }
 th[scope=row] { text-align: left; position: sticky; left: 0; background: var(--back); }
 .unit { padding: 0.1rem 0.25rem; border-radius: 0.2rem; white-space: pre-wrap; }
 .dropped { text-decoration: line-through; }
@@ -155,7 +161,7 @@ def to_html(results: Iterable[dict[str, Any]], title: str = "Attributions by Dif
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title><style>{_STYLE}</style></head>
+<title>{escape(title)}</title><style>{PAGE_STYLE}{_STYLE}</style></head>
 <body><h1>{escape(title)}</h1>
 <p class="quiet">Colour and number: the probability that a token is kept, from 0 (dark) to 1 (bright). Struck out: the
 mask drops it; the line below each text says what that does to the output.</p>

@@ -97,8 +97,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
     def __init__(self, model: DiffMaskModel, *args: Any, **kwargs: Any):
         if not isinstance(model, DiffMaskModel):
+            # What was saved: the model here is what AutoModel made of it, without its head.
+            kind = (model.config.architectures or [type(model).__name__])[0]
             raise DiffMaskError(
-                f"{model.name_or_path} is no explainer but a {type(model).__name__}: train one for it with "
+                f"{model.name_or_path} is no explainer but a {kind}: train one for it with "
                 "`hf-diffmask train --base_model ...`, then name the folder that this writes."
             )
         super().__init__(model, *args, **kwargs)

@@ -6,29 +6,19 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .heatmap import visible
+from .heatmap import PAGE_STYLE, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STYLE = """
-:root { color-scheme: light dark; --text: #1b1b1b; --back: #ffffff; --line: #d0d0d0; --quiet: #5c5c5c; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #ececec; --back: #16181c; --line: #44484f; --quiet: #a9adb5; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back); max-width: 60rem;
-  margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
-section { border-top: 1px solid var(--line); padding: 0.5rem 0; }
+_STYLE = """
+body { max-width: 60rem; overflow-wrap: anywhere; }
+section { padding: 0.5rem 0; }
 a { color: inherit; }
 figure { margin: 1rem 0 2rem; }
 figure img { max-width: 100%; height: auto; border-radius: 0.3rem; }
 figcaption p { margin: 0.5rem 0; }
-.quiet { color: var(--quiet); }
 .note { border-left: 0.3rem solid var(--quiet); padding-left: 0.7rem; }
-.scroll { overflow-x: auto; }
-.scroll:focus { outline: 2px solid var(--quiet); }
-table { border-collapse: collapse; font-size: 0.85rem; }
-th, td { padding: 0.15rem 0.5rem; text-align: right; white-space: nowrap; }
 th:first-child { text-align: left; }
 """
 
@@ -90,7 +80,7 @@ def _page(facts: dict[str, Any], sections: dict[str, list[Entry]]) -> str:
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>What is kept, and where</title><style>{STYLE}</style></head>
+<title>What is kept, and where</title><style>{PAGE_STYLE}{_STYLE}</style></head>
 <body><h1>What is kept, and where</h1>
 <ul class="quiet">
 {explainers}<li>Inputs: {facts["inputs"]:,} of {facts["available"]:,}, the first of {_shown(facts["data"])}.</li>
