@@ -7,7 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import DiffMaskError
 from .faithfulness import Preset
-from .removal import class_probabilities
+from .removal import check_class, class_probabilities
 
 
 class Bounds(NamedTuple):
@@ -50,13 +50,15 @@ def bounds(
         [`Bounds`]
 
     Raises:
-        DiffMaskError: If there is no such measure, all tokens are special, or it is not the ranking alone that counts
-            in the preset.
+        DiffMaskError: If there is no such measure or class, all tokens are special, or in the preset it is not the
+            ranking alone that counts.
     """
     if measure not in ("comprehensiveness", "sufficiency"):
         raise DiffMaskError(f"Bounds are of comprehensiveness or sufficiency, and not of {measure!r}.")
     if preset.positive:
         raise DiffMaskError("This preset leaves tokens out by their score: a ranking alone has no bounds in it.")
+    if target is not None:
+        check_class(model, target)
     special = [bool(value) for value in features["special_tokens_mask"]]
     tokens = [k for k, is_special in enumerate(special) if not is_special]
     if not tokens:
@@ -101,18 +103,20 @@ def bounds(
     return Bounds(search(-1), search(1))
 
 
-def normalised(value: float, within: Bounds) -> float:
+def reached(value: float, within: Bounds, lower_is_better: bool = False) -> float:
     """
-    A figure on a scale from the worst to the best that a ranking of this input can reach (Edin et al. 2025).
+    How much of the way from the worst to the best ranking of an input a figure is (Edin et al. 2025).
 
     Args:
         value (`float`): Comprehensiveness or sufficiency.
         within ([`Bounds`]): What was found for the same input, preset and measure.
+        lower_is_better (`bool`, *optional*, defaults to `False`): So it is of sufficiency.
 
     Returns:
-        `float`: 0 at the low end and 1 at the high one; beyond where the search missed a ranking. 1 where both ends
+        `float`: 0 at the worst end and 1 at the best one; beyond where the search missed a ranking. 1 where both ends
         are the same, and no ranking does better.
     """
     if within.high == within.low:
         return 1.0
-    return (value - within.low) / (within.high - within.low)
+    share = (value - within.low) / (within.high - within.low)
+    return 1 - share if lower_is_better else share

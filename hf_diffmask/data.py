@@ -247,6 +247,22 @@ class TextFeatures(Features):
         super().__init__([window.features for text in progress for window in windows(encode(tokenizer, text), length)])
 
 
+def features_of_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> dict[str, list[int]]:
+    """
+    What a model takes, from the token ids of one text.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the special tokens.
+        ids (`Sequence[int]`): Special tokens included, without padding.
+
+    Returns:
+        `dict[str, list[int]]`: `input_ids`, `attention_mask` and `special_tokens_mask`.
+    """
+    ids = list(ids)
+    special = tokenizer.get_special_tokens_mask(ids, already_has_special_tokens=True)
+    return {"input_ids": ids, "attention_mask": [1] * len(ids), "special_tokens_mask": special}
+
+
 def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> dict[str, Tensor]:
     """
     Pads items to the longest of them.

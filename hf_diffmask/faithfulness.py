@@ -8,7 +8,7 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import DiffMaskError
-from .removal import class_probabilities
+from .removal import check_class, class_probabilities
 
 
 class Preset(NamedTuple):
@@ -160,16 +160,16 @@ def curves(
         preset = PRESETS[preset]
     if len(inputs) != len(scores):
         raise DiffMaskError(f"There are scores for {len(scores)} inputs, but {len(inputs)} inputs.")
-    classes = model.config.num_labels
-    for number, target in enumerate(targets or []):
-        if not 0 <= target < classes:
-            raise DiffMaskError(f"Input {number} is about class {target}, and the model has {classes}.")
+    if targets is not None and len(inputs) != len(targets):
+        raise DiffMaskError(f"There are classes for {len(targets)} inputs, but {len(inputs)} inputs.")
     made: list[dict[str, list[int]]] = []
     keep: list[list[bool]] = []
     shares: list[np.ndarray] = []
     for number, (features, of_input) in enumerate(zip(inputs, scores, strict=True)):
         special = [bool(value) for value in features["special_tokens_mask"]]
         try:
+            if targets is not None:
+                check_class(model, targets[number])
             order = ranking(of_input, special)
             sizes = preset.bins(order, of_input)
         except DiffMaskError as error:

@@ -56,6 +56,21 @@ def without(
     return {**features, "input_ids": ids}
 
 
+def check_class(model: PreTrainedModel, target: int) -> None:
+    """
+    Refuses a class that a model lacks.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): A sequence classifier.
+        target (`int`): The class.
+
+    Raises:
+        DiffMaskError: If there is no such class.
+    """
+    if not 0 <= target < model.config.num_labels:
+        raise DiffMaskError(f"There is no class {target}: the model has {model.config.num_labels}, from 0.")
+
+
 @torch.no_grad()
 def class_probabilities(
     model: PreTrainedModel,

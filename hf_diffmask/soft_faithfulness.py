@@ -12,6 +12,7 @@ from .data import collate
 from .errors import DiffMaskError
 from .faithfulness import ranking
 from .gates import hashed_uniform
+from .removal import check_class
 
 
 class NoScaleError(DiffMaskError):
@@ -71,11 +72,13 @@ def soft_measures(
         `dict[str, float]`: `soft_sufficiency`, higher is better here, and `soft_comprehensiveness`, higher is better.
 
     Raises:
-        DiffMaskError: If scores do not rank the tokens, or the model is no classifier.
+        DiffMaskError: If scores do not rank the tokens, or the model is no classifier or lacks the class.
         NoScaleError: If an input of zeros does not lower the probability, so that there is no scale.
     """
     if heads.task_of(model) != heads.CLASSIFICATION:
         raise DiffMaskError(f"{type(model).__name__} is no classifier: there is no probability of a class to measure.")
+    if target is not None:
+        check_class(model, target)
     special = torch.tensor([bool(value) for value in features["special_tokens_mask"]])
     keep = torch.tensor(normalised_scores(scores, special.tolist()))
     batch = collate(tokenizer, [{**features, "example_ids": 0}])

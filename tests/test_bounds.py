@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from hf_diffmask.bounds import Bounds, bounds, normalised
+from hf_diffmask.bounds import Bounds, bounds, reached
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.faithfulness import PRESETS, Preset, curves, measures
 
@@ -32,10 +32,11 @@ def test_bounds_of_another_class(classifier, tokenizer):
     assert ours.high == pytest.approx(-other.low, abs=1e-5), "of two classes one gains what the other loses"
 
 
-def test_normalised():
-    assert normalised(0.3, Bounds(0.1, 0.5)) == pytest.approx(0.5)
-    assert normalised(0.5, Bounds(0.1, 0.5)) == 1.0 and normalised(0.1, Bounds(0.1, 0.5)) == 0.0
-    assert normalised(0.2, Bounds(0.2, 0.2)) == 1.0
+def test_reached():
+    assert reached(0.2, Bounds(0.1, 0.5)) == pytest.approx(0.25)
+    assert reached(0.2, Bounds(0.1, 0.5), lower_is_better=True) == pytest.approx(0.75)
+    assert reached(0.5, Bounds(0.1, 0.5)) == 1.0 and reached(0.1, Bounds(0.1, 0.5)) == 0.0
+    assert reached(0.2, Bounds(0.2, 0.2)) == reached(0.2, Bounds(0.2, 0.2), lower_is_better=True) == 1.0
 
 
 def test_refusals(classifier, tokenizer):

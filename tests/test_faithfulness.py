@@ -174,7 +174,7 @@ def test_refusals_name_the_input(classifier, tokenizer, inputs, scores):
     broken = [*scores[:2], [math.nan] * len(scores[2]), scores[3]]
     with pytest.raises(DiffMaskError, match="Input 2: A score is not finite"):
         curves(classifier, tokenizer, inputs, broken)
-    with pytest.raises(DiffMaskError, match="Input 1 is about class 2, and the model has 2"):
+    with pytest.raises(DiffMaskError, match="Input 1: There is no class 2: the model has 2"):
         curves(classifier, tokenizer, inputs, scores, targets=[0, 2, 0, 0])
     with pytest.raises(DiffMaskError, match=r"must be one of hf_diffmask, eraser, .* but is 'mine'"):
         curves(classifier, tokenizer, inputs, scores, "mine")

@@ -15,7 +15,7 @@ from transformers.utils import logging
 import hf_diffmask
 
 from .. import heads, plots
-from ..bounds import Bounds, bounds, normalised
+from ..bounds import Bounds, bounds, reached
 from ..comparison import (
     COSTLY,
     METHODS,
@@ -179,13 +179,6 @@ def _search(
     return found
 
 
-def _reached(figure: str, values: np.ndarray, within: list[Bounds]) -> np.ndarray:
-    """How much of the way from the worst to the best ranking a method goes, for each input."""
-    shares = np.array([normalised(value, ends) for value, ends in zip(values, within, strict=True)])
-    free = np.array([ends.high == ends.low for ends in within])
-    return shares if figure == "comprehensiveness" else np.where(free, 1.0, 1 - shares)
-
-
 def _compared(
     values: dict[str, np.ndarray],
     held_out: dict[str, np.ndarray],
@@ -201,16 +194,24 @@ def _compared(
         "less_the_first": {figure: {"low": low, "high": high} for figure, (low, high) in differences.items()},
     }
     if within:
-        reached = {figure: _reached(figure, values[figure], ends) for figure, ends in within.items()}
-        entry["reached"] = summary(reached)
+        of_bounds = {
+            figure: np.array(
+                [
+                    reached(value, ends, lower_is_better=figure == "sufficiency")
+                    for value, ends in zip(values[figure], of_figure, strict=True)
+                ]
+            )
+            for figure, of_figure in within.items()
+        }
+        entry["reached"] = summary(of_bounds)
     return entry
 
 
 def _table(methods: dict[str, Any]) -> str:
     """Comprehensiveness and sufficiency with their intervals, as markdown."""
-    reached = any("reached" in found for found in methods.values())
+    bounded = any("reached" in found for found in methods.values())
     header = ["method", *SHOWN, "held out: both", "cost in forwards", "seconds an input"]
-    header += ["of the way to the best: both"] if reached else []
+    header += ["of the way to the best: both"] if bounded else []
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for name, found in methods.items():
         figures = [

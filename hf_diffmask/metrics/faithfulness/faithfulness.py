@@ -6,6 +6,7 @@ from typing import Any
 import datasets
 import evaluate
 
+from hf_diffmask.data import features_of_ids
 from hf_diffmask.faithfulness import curves, mean_measures, measures
 
 DESCRIPTION = """What a classifier's predictions owe to the tokens that an attribution ranks first: the drop of the
@@ -31,17 +32,19 @@ Raises:
     DiffMaskError: If scores are too many, too few, not finite or all the same, the model lacks a class, or there is no
     such preset. The message names the input.
 
-Example: one word decides. With it among the 10 % taken away, and alone kept, all is as it should be.
+Example: of one word alone nothing but to take it away can come first. Comprehensiveness is what the prediction loses
+by it, and alone it is the whole input.
 
 >>> from transformers import AutoModelForSequenceClassification, AutoTokenizer
 >>> model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
 >>> tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
 >>> faithfulness = evaluate.load(hf_diffmask.METRICS + "/faithfulness")
->>> ids = tokenizer("the film is dreadful")["input_ids"]
->>> scores = [float(token == tokenizer.convert_tokens_to_ids("dreadful")) for token in ids]
->>> found = faithfulness.compute(predictions=[scores], references=[ids], model=model, tokenizer=tokenizer)
->>> found["comprehensiveness"] > 0.3 and abs(found["sufficiency"]) < 0.1
-True
+>>> ids = tokenizer("dreadful")["input_ids"]
+>>> found = faithfulness.compute(predictions=[[0.0, 1.0, 0.0]], references=[ids], model=model, tokenizer=tokenizer)
+>>> whole, masked = model(**tokenizer(["dreadful", "[MASK]"], return_tensors="pt")).logits.detach().softmax(-1)
+>>> target = int(whole.argmax())
+>>> abs(found["comprehensiveness"] - float(whole[target] - masked[target])) < 1e-6, abs(found["sufficiency"]) < 1e-6
+(True, True)
 """
 
 
@@ -71,13 +74,6 @@ class Faithfulness(evaluate.Metric):
         targets: Sequence[int] | None = None,
         batch_size: int = 64,
     ) -> dict[str, float | str]:
-        inputs = [
-            {
-                "input_ids": list(ids),
-                "attention_mask": [1] * len(ids),
-                "special_tokens_mask": tokenizer.get_special_tokens_mask(ids, already_has_special_tokens=True),
-            }
-            for ids in references
-        ]
+        inputs = [features_of_ids(tokenizer, ids) for ids in references]
         found = curves(model, tokenizer, inputs, predictions, preset, targets, batch_size)
         return {**mean_measures(measures(curve) for curve in found), "preset": preset}

@@ -1,0 +1,79 @@
+"""Curves of a prediction as tokens go and come: `evaluate.load(hf_diffmask.METRICS + "/insertion_deletion")`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+from hf_diffmask.data import features_of_ids
+from hf_diffmask.faithfulness import Preset, areas, curves, mean_measures
+
+DESCRIPTION = """Areas under the curves of deletion and insertion (Petsiuk et al. 2018): the predicted class's
+probability as tokens are taken away one by one, the highest score first (deletion, lower is better), and as they come
+back to an input without any (insertion, higher is better). Means over inputs. Special tokens stay where they are; of
+equal scores the first token counts first."""
+
+INPUTS = """
+Args:
+    predictions (`list[list[float]]`): For each input, the score of each token; higher is more important.
+    references (`list[list[int]]`): For each input, its token ids, special ones included, without padding.
+    model (`PreTrainedModel`): The classifier.
+    tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+    replacement (`str`, *optional*, defaults to "mask"): How tokens are taken away: "mask", "pad", "unk", "attention",
+        "delete" or "mean". Figures are comparable within one only.
+    targets (`list[int]`, *optional*): The class that each attribution is of. Default: the one that is predicted.
+    batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
+
+Returns:
+    `dict`: `deletion` and `insertion`, both in [0, 1], and the `replacement`.
+
+Raises:
+    DiffMaskError: If scores are too many, too few, not finite or all the same, the model lacks a class, or there is no
+    such replacement. The message names the input.
+
+Example: of one word alone either curve is one step from the whole input to the mask token, whose area is the mean.
+
+>>> from transformers import AutoModelForSequenceClassification, AutoTokenizer
+>>> model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+>>> tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+>>> metric = evaluate.load(hf_diffmask.METRICS + "/insertion_deletion")
+>>> ids = tokenizer("dreadful")["input_ids"]
+>>> found = metric.compute(predictions=[[0.0, 1.0, 0.0]], references=[ids], model=model, tokenizer=tokenizer)
+>>> whole, masked = model(**tokenizer(["dreadful", "[MASK]"], return_tensors="pt")).logits.detach().softmax(-1)
+>>> mean = float(whole[whole.argmax()] + masked[whole.argmax()]) / 2
+>>> abs(found["deletion"] - mean) < 1e-6, abs(found["insertion"] - mean) < 1e-6
+(True, True)
+"""
+
+
+class InsertionDeletion(evaluate.Metric):
+    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.faithfulness.areas`]."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.Sequence(datasets.Value("float64")),
+                    "references": datasets.Sequence(datasets.Value("int64")),
+                }
+            ),
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[Sequence[float]],
+        references: Sequence[Sequence[int]],
+        model: Any,
+        tokenizer: Any,
+        replacement: str = "mask",
+        targets: Sequence[int] | None = None,
+        batch_size: int = 64,
+    ) -> dict[str, float | str]:
+        inputs = [features_of_ids(tokenizer, ids) for ids in references]
+        every = Preset(replacement, None, "ceil")
+        found = curves(model, tokenizer, inputs, predictions, every, targets, batch_size)
+        return {**mean_measures(areas(curve) for curve in found), "replacement": replacement}

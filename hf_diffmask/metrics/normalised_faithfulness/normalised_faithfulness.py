@@ -1,0 +1,96 @@
+"""Faithfulness beside the best there is: `evaluate.load(hf_diffmask.METRICS + "/normalised_faithfulness")`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+from hf_diffmask.bounds import bounds, reached
+from hf_diffmask.data import features_of_ids
+from hf_diffmask.faithfulness import PRESETS, curves, mean_measures, measures
+
+DESCRIPTION = """Comprehensiveness and sufficiency on a scale from the worst ranking of an input's tokens, 0, to the
+best one, 1, for this model (Edin et al. 2025): what can be reached differs from model to model and from input to
+input. Both ends are found by beam search, thousands of passes an input, so that a ranking may lie beyond them. Means
+over inputs."""
+
+INPUTS = """
+Args:
+    predictions (`list[list[float]]`): For each input, the score of each token; higher is more important.
+    references (`list[list[int]]`): For each input, its token ids, special ones included, without padding.
+    model (`PreTrainedModel`): The classifier.
+    tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+    preset (`str`, *optional*, defaults to "hf_diffmask"): How tokens are taken away and which bins there are:
+        "hf_diffmask", "eraser" or "time_interpret"; "ferret" goes by more than the ranking and has no ends.
+    targets (`list[int]`, *optional*): The class that each attribution is of. Default: the one that is predicted.
+    beam (`int`, *optional*, defaults to 5): Rankings that the search follows.
+    batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
+
+Returns:
+    `dict`: `comprehensiveness` and `sufficiency`, 1 is best for either, and the `preset`.
+
+Raises:
+    DiffMaskError: If scores are too many, too few, not finite or all the same, the model lacks a class, or there is no
+    such preset, or none with ends. The message names the input.
+
+Example: two words have two rankings, of which one is the best and the other one the worst.
+
+>>> from transformers import AutoModelForSequenceClassification, AutoTokenizer
+>>> model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+>>> tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+>>> metric = evaluate.load(hf_diffmask.METRICS + "/normalised_faithfulness")
+>>> ids = tokenizer("dreadful film")["input_ids"]
+>>> for scores in ([0.0, 1.0, 0.5, 0.0], [0.0, 0.5, 1.0, 0.0]):
+...     found = metric.compute(predictions=[scores], references=[ids], model=model, tokenizer=tokenizer)
+...     round(found["comprehensiveness"], 4), round(found["sufficiency"], 4)
+(1.0, 1.0)
+(0.0, 0.0)
+"""
+
+
+class NormalisedFaithfulness(evaluate.Metric):
+    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.bounds.bounds`]."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.Sequence(datasets.Value("float64")),
+                    "references": datasets.Sequence(datasets.Value("int64")),
+                }
+            ),
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[Sequence[float]],
+        references: Sequence[Sequence[int]],
+        model: Any,
+        tokenizer: Any,
+        preset: str = "hf_diffmask",
+        targets: Sequence[int] | None = None,
+        beam: int = 5,
+        batch_size: int = 64,
+    ) -> dict[str, float | str]:
+        inputs = [features_of_ids(tokenizer, ids) for ids in references]
+        found = []
+        # All that is wrong with scores, classes and the preset comes out here, before the search.
+        for one, curve in zip(
+            inputs, curves(model, tokenizer, inputs, predictions, preset, targets, batch_size), strict=True
+        ):
+            figures = measures(curve)
+            found.append(
+                {
+                    name: reached(
+                        figures[name],
+                        bounds(model, tokenizer, one, PRESETS[preset], name, curve.target, beam, batch_size),
+                        lower_is_better=name == "sufficiency",
+                    )
+                    for name in ("comprehensiveness", "sufficiency")
+                }
+            )
+        return {**mean_measures(found), "preset": preset}

@@ -1,0 +1,91 @@
+"""Faithfulness with tokens that fade: `evaluate.load(hf_diffmask.METRICS + "/soft_faithfulness")`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+from hf_diffmask.data import features_of_ids
+from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.faithfulness import mean_measures
+from hf_diffmask.soft_faithfulness import NoScaleError, soft_measures
+
+DESCRIPTION = """Soft sufficiency and comprehensiveness (Zhao and Aletras 2023): each number of a token's embedding is
+kept, or left out, with a probability that is the token's score on a scale from 0 to 1. What the predicted class's
+probability loses is divided by what it loses with no token at all: 1 is best for either. Means over inputs; an input
+whose prediction does not fall without tokens has no such scale and is left out. Special tokens never fade."""
+
+INPUTS = """
+Args:
+    predictions (`list[list[float]]`): For each input, the score of each token; higher is more important.
+    references (`list[list[int]]`): For each input, its token ids, special ones included, without padding.
+    model (`PreTrainedModel`): The classifier.
+    tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+    targets (`list[int]`, *optional*): The class that each attribution is of. Default: the one that is predicted.
+    samples (`int`, *optional*, defaults to 16): Draws of what is kept, for each input.
+    seed (`int`, *optional*, defaults to 0): Of the draws.
+
+Returns:
+    `dict`: `soft_sufficiency`, `soft_comprehensiveness`, and how many inputs are `left_out`.
+
+Raises:
+    DiffMaskError: If scores are too many, too few, not finite or all the same, the model lacks a class, or every input
+    is left out. The message names the input.
+
+Example: of one word alone the score is the highest there is, so that it stays whole for the one figure, and goes
+whole for the other.
+
+>>> from transformers import AutoModelForSequenceClassification, AutoTokenizer
+>>> model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+>>> tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+>>> metric = evaluate.load(hf_diffmask.METRICS + "/soft_faithfulness")
+>>> ids = tokenizer("dreadful")["input_ids"]
+>>> found = metric.compute(predictions=[[0.0, 1.0, 0.0]], references=[ids], model=model, tokenizer=tokenizer)
+>>> round(found["soft_sufficiency"], 4), round(found["soft_comprehensiveness"], 4), found["left_out"]
+(1.0, 1.0, 0)
+"""
+
+
+class SoftFaithfulness(evaluate.Metric):
+    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.soft_faithfulness.soft_measures`]."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features(
+                {
+                    "predictions": datasets.Sequence(datasets.Value("float64")),
+                    "references": datasets.Sequence(datasets.Value("int64")),
+                }
+            ),
+        )
+
+    def _compute(
+        self,
+        predictions: Sequence[Sequence[float]],
+        references: Sequence[Sequence[int]],
+        model: Any,
+        tokenizer: Any,
+        targets: Sequence[int] | None = None,
+        samples: int = 16,
+        seed: int = 0,
+    ) -> dict[str, float | int]:
+        if targets is not None and len(targets) != len(references):
+            raise DiffMaskError(f"There are classes for {len(targets)} inputs, but {len(references)} inputs.")
+        found = []
+        for number, (ids, scores) in enumerate(zip(references, predictions, strict=True)):
+            target = None if targets is None else targets[number]
+            try:
+                found.append(
+                    soft_measures(model, tokenizer, features_of_ids(tokenizer, ids), scores, target, samples, seed)
+                )
+            except NoScaleError:
+                continue
+            except DiffMaskError as error:
+                raise DiffMaskError(f"Input {number}: {error}") from None
+        if not found:
+            raise DiffMaskError("No prediction falls without tokens: there is no scale to measure on.")
+        return {**mean_measures(found), "left_out": len(references) - len(found)}
