@@ -34,6 +34,7 @@ RESULTS = Path(__file__).parent / "results" / "faithfulness.json"
 SEEDS = (0, 1, 2)
 CHEAP = "diffmask,diffmask_hidden,ig,loo,gradient_norm,input_x_gradient,attention,random"
 COSTLY = "diffmask_refined,kernel_shap,sequential_ig"
+SHOWN = ("comprehensiveness", "sufficiency")
 # These depend on the seed; the others give the same for each and are run for the first alone.
 SEEDED = "diffmask,diffmask_hidden,random"
 SEEDED_COSTLY = "diffmask_refined,kernel_shap"
@@ -136,36 +137,44 @@ def load(shared: Path) -> tuple[Any, Any, list]:
 
 
 def table(args: argparse.Namespace) -> None:
-    """Prints what is in the results, as in the docs: means over seeds, and their range where there are several."""
+    """
+    Prints what is in the results, as in the docs: means over seeds with half of the 95 % interval over sentences, and
+    the lowest and highest mean of a seed where there are several.
+    """
     results = json.loads(RESULTS.read_text())
     runs = list(results["evaluate"].values())
 
-    def cell(part: str, method: str, *path: str) -> str:
+    def figure(part: str, method: str, name: str) -> tuple[str, str]:
+        of_seeds = [one[part][method]["figures"][name] for one in runs if method in one[part]]
+        means = [of_seed["mean"] for of_seed in of_seeds]
+        half = statistics.mean((of_seed["high"] - of_seed["low"]) / 2 for of_seed in of_seeds)
+        spread = f"{min(means):.3f} to {max(means):.3f}" if len(means) > 1 else ""
+        return f"{statistics.mean(means):.3f} ± {half:.3f}", spread
+
+    def mean(part: str, method: str, *path: str) -> float | None:
         values = []
         for one in runs:
             value = one[part].get(method)
             for key in path:
                 value = None if value is None else value.get(key)
-            if value is not None:
-                values.append(float(value))
-        if not values:
-            return ""
-        places = 1 if path[-1] in ("forwards",) else 3
-        spread = f" ({min(values):.{places}f} to {max(values):.{places}f})" if len(values) > 1 else ""
-        return f"{statistics.mean(values):.{places}f}{spread}"
+            values += [] if value is None else [float(value)]
+        return statistics.mean(values) if values else None
 
     for part, inputs in (("methods", runs[0]["inputs"]), ("on_few", 100)):
         print(f"\n{inputs} sentences; {runs[0]['machine']}")
-        print(
-            "| method | comprehensiveness | sufficiency | held out: both | of the way to the best: both | forwards |"
-        )
-        print("|---|---|---|---|---|---|")
+        columns = ["comprehensiveness", "of seeds", "sufficiency", "of seeds", "attention removed: both"]
+        columns += ["of the way to the best: both"] if part == "on_few" else []
+        print(f"| method | {' | '.join([*columns, 'forwards'])} |\n|{'---|' * (len(columns) + 2)}")
         for method in runs[0][part]:
-            of = [cell(part, method, "figures", figure, "mean") for figure in ("comprehensiveness", "sufficiency")]
-            for group in ("held_out", "reached"):
-                both = [cell(part, method, group, name, "mean") for name in ("comprehensiveness", "sufficiency")]
-                of.append(" / ".join(one.split(" ")[0] for one in both if one))
-            print(f"| {method} | {' | '.join(of)} | {cell(part, method, 'forwards')} |")
+            cells = [cell for name in SHOWN for cell in figure(part, method, name)]
+            for group in ("held_out", "reached") if part == "on_few" else ("held_out",):
+                both = [mean(part, method, group, name, "mean") for name in SHOWN]
+                cells.append(" / ".join(f"{value:.3f}" for value in both if value is not None))
+            forwards = mean(part, method, "forwards")
+            print(f"| {method} | {' | '.join(cells)} | {'' if forwards is None else f'{forwards:.1f}'} |")
+    for method, of_seed in runs[0]["methods"].items():
+        less = of_seed["less_the_first"]
+        print(method, {name: [round(less[name][end], 3) for end in ("low", "high")] for name in SHOWN})
     print(json.dumps({name: value for name, value in results.items() if name != "evaluate"}, indent=1))
 
 
