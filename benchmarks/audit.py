@@ -22,9 +22,9 @@ from transformers.utils import logging
 
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.audit import audit, format_findings
+from hf_diffmask.cli.audit import margin_alike
 from hf_diffmask.cli.train import train
 from hf_diffmask.data import TextFeatures, load_texts, max_length, train_validation_split
-from hf_diffmask.explained import masking_everything
 from hf_diffmask.training_args import recipe_config
 
 RESULTS = Path(__file__).parent / "results" / "audit.json"
@@ -55,6 +55,13 @@ class Random(DiffMaskModel):
         return output
 
 
+def arguments(folder: Path, seed: int, margin: float) -> DiffMaskTrainingArguments:
+    """The default recipe."""
+    return DiffMaskTrainingArguments(
+        output_dir=str(folder), margin=margin, seed=seed, report_to=[], overwrite_output_dir=True
+    )
+
+
 def trained(
     base: Any, tokenizer: Any, texts: list, folder: Path, seed: int, margin: float = 0.1, **config: Any
 ) -> DiffMaskModel:
@@ -63,10 +70,7 @@ def trained(
         return DiffMaskModel.from_pretrained(folder, base_model=base).eval()
     set_seed(seed)
     explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=margin, **{**recipe_config("fast"), **config})
-    args = DiffMaskTrainingArguments(
-        output_dir=str(folder), margin=margin, seed=seed, report_to=[], overwrite_output_dir=True
-    )
-    train(explainer, tokenizer, *train_validation_split(texts, seed), args)
+    train(explainer, tokenizer, *train_validation_split(texts, seed), arguments(folder, seed, margin))
     return explainer.eval()
 
 
@@ -99,21 +103,17 @@ def main() -> None:
         return DiffMaskModel.from_pretrained(Path(args.explainers) / f"input-{seed}", base_model=base).eval()
 
     def random_base(name: str, seed: int) -> DiffMaskModel:
-        # As `hf-diffmask audit` does it: the margin is the same part of what there is to lose.
-        models = (base, random_weights(base, seed))
-        real, drawn = (
-            masking_everything(DiffMaskModel.from_base_model(one, tokenizer).eval(), tokenizer, inputs)
-            for one in models
-        )
-        margin = float(f"{0.1 * drawn / real:.3g}")
-        return trained(models[1], tokenizer, texts, output / name, 0, margin)
+        random = random_weights(base, seed)
+        other = DiffMaskModel.from_base_model(random, tokenizer).eval()
+        margin = margin_alike(best, other, tokenizer, texts, inputs, arguments(output / name, 0, 0.1))
+        return trained(random, tokenizer, texts, output / name, 0, margin)
 
+    best = of_seed(0)
     on_random, other_random = random_base("random-base", 0), random_base("other-random-base", 1)
     agnostic = {
         seed: trained(base, tokenizer, texts, output / f"agnostic-{seed}", seed, class_conditional=False)
         for seed in (0, 1)
     }
-    best = of_seed(0)
     broken = DiffMaskModel(best.config, base).eval()
     broken.load_state_dict(other_random.state_dict())
     telling, random = (DiffMaskModel(agnostic[0].config, base).eval() for _ in range(2))

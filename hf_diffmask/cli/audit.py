@@ -1,5 +1,6 @@
 """`hf-diffmask audit`."""
 
+import contextlib
 import copy
 import json
 import platform
@@ -18,7 +19,8 @@ from .. import audit as tests
 from .. import heads
 from ..audit import audit, format_findings
 from ..base_model import state_names
-from ..data import Text, encode, max_length, train_validation_split, windows
+from ..baseline import fit_baseline, start_at_mean_states
+from ..data import Text, TextFeatures, collate, encode, max_length, train_validation_split, windows
 from ..errors import DiffMaskError, reason
 from ..explained import masking_everything
 from ..model_card import card_of, write_audit
@@ -138,22 +140,53 @@ def state_names_of(base: PreTrainedModel) -> list[str]:
         return []
 
 
+def margin_alike(
+    explainer: DiffMaskModel,
+    other: DiffMaskModel,
+    tokenizer: Any,
+    texts: list[Text],
+    inputs: list[dict[str, list[int]]],
+    args: DiffMaskTrainingArguments,
+) -> float:
+    """
+    The margin that is as large a part of what there is to lose for one explainer as another's is for it.
+
+    A base model with random weights hardly reacts to its input. With the margin of the real one its explainer could
+    mask everything, and would have nothing to learn. What there is to lose depends on the baseline, too: it is learned
+    here as it will be in training.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The trained one.
+        other ([`DiffMaskModel`]): An untrained one; its baseline is changed.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of both base models.
+        texts (`list`): What the other one will be trained on.
+        inputs (`list[dict]`): What masking everything is measured on.
+        args ([`DiffMaskTrainingArguments`]): Of the training to come.
+
+    Returns:
+        `float`: In nats, to three digits.
+    """
+    data = TextFeatures(tokenizer, texts, max_length(other.base, tokenizer))
+
+    def collator(items: list[dict[str, Any]]) -> dict[str, Any]:
+        return collate(tokenizer, items)
+
+    start_at_mean_states(other, data, collator, args)
+    fit_baseline(other, data, collator, args, contextlib.nullcontext)
+    real, own = (masking_everything(one, tokenizer, inputs) for one in (explainer, other))
+    return float(f"{explainer.config.margin * own / real:.3g}")
+
+
 def _of_random_weights(
     explainer: DiffMaskModel, tokenizer: Any, texts: list[Text], inputs: list, args: DiffMaskTrainingArguments
 ) -> DiffMaskModel:
-    """
-    The same for the base model with random weights. Its output hardly depends on its input: the margin is as large a
-    part of what there is to lose as that of the explainer.
-    """
+    """The same for the base model with random weights, and a margin that means the same there."""
     base = explainer.base
     set_seed(0)
     random = type(base)(copy.deepcopy(base.config)).to(base.device).eval()
-    costs = [
-        masking_everything(DiffMaskModel.from_base_model(model, tokenizer, names).eval(), tokenizer, inputs)
-        for names in [None if state_names_of(base) else explainer.config.state_names]
-        for model in (base, random)
-    ]
-    args.margin = float(f"{explainer.config.margin * costs[1] / costs[0]:.3g}")
+    names = None if state_names_of(base) else explainer.config.state_names
+    other = DiffMaskModel.from_base_model(random, tokenizer, names, masking=explainer.config.masking).eval()
+    args.margin = margin_alike(explainer, other, tokenizer, texts, inputs, args)
     return _trained(explainer, random, tokenizer, texts, args)
 
 
