@@ -1,4 +1,4 @@
-"""Agreement with what people marked as evidence: what docs/faithfulness.md reports of plausibility.
+"""Agreement with what people marked as evidence, beside other methods.
 
     python benchmarks/rationales.py target toxic --encoder FOLDER --output toxic-minilm      (10 minutes on 2 cores)
     python benchmarks/rationales.py explainer toxic --target toxic-minilm --output toxic-diffmask
@@ -36,9 +36,9 @@ from transformers.utils import logging
 
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.cli.train import train
-from hf_diffmask.comparison import Explainers, attribute, interval
+from hf_diffmask.comparison import Explainers, attribute, interval, rankable
 from hf_diffmask.data import LengthGroupedSampler, collate, encode, train_validation_split, windows
-from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.faithfulness import PRESETS
 from hf_diffmask.plausibility import plausibility, rationale
 from hf_diffmask.training_args import recipe_config
 
@@ -196,40 +196,47 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     )
     _, _, examples = load(args.task, args.data)
     encoded = [encode(tokenizer, one.text) for one in examples]
-    parts = [list(windows(one, LENGTH[args.task])) for one in encoded]
+    special = [[segment is None for segment in text.segments] for text in encoded]
+    marked = [
+        [
+            not is_special and any(k in one.marked for k in range(*place))
+            for is_special, place in zip(marks, text.offsets, strict=True)
+        ]
+        for one, text, marks in zip(examples, encoded, special, strict=True)
+    ]
+    # A mark on white space alone is on no token. The same inputs and the same share for all methods.
+    chosen = [k for k, of_text in enumerate(marked) if any(of_text)]
+    share = float(np.mean([np.mean([m for m, is_special in zip(marked[k], special[k], strict=True) if not is_special])
+                           for k in chosen]))  # fmt: skip
+    parts = [list(windows(encoded[k], LENGTH[args.task])) for k in chosen]
     inputs = [window.features for of_text in parts for window in of_text]
     found: dict[str, Any] = {}
     for method in args.methods.split(","):
         if "diffmask" in method and args.explainer is None:
             raise SystemExit(f"{method} needs --explainer.")
         of_method = attribute(Explainers(trained, plain, None, args.seed), tokenizer, inputs, method, args.batch_size)
-        scored, start, unranked = [], 0, 0
-        for one, text, of_text in zip(examples, encoded, parts, strict=True):
+        merged, start = [], 0
+        for k, of_text in zip(chosen, parts, strict=True):
             # Each token's score is that of the window in which it stands farthest from an edge, as in the pipeline.
-            scores, depth = [0.0] * len(text.tokens), [-1] * len(text.tokens)
+            scores, depth = [0.0] * len(encoded[k].tokens), [-1] * len(encoded[k].tokens)
             for window, row in zip(of_text, of_method.scores[start : start + len(of_text)], strict=True):
                 for place, (unit, score) in enumerate(zip(window.units, row, strict=True)):
                     if min(place, len(row) - 1 - place) > depth[unit]:
                         scores[unit], depth[unit] = score, min(place, len(row) - 1 - place)
             start += len(of_text)
-            special = [segment is None for segment in text.segments]
-            marked = [
-                not is_special and any(k in one.marked for k in range(*place))
-                for is_special, place in zip(special, text.offsets, strict=True)
-            ]
-            try:
-                scored.append(rationale(scores, marked, special))
-            except DiffMaskError:
-                unranked += 1
-        means = plausibility(scored)
-        each = [plausibility([one], means["share"]) for one in scored]
+            merged.append(scores)
+        marks = [{"special_tokens_mask": list(map(int, special[k]))} for k in chosen]
+        ranks, unranked = rankable(marks, merged, PRESETS["hf_diffmask"])
+        scored = [rationale(row, marked[k], special[k]) for k, row in zip(chosen, ranks, strict=True)]
+        means = plausibility(scored, share)
+        each = [plausibility([one], share) for one in scored]
         found[method] = {
             **means,
             "intervals": {
                 name: interval(np.array([one[name] for one in each])) for name in ("token_f1", "iou_f1", "auprc")
             },
             "inputs": len(scored),
-            "left_out": unranked,
+            "unranked": unranked,
             "forwards": of_method.forwards,
         }
         print(method, {name: round(value, 3) for name, value in means.items()}, flush=True)

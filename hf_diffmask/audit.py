@@ -25,6 +25,7 @@ TYPICAL = 0.99  # quantile of whole inputs below which the typical masked input 
 SEEDS = 0.5  # rank correlation of explainers that were trained with other seeds
 OUTSIDE = 0.25  # share of inputs whose divergence may exceed the margin
 
+ROUNDING = 1e-7  # nats: what a divergence in single precision can be of rounding alone
 ENOUGH = 500  # texts without which an accuracy is too rough to be judged to within READABLE
 UNSEEN = ("mask", "pad", "attention", "delete")
 CLASS_CONDITIONAL = (
@@ -228,6 +229,8 @@ def distance(
         return np.stack(in_batches(tokenizer, items, explainer.device, run, batch_size))
 
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    if len(numbers) < 20:
+        raise DiffMaskError(f"At least 20 texts are needed to tell what is usual, and there are {len(numbers)}.")
     order = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(0))
     usual = np.array([bool(order[numbers[text]] % 2) for text in texts])
     whole, masked = means(None), means(explainer.baseline_at(0).detach())
@@ -302,6 +305,8 @@ def random_base(
     mean = float(np.mean(values))
     figures = {"rank_correlation": mean, "inputs": float(len(values)), "masking_everything": to_lose, "margin": bound}
     free = "its explainer may mask everything, and has nothing to learn" if to_lose <= bound else ""
+    if to_lose <= 10 * ROUNDING:
+        free = "masking everything costs the random base model no more than rounding"
     # Ranked backwards is alike, too.
     return Finding("random_base", question, "reported" if free else _verdict(abs(mean) <= RANDOM_BASE), figures, free)
 

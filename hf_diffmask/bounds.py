@@ -6,7 +6,7 @@ from typing import NamedTuple
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import DiffMaskError
-from .faithfulness import Preset
+from .faithfulness import TOO_SHORT, Preset
 from .removal import check_class, class_probabilities
 
 
@@ -50,8 +50,8 @@ def bounds(
         [`Bounds`]
 
     Raises:
-        DiffMaskError: If there is no such measure or class, all tokens are special, or in the preset it is not the
-            ranking alone that counts.
+        DiffMaskError: If there is no such measure or class, all tokens are special, there are too few for the preset,
+            or in the preset it is not the ranking alone that counts.
     """
     if measure not in ("comprehensiveness", "sufficiency"):
         raise DiffMaskError(f"Bounds are of comprehensiveness or sufficiency, and not of {measure!r}.")
@@ -63,9 +63,13 @@ def bounds(
     tokens = [k for k, is_special in enumerate(special) if not is_special]
     if not tokens:
         raise DiffMaskError("There is no token to rank: every token is special.")
+    if beam < 1:
+        raise DiffMaskError(f"The beam must hold at least one ranking, but is {beam}.")
     column = 0 if measure == "comprehensiveness" else 1
     bins = [sizes[column] for sizes in preset.sizes(len(tokens))]
-    whole = class_probabilities(model, tokenizer, [features], [[True] * len(special)])[0]
+    if not preset.takes_away(len(tokens)):
+        raise DiffMaskError(TOO_SHORT)
+    whole = class_probabilities(model, tokenizer, [features], [[True] * len(special)], preset.replacement)[0]
     target = int(whole.argmax()) if target is None else target
 
     def drops(sets: Sequence[frozenset[int]]) -> list[float]:

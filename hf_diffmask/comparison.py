@@ -24,6 +24,7 @@ from .explainers.per_example import per_example, refine
 from .explainers.shap import kernel_shap
 from .faithfulness import Preset, areas, curves, measures
 from .modeling_diffmask import DiffMaskModel
+from .removal import class_probabilities
 from .soft_faithfulness import NoScaleError, soft_measures
 from .stability import perturbed, rank_correlation
 
@@ -119,7 +120,9 @@ METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
     "diffmask": amortised,
     "diffmask_hidden": amortised_hidden,
     "diffmask_refined": refined,
-    "diffmask_per_example": lambda explainers, features: per_example(explainers.trained, features),
+    "diffmask_per_example": lambda explainers, features: per_example(
+        explainers.trained, features, seed=explainers.seed
+    ),
     "ig": lambda explainers, features: integrated_gradients(explainers.plain, features, steps=32, signed=True),
     "sequential_ig": lambda explainers, features: sequential_integrated_gradients(
         explainers.plain, features, signed=True
@@ -128,7 +131,9 @@ METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
     "gradient_norm": lambda explainers, features: gradient_norm(explainers.plain, features),
     "input_x_gradient": lambda explainers, features: input_x_gradient(explainers.plain, features, signed=True),
     "attention": lambda explainers, features: attention(explainers.plain, features),
-    "kernel_shap": lambda explainers, features: kernel_shap(explainers.plain, features, samples=500, signed=True),
+    "kernel_shap": lambda explainers, features: kernel_shap(
+        explainers.plain, features, samples=500, seed=explainers.seed, signed=True
+    ),
     "random": random,
 }
 # More than a hundred passes an input.
@@ -288,7 +293,8 @@ def extended(
 
     Returns:
         `dict[str, numpy.ndarray]`: Of each figure at most `N` values: soft figures leave out inputs that a whole of
-        zeros does not make less sure, and stability those of which there is nothing to rank.
+        zeros does not make less sure, and stability those of which there is nothing to rank, and those that are
+        predicted otherwise once tokens are masked.
     """
     base = explainers.trained.base
     every = Preset(preset.replacement, None, "ceil")
@@ -307,8 +313,16 @@ def extended(
     if method is not None and tokenizer.mask_token_id is not None:
         changed, comparable = zip(*(perturbed(one, tokenizer, seed=explainers.seed) for one in inputs), strict=True)
         others = attribute(explainers, tokenizer, changed, method, batch_size).scores
+        predicted = [
+            class_probabilities(base, tokenizer, side, [[True] * len(one["input_ids"]) for one in side], "delete")
+            for side in (inputs, changed)
+        ]
+        same = (predicted[0].argmax(-1) == predicted[1].argmax(-1)).tolist()
         found["stability"] = []
-        for of_input, of_changed, tokens in zip(scores, others, comparable, strict=True):
+        for of_input, of_changed, tokens, comparable_too in zip(scores, others, comparable, same, strict=True):
+            # An explanation of another class says something else, and rightly so.
+            if not comparable_too:
+                continue
             pair = [
                 [score for score, there in zip(side, tokens, strict=True) if there] for side in (of_input, of_changed)
             ]

@@ -257,10 +257,24 @@ def features_of_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> d
 
     Returns:
         `dict[str, list[int]]`: `input_ids`, `attention_mask` and `special_tokens_mask`.
+
+    Raises:
+        DiffMaskError: If they are those of a pair, and the model is told which token belongs to which text.
     """
     ids = list(ids)
-    special = tokenizer.get_special_tokens_mask(ids, already_has_special_tokens=True)
-    return {"input_ids": ids, "attention_mask": [1] * len(ids), "special_tokens_mask": special}
+    separator = tokenizer.sep_token_id
+    if "token_type_ids" in tokenizer.model_input_names and separator is not None and separator in ids[:-1]:
+        raise DiffMaskError(
+            "These are the ids of a pair, and ids alone do not say where its second text begins: give whole features "
+            "to the functions of hf_diffmask, which the metrics wrap."
+        )
+    # What stands for a word is none of them.
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
+    return {
+        "input_ids": ids,
+        "attention_mask": [1] * len(ids),
+        "special_tokens_mask": [int(token in special) for token in ids],
+    }
 
 
 def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -273,9 +287,17 @@ def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> 
 
     Returns:
         `dict[str, torch.Tensor]`: Features `(B, T)`, and `example_ids` `(B,)`.
+
+    Raises:
+        DiffMaskError: If there is no padding token, and inputs differ in length.
     """
     example_ids = [item["example_ids"] for item in items]
     features = [{name: value for name, value in item.items() if name != "example_ids"} for item in items]
+    if tokenizer.pad_token_id is None:
+        if len({len(item["input_ids"]) for item in features}) > 1:
+            raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token`, or give one input.")
+        batch = {name: torch.tensor([item[name] for item in features]) for name in features[0]}
+        return {**batch, "example_ids": torch.tensor(example_ids)}
     batch = tokenizer.pad(features, return_tensors="pt", verbose=False)
     return {**batch, "example_ids": torch.tensor(example_ids)}
 

@@ -10,6 +10,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .errors import DiffMaskError
 from .removal import check_class, class_probabilities
 
+TOO_SHORT = "There are too few tokens: no bin of this preset takes one away."
+
 
 class Preset(NamedTuple):
     """One protocol of measurement. Figures are comparable within one only."""
@@ -45,6 +47,18 @@ class Preset(NamedTuple):
         sizes = [math.ceil(count * share - 1e-9) for share in self.shares]
         return [(size, size) for size in sizes]
 
+    def takes_away(self, count: int) -> bool:
+        """
+        Whether any bin takes a token away.
+
+        Args:
+            count (`int`): Tokens that are not special.
+
+        Returns:
+            `bool`: False for inputs too short for a preset that rounds down.
+        """
+        return count > 0 and any(removed for removed, _ in self.sizes(count))
+
     def bins(self, order: Sequence[int], scores: Sequence[float]) -> list[tuple[int, int]]:
         """
         The same for one ranking.
@@ -57,9 +71,11 @@ class Preset(NamedTuple):
             `list[tuple[int, int]]`
 
         Raises:
-            DiffMaskError: If only scores above 0 count, and no token has one.
+            DiffMaskError: If no bin takes a token away, or only scores above 0 count, and no token has one.
         """
         sizes = self.sizes(len(order))
+        if not self.takes_away(len(order)):
+            raise DiffMaskError(TOO_SHORT)
         if not self.positive:
             return sizes
         above = sum(scores[k] > 0 for k in order)
@@ -116,7 +132,7 @@ def ranking(scores: Sequence[float], special: Sequence[bool]) -> list[int]:
     ranked = [k for k, is_special in enumerate(special) if not is_special]
     if not ranked:
         raise DiffMaskError("There is no token to rank: every token is special.")
-    if not all(math.isfinite(scores[k]) for k in ranked):
+    if not all(scores[k] is not None and math.isfinite(scores[k]) for k in ranked):
         raise DiffMaskError("A score is not finite: leave this input out, or find out where it comes from.")
     if len(ranked) > 1 and len({float(scores[k]) for k in ranked}) == 1:
         raise DiffMaskError("All scores are the same: such an attribution ranks nothing.")

@@ -102,6 +102,8 @@ def class_probabilities(
         raise DiffMaskError(f"{type(model).__name__} is no classifier: there is no probability of a class to measure.")
     changed = [without(one, stays, replacement, tokenizer) for one, stays in zip(inputs, keep, strict=True)]
     order = sorted(range(len(changed)), key=lambda k: len(changed[k]["input_ids"]))
+    if batch_size < 1:
+        raise DiffMaskError(f"`batch_size` must be at least 1, but is {batch_size}.")
     if tokenizer.pad_token_id is None:
         batch_size = 1
     table = model.get_input_embeddings().weight

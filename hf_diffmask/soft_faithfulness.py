@@ -55,8 +55,8 @@ def soft_measures(
     Soft normalised sufficiency and comprehensiveness (Zhao and Aletras 2023, section 3) of one input.
 
     Each number of a token's embedding is kept with the probability that its score gives, or, for comprehensiveness,
-    one less it, and is 0 otherwise; that is drawn `samples` times. Both figures are on a scale that is 0 at a drop of
-    nothing, and 1 at that of an input of zeros.
+    one less it, and is 0 otherwise; that is drawn `samples` times. Comprehensiveness is the drop of the probability as
+    a part of what an input of zeros drops, sufficiency is 1 less that part; both are cut to [0, 1].
 
     Args:
         model ([`~transformers.PreTrainedModel`]): A sequence classifier.
@@ -93,6 +93,11 @@ def soft_measures(
     )
 
     def probabilities(there: Tensor) -> Tensor:
+        # Without a padding token some models take one input at a time.
+        size = len(there) if tokenizer.pad_token_id is not None else 1
+        return torch.cat([run(part) for part in there.split(size)])
+
+    def run(there: Tensor) -> Tensor:
         stacked = {name: value.expand(len(there), -1) for name, value in batch.items()}
         output = replace(model, stacked, "embeddings", embedded * there.to(embedded))
         return heads.log_probabilities(output).exp().cpu()
@@ -106,6 +111,7 @@ def soft_measures(
     for name, share in (("soft_sufficiency", keep), ("soft_comprehensiveness", 1 - keep)):
         share = share.masked_fill(special, 1.0)[None, :, None]
         there = hashed_uniform(seed, draws, units, numbers) < share
-        drop = (whole[target] - probabilities(there)[:, target]).clamp(min=0).mean().item() / scale
+        drops = (whole[target] - probabilities(there)[:, target]) / scale
+        drop = drops.clamp(0, 1).mean().item()
         found[name] = 1 - drop if name == "soft_sufficiency" else drop
     return found

@@ -7,10 +7,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from hf_diffmask import DiffMaskModel
+from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.audit import (
     HOLDS,
     READABLE,
+    ROUNDING,
     audit,
     correlations,
     distance,
@@ -22,6 +23,7 @@ from hf_diffmask.audit import (
     swapped,
 )
 from hf_diffmask.cli import main
+from hf_diffmask.cli.audit import margin_alike
 from hf_diffmask.data import TextFeatures
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.explained import Explained, explained, masking_everything
@@ -311,11 +313,16 @@ def test_the_command_trains_what_it_compares_with(tmp_path, classifier, tokenize
     named = ["--other_seeds", str(folder / f"seed-{settings['seed'] + 1}"), "--random_base", str(model)]
     assert main(["audit", "--model", str(model), *data, "--output_dir", str(tmp_path / "named"), *named]) == 2
     assert "no random one" in capsys.readouterr().err
+    twice = ["--other_seeds", str(folder / f"seed-{settings['seed'] + 1}")]
+    twice.append(twice[-1])
+    assert main(["audit", "--model", str(model), *data, "--output_dir", str(tmp_path / "named"), *twice]) == 2
+    assert "is named twice" in capsys.readouterr().err
     before = (folder / "random-base" / "model.safetensors").stat().st_mtime_ns
     assert main([*asked, "--overwrite_output_dir"]) == 0
     assert (folder / "random-base" / "model.safetensors").stat().st_mtime_ns == before, "nothing is trained again"
     assert json.loads((folder / "audit.json").read_text())["findings"] == found["findings"]
     assert (model / "README.md").read_text().count("## Audit") == 1
+    assert main([*asked, "--overwrite_output_dir", "--limit", "30"]) == 0, "on other data, too"
     (model / "training_args.json").write_text(json.dumps({**settings, "learning_rate": 0.5}))
     assert main([*asked, "--overwrite_output_dir"]) == 2
     assert "holds an explainer with other settings" in capsys.readouterr().err
@@ -333,10 +340,33 @@ def test_what_it_costs_to_mask_everything(explainer, tokenizer, inputs):
     assert found == pytest.approx(sum(costs) / 5, abs=1e-5) and found > 0.01
 
 
+def test_the_margin_of_another_base_model_is_the_same_part_of_what_there_is_to_lose(
+    explainer, classifier, tokenizer, inputs, tmp_path
+):
+    torch.manual_seed(3)
+    other = type(classifier)(classifier.config).eval()
+    made = DiffMaskModel.from_base_model(other, tokenizer).eval()
+    before = made.baseline.clone()
+    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), baseline_steps=3, use_cpu=True, disable_tqdm=True)
+    found = margin_alike(explainer, made, tokenizer, TEXTS, inputs, args)
+    assert not torch.equal(before, made.baseline), "what there is to lose is measured with the learned baseline"
+    own, real = (masking_everything(one, tokenizer, inputs) for one in (made, explainer))
+    assert own < real / 100
+    assert found == pytest.approx(explainer.config.margin * max(own, ROUNDING) / real, rel=0.01)
+
+
+def test_what_is_nothing_but_rounding_is_not_judged():
+    same = [one(scores=(0.1, 0.5, 0.9))] * 3
+    assert random_base(same, same, [[0, 0, 0]] * 3, 1e-3, 1e-4).verdict == "fail"
+    said = random_base(same, same, [[0, 0, 0]] * 3, 5e-7, 1e-7)
+    assert said.verdict == "reported" and "no more than rounding" in said.note
+
+
 def test_what_cannot_be_computed_is_not_checked(explainer, tokenizer, inputs):
     empty = {"input_ids": [2, 3], "attention_mask": [1, 1], "special_tokens_mask": [1, 1]}
     few = {found.name: found for found in audit(explainer, tokenizer, [empty, *inputs[:5]])}
-    assert few["pattern"].verdict == "not checked" and "there are 5" in few["pattern"].note
+    for name in ("pattern", "distribution"):
+        assert few[name].verdict == "not checked" and "there are 5" in few[name].note
     assert few["margin"].verdict in ("pass", "fail")
     with pytest.raises(DiffMaskError, match="no input has a token that is not special"):
         audit(explainer, tokenizer, [empty])

@@ -16,6 +16,10 @@ PRESET = Preset("mask", (0.2, 0.5, 0.8), "ceil")
 def test_a_wide_beam_finds_the_best_and_the_worst_of_all_rankings(classifier, tokenizer, text, preset):
     features = dict(tokenizer(text, return_special_tokens_mask=True))
     tokens = len(features["input_ids"]) - 2
+    if not preset.takes_away(tokens):
+        with pytest.raises(DiffMaskError, match="too few tokens"):
+            bounds(classifier, tokenizer, features, preset)
+        return
     rankings = [[0.0, *map(float, order), 0.0] for order in itertools.permutations(range(tokens))]
     every = [measures(curve) for curve in curves(classifier, tokenizer, [features] * len(rankings), rankings, preset)]
     for measure in ("comprehensiveness", "sufficiency"):

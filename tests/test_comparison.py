@@ -3,11 +3,23 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from transformers import pipeline
 
 import hf_diffmask
 from hf_diffmask import DiffMaskModel
-from hf_diffmask.comparison import METHODS, Explainers, attribute, interval, measured, random, rankable, summary
+from hf_diffmask.comparison import (
+    METHODS,
+    Explainers,
+    attribute,
+    extended,
+    interval,
+    measured,
+    random,
+    rankable,
+    summary,
+)
+from hf_diffmask.demo import sentences
 from hf_diffmask.explainers.gradients import (
     gradient_norm,
     input_x_gradient,
@@ -17,6 +29,7 @@ from hf_diffmask.explainers.gradients import (
 from hf_diffmask.explainers.leave_one_out import leave_one_out
 from hf_diffmask.explainers.shap import kernel_shap
 from hf_diffmask.faithfulness import PRESETS, curves, measures
+from hf_diffmask.stability import perturbed
 from hf_diffmask.training_args import recipe_config
 
 TEXTS = ["the plot is dull and the cast looks tired of it", "a warm film", "superb", "not bad at all"]
@@ -75,6 +88,36 @@ def test_random_scores_change_with_the_seed(explainers, tokenizer, inputs):
     features = {"input_ids": torch.tensor([[5, 6, 0]]), "attention_mask": torch.tensor([[1, 1, 0]])}
     padded = random(explainers, features)
     assert padded[0, 2] == 0 and padded[0, 0] != padded[0, 1]
+
+
+def test_kernel_shap_draws_by_the_seed(explainers, tokenizer, inputs):
+    same, other = (
+        attribute(explainers._replace(seed=seed), tokenizer, inputs[:1], "kernel_shap").scores for seed in (0, 1)
+    )
+    assert same != other and same[0] == pytest.approx(other[0], abs=0.3)
+
+
+def test_stability_is_of_explanations_of_the_same_class(explainers, tokenizer):
+    texts = sentences(60)
+    inputs = [dict(tokenizer(text, return_special_tokens_mask=True)) for text in texts]
+    scores = attribute(explainers, tokenizer, inputs, "loo").scores
+    found = extended(explainers, tokenizer, inputs, scores, PRESETS["hf_diffmask"], "loo")["stability"]
+    changed, tokens = zip(*(perturbed(one, tokenizer, seed=0) for one in inputs), strict=True)
+    base = explainers.trained.base
+
+    def classes(side):
+        with torch.no_grad():
+            return [int(base(torch.tensor([one["input_ids"]])).logits.argmax()) for one in side]
+
+    same = [a == b for a, b in zip(classes(inputs), classes(changed), strict=True)]
+    assert 0 < sum(same) < 60
+    others = attribute(explainers, tokenizer, changed, "loo").scores
+    expected = [
+        spearmanr([v for v, t in zip(a, c, strict=True) if t], [v for v, t in zip(b, c, strict=True) if t]).statistic
+        for a, b, c, keep in zip(scores, others, tokens, same, strict=True)
+        if keep
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_inputs_without_a_ranking_are_counted(explainers, tokenizer, inputs):

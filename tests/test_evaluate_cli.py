@@ -132,7 +132,7 @@ def test_bad_attributions(data, tmp_path, capsys, lines, message):
 
 def test_scores_that_are_no_numbers(data, tmp_path, capsys, tokenizer):
     rows = [{"input_ids": tokenizer(text)["input_ids"]} for text in SENTENCES]
-    for broken, message in ((float("nan"), "Input 3: A score is not finite"), ("x", "Line 4 of")):
+    for broken, message in ((float("nan"), "Line 4 of"), ("x", "Line 4 of")):
         for number, row in enumerate(rows):
             row["scores"] = [float(k) for k in range(len(row["input_ids"]))]
             if number == 3:
@@ -141,8 +141,29 @@ def test_scores_that_are_no_numbers(data, tmp_path, capsys, tokenizer):
         mine = f"mine={tmp_path / 'mine.jsonl'}"
         options = ("--methods", "random", "--attributions", mine, "--overwrite_output_dir")
         refused(capsys, command(data, tmp_path / "out", *options), message)
-    # What was measured before the file was met is there.
-    assert "random" in json.loads((tmp_path / "out" / "faithfulness.json").read_text())["methods"]
+    assert not (tmp_path / "out" / "faithfulness.json").exists(), "refused before anything is computed"
+
+
+def test_inputs_that_cannot_be_measured_are_left_out_and_rows_that_rank_nothing_counted(tmp_path, capsys, tokenizer):
+    texts = [*SENTENCES, "\u200b"]
+    data = tmp_path / "texts.jsonl"
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    rows = [tokenizer(text)["input_ids"] for text in texts]
+    assert len(rows[-1]) == 2, "no token but special ones"
+    lines = [{"input_ids": ids, "scores": [1.0] * len(ids) if k == 2 else list(range(len(ids)))}
+             for k, ids in enumerate(rows)]  # fmt: skip
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert run(data, tmp_path / "out", "--methods", "random", "--attributions", f"mine={tmp_path / 'mine.jsonl'}") == 0
+    printed = capsys.readouterr().out
+    assert "1 inputs have too few tokens" in printed and "mine ranks no token of 1 inputs" in printed
+    found = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    assert (found["inputs"], found["left_out"], found["methods"]["mine"]["unranked"]) == (6, 1, 1)
+    short = ("--methods", "random", "--preset", "time_interpret")
+    assert run(data, tmp_path / "short", *short) == 0
+    assert json.loads((tmp_path / "short" / "faithfulness.json").read_text())["left_out"] == 4
+    assert "only scores above 0 count" not in printed
+    assert run(data, tmp_path / "ferret", "--methods", "random", "--preset", "ferret") == 0
+    assert "only scores above 0 count" in capsys.readouterr().out
 
 
 def test_further_figures(data, tmp_path, capsys):

@@ -185,9 +185,14 @@ def test_refusals_name_the_input(classifier, tokenizer, inputs, scores):
 def test_the_metric_is_the_function(classifier, tokenizer, inputs, scores):
     metric = evaluate.load(f"{hf_diffmask.METRICS}/faithfulness")
     for preset in PRESETS:
+        long_enough = [k for k, one in enumerate(inputs) if PRESETS[preset].takes_away(len(one["input_ids"]) - 2)]
+        some, ranks = [inputs[k] for k in long_enough], [scores[k] for k in long_enough]
+        if len(some) < len(inputs):
+            with pytest.raises(DiffMaskError, match="too few tokens"):
+                curves(classifier, tokenizer, inputs, scores, preset)
         found = metric.compute(
-            predictions=scores, references=[one["input_ids"] for one in inputs], model=classifier,
+            predictions=ranks, references=[one["input_ids"] for one in some], model=classifier,
             tokenizer=tokenizer, preset=preset,
         )  # fmt: skip
-        expected = mean_measures(measures(curve) for curve in curves(classifier, tokenizer, inputs, scores, preset))
+        expected = mean_measures(measures(curve) for curve in curves(classifier, tokenizer, some, ranks, preset))
         assert found.pop("preset") == preset and found == pytest.approx(expected)

@@ -12,7 +12,7 @@ from scipy.special import rel_entr
 
 import hf_diffmask
 from hf_diffmask.bounds import bounds
-from hf_diffmask.data import TextFeatures, collate
+from hf_diffmask.data import TextFeatures, collate, features_of_ids
 from hf_diffmask.demo import sentences
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.faithfulness import PRESETS, Preset, areas, curves, mean_measures, measures
@@ -54,8 +54,34 @@ def test_divergence_agrees_with_scipy_and_knows_its_limits():
     assert 0 < result["agreement"] < 1
     lost = metric.compute(predictions=[[0.0, 1.0]], references=[[0.5, 0.5]])
     assert lost["divergence"] == math.inf and "within_margin" not in lost
-    with pytest.raises(ValueError, match="inputs, classes"):
+    with pytest.raises(ValueError, match="of the same classes"):
         metric.compute(predictions=[[0.2, 0.8]], references=[[0.2, 0.3, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("masked", "whole"),
+    [([[0.5, 0.5]], [[math.nan, math.nan]]), ([[5.0, 5.0]], [[1.0, 0.2]]), ([[1.1, -0.1]], [[0.5, 0.5]])],
+)
+def test_divergence_is_of_probabilities(masked, whole):
+    with pytest.raises(ValueError, match="Rows must be probabilities"):
+        evaluate.load(f"{hf_diffmask.METRICS}/divergence").compute(predictions=masked, references=whole, margin=0.1)
+
+
+def test_no_input_at_all_and_rows_that_do_not_match():
+    with pytest.raises(ValueError, match="no input to compare"):
+        evaluate.load(f"{hf_diffmask.METRICS}/stability").compute(predictions=[], references=[])
+    with pytest.raises(ValueError, match="Input 1: there are 3 masks and 2 marks"):
+        kept_share = evaluate.load(f"{hf_diffmask.METRICS}/sparsity")
+        kept_share.compute(predictions=[[1], [1, 0, 1]], references=[[0], [0, 0]])
+
+
+def test_words_that_have_no_token_are_no_special_tokens(tokenizer):
+    """As `encode` has it, from the text; a pair cannot be told from its ids."""
+    ids = tokenizer(f"the \u2603 film {tokenizer.mask_token}")["input_ids"]
+    assert tokenizer.unk_token_id in ids and tokenizer.mask_token_id in ids
+    assert features_of_ids(tokenizer, ids)["special_tokens_mask"] == [1, 0, 0, 0, 0, 1]
+    with pytest.raises(DiffMaskError, match="ids of a pair"):
+        features_of_ids(tokenizer, tokenizer("a warm film", "it was dull")["input_ids"])
 
 
 def test_metrics_agree_with_the_table_of_states(explainer, tokenizer):
@@ -98,6 +124,7 @@ def test_wrong_scores_and_classes_are_one_sentence_that_names_the_input(name, cl
 
     refused([0.1, 0.2], "Input 1: There are 2 scores for 5 tokens")
     refused([0.0, math.nan, 0.1, 0.2, 0.0], "Input 1: A score is not finite")
+    refused([0.0, None, 0.1, 0.2, 0.0], "Input 1: A score is not finite")
     refused([0.0, 0.5, 0.5, 0.5, 0.0], "Input 1: All scores are the same")
     refused(fine, "Input 1: There is no class 7: the model has 2", targets=[0, 7])
     refused(fine, "There are classes for 1 inputs, but 2", targets=[0])

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from hf_diffmask.demo import sentences
 from hf_diffmask.errors import DiffMaskError
-from hf_diffmask.soft_faithfulness import normalised_scores, soft_measures
+from hf_diffmask.soft_faithfulness import NoScaleError, normalised_scores, soft_measures
 
 TEXT = "the plot is dull"
 
@@ -62,6 +63,17 @@ def test_draws_are_of_the_seed_and_their_mean_is_the_expectation(classifier, tok
     ]
     expected = 1 - sum(drops) / len(drops) / (whole - empty)
     assert many["soft_sufficiency"] == pytest.approx(expected, abs=0.03)
+
+
+def test_both_figures_stay_between_0_and_1(classifier, tokenizer):
+    """An input of zeros may lose less than one without some of its tokens does."""
+    for text in sentences(40):
+        one = dict(tokenizer(text, return_special_tokens_mask=True))
+        try:
+            found = soft_measures(classifier, tokenizer, one, [float(k) for k in range(len(one["input_ids"]))])
+        except NoScaleError:
+            continue
+        assert all(0 <= value <= 1 for value in found.values())
 
 
 def test_the_word_that_decides_does_better_than_another(classifier, tokenizer, features):

@@ -17,7 +17,7 @@ import hf_diffmask
 
 from .. import audit as tests
 from .. import heads
-from ..audit import audit, format_findings
+from ..audit import ROUNDING, audit, format_findings
 from ..base_model import state_names
 from ..baseline import fit_baseline, start_at_mean_states
 from ..data import Text, TextFeatures, collate, encode, max_length, train_validation_split, windows
@@ -174,7 +174,10 @@ def margin_alike(
     start_at_mean_states(other, data, collator, args)
     fit_baseline(other, data, collator, args, contextlib.nullcontext)
     real, own = (masking_everything(one, tokenizer, inputs) for one in (explainer, other))
-    return float(f"{explainer.config.margin * own / real:.3g}")
+    if not real > 0:
+        raise DiffMaskError("Masking everything costs the base model nothing: there is nothing to compare with.")
+    # Where it is nothing but rounding there the comparison is not judged; a margin has to be above 0 all the same.
+    return float(f"{explainer.config.margin * max(own, ROUNDING) / real:.3g}")
 
 
 def _of_random_weights(
@@ -184,9 +187,13 @@ def _of_random_weights(
     base = explainer.base
     set_seed(0)
     random = type(base)(copy.deepcopy(base.config)).to(base.device).eval()
-    names = None if state_names_of(base) else explainer.config.state_names
-    other = DiffMaskModel.from_base_model(random, tokenizer, names, masking=explainer.config.masking).eval()
-    args.margin = margin_alike(explainer, other, tokenizer, texts, inputs, args)
+    saved = Path(str(args.output_dir)) / ARGUMENTS_FILE
+    if (Path(str(args.output_dir)) / "results.json").is_file() and saved.is_file():
+        args.margin = json.loads(saved.read_text(encoding="utf-8"))["margin"]
+    else:
+        names = None if explainer.config.state_names == state_names_of(base) else explainer.config.state_names
+        other = DiffMaskModel.from_base_model(random, tokenizer, names, masking=explainer.config.masking).eval()
+        args.margin = margin_alike(explainer, other, tokenizer, texts, inputs, args)
     return _trained(explainer, random, tokenizer, texts, args)
 
 
@@ -239,8 +246,10 @@ def run(arguments: list[str]) -> None:
     numbered = [(part.features, numbers[text]) for text in texts for part in windows(encode(tokenizer, text), length)]
     inputs, of_text = [one for one, _ in numbered], [number for _, number in numbered]
     others = [load_pipeline(name, device=args.device).model for name in args.other_seeds]
-    for name, other in zip(args.other_seeds, others, strict=True):
+    for number, (name, other) in enumerate(zip(args.other_seeds, others, strict=True)):
         _check_named(explainer, name, other, same_base=True)
+        if any(torch.equal(other.probes.out_weight, earlier.probes.out_weight) for earlier in others[:number]):
+            raise DiffMaskError(f"{name} is named twice, or the same as another: it says nothing of seeds.")
     on_random = None
     if args.random_base is not None:
         on_random = load_pipeline(args.random_base, device=args.device).model

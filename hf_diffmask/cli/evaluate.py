@@ -1,6 +1,7 @@
 """`hf-diffmask evaluate`."""
 
 import json
+import math
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +165,12 @@ def _read(path: Path, inputs: list[dict[str, list[int]]]) -> list[list[float]]:
             )
         if not all(isinstance(score, int | float) for score in line["scores"]):
             raise DiffMaskError(f"Line {number} of {path} has scores that are no numbers.")
+        if len(line["scores"]) != len(one["input_ids"]):
+            raise DiffMaskError(
+                f"Line {number} of {path} has {len(line['scores'])} scores for {len(one['input_ids'])} tokens."
+            )
+        if not all(map(math.isfinite, line["scores"])):
+            raise DiffMaskError(f"Line {number} of {path} has a score that is not finite.")
         scores.append([float(score) for score in line["scores"]])
     return scores
 
@@ -261,8 +268,15 @@ def run(arguments: list[str]) -> None:
         raise DiffMaskError("The two explainers are for different base models: compare two for the same.")
     explainers = Explainers(explainer, plain, hidden, args.seed)
     texts = load_inputs(args.dataset, explainer.config.task, args.text_column, args.text_pair_column)[: args.limit]
-    inputs = TextFeatures(tokenizer, texts, max_length(explainer.base, tokenizer)).items
     preset = PRESETS[args.preset]
+    every = TextFeatures(tokenizer, texts, max_length(explainer.base, tokenizer)).items
+    read = {name: _read(path, every) for name, path in files.items()}
+    measurable = [k for k, one in enumerate(every) if preset.takes_away(one["special_tokens_mask"].count(0))]
+    if not measurable:
+        raise DiffMaskError(f"No input has enough tokens for the preset {args.preset!r} to take one away.")
+    inputs = [every[k] for k in measurable]
+    if len(inputs) < len(every):
+        print(f"hf-diffmask: {len(every) - len(inputs)} inputs have too few tokens to take one away: left out.")
     held_out = preset._replace(replacement=args.held_out)
     result: dict[str, Any] = {
         "version": hf_diffmask.__version__,
@@ -272,6 +286,7 @@ def run(arguments: list[str]) -> None:
         "dataset": Path(args.dataset).name,
         "texts": len(texts),
         "inputs": len(inputs),
+        "left_out": len(every) - len(inputs),
         "preset": args.preset,
         "protocol": preset._asdict(),
         "held_out": args.held_out,
@@ -291,14 +306,16 @@ def run(arguments: list[str]) -> None:
         }
     (folder / "attributions").mkdir(exist_ok=True)
     first: dict[str, dict[str, Any]] = {}
-    read = {name: Attributed(_read(path, inputs), 0.0, 0.0) for name, path in files.items()}
     for name in [*names, *read]:
         of_method = few if name in COSTLY else inputs
-        found = read[name] if name in read else attribute(explainers, tokenizer, of_method, name, args.batch_size)
+        if name in read:
+            found = Attributed([read[name][k] for k in measurable], 0.0, 0.0)
+        else:
+            found = attribute(explainers, tokenizer, of_method, name, args.batch_size)
         with open(folder / "attributions" / f"{name}.jsonl", "w", encoding="utf-8") as file:
             for one, scores in zip(of_method, found.scores, strict=True):
                 file.write(json.dumps({"input_ids": one["input_ids"], "scores": scores}) + "\n")
-        ranks, unranked = (found.scores, 0) if name in read else rankable(of_method, found.scores, preset)
+        ranks, unranked = rankable(of_method, found.scores, preset)
         values = measured(explainers, tokenizer, of_method, ranks, preset, args.batch_size)
         others = measured(explainers, tokenizer, of_method, ranks, held_out, args.batch_size)
         for where, count in (("methods", len(inputs)), ("on_few", len(few))):
@@ -311,7 +328,7 @@ def run(arguments: list[str]) -> None:
                 **_compared(cut, beside, first.setdefault(where, cut), within if where == "on_few" else {}, args.seed),
                 "seconds": None if name in read else found.seconds,
                 "forwards": None if name in read else found.forwards,
-                "unranked": unranked,
+                "unranked": rankable(of_method[:count], found.scores[:count], preset)[1],
             }
         # Saved after each method: what is done is not lost if the next one fails.
         (folder / "faithfulness.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
@@ -324,6 +341,11 @@ def run(arguments: list[str]) -> None:
             (folder / "faithfulness.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
         if unranked:
             print(f"hf-diffmask: {name} ranks no token of {unranked} inputs: the order of the text had to do.")
+    if preset.positive:
+        print(
+            f"hf-diffmask: with the preset {args.preset!r} only scores above 0 count. Those of diffmask, attention, "
+            "gradient_norm and random all are: compare methods whose scores have signs with one another."
+        )
     shown = result["methods"] or result["on_few"]
     plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs").savefig(folder / "faithfulness.png")
     print(f"\n{len(inputs)} inputs, preset {args.preset}, held out: {args.held_out}\n{_table(result['methods'])}")

@@ -43,10 +43,13 @@ def divergences(masked: np.ndarray, whole: np.ndarray) -> np.ndarray:
         nothing, and one that loses all of it makes the divergence infinite.
 
     Raises:
-        ValueError: If the shapes differ or are not `(N, C)` with `N >= 1`.
+        ValueError: If the shapes differ or are not `(N, C)` with `N >= 1`, or rows are no probabilities.
     """
     if masked.shape != whole.shape or whole.ndim != 2 or not len(whole):
         raise ValueError(f"Probabilities must both be (inputs, classes), but are {masked.shape} and {whole.shape}.")
+    for side in (masked, whole):
+        if not (np.isfinite(side).all() and (side >= 0).all() and np.allclose(side.sum(-1), 1, atol=1e-3)):
+            raise ValueError("Rows must be probabilities, which are 0 or more and add up to 1.")
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(whole > 0, whole * (np.log(whole) - np.log(masked)), 0.0).sum(-1)
 
@@ -64,6 +67,8 @@ class Divergence(evaluate.Metric):
         )
 
     def _compute(self, predictions: Sequence, references: Sequence, margin: float | None = None) -> dict[str, float]:
+        if len({len(row) for row in [*predictions, *references]}) > 1:
+            raise ValueError("Probabilities must all be of the same classes, but rows differ in length.")
         masked, whole = np.array(predictions), np.array(references)
         values = divergences(masked, whole)
         result = {

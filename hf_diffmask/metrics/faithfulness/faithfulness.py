@@ -11,8 +11,9 @@ from hf_diffmask.faithfulness import curves, mean_measures, measures
 
 DESCRIPTION = """What a classifier's predictions owe to the tokens that an attribution ranks first: the drop of the
 predicted class's probability without them (comprehensiveness, higher is better) and on them alone (sufficiency, lower
-is better), the change of its log-odds without them, and the share of tokens without which another class is predicted.
-Means over bins, then over inputs. Special tokens stay where they are; of equal scores the first token counts first."""
+is better), the change of its log-probability without them (log_odds), and the share of tokens without which another
+class is predicted. Means over bins, then over inputs. Special tokens stay where they are; of equal scores the first
+token counts first."""
 
 INPUTS = """
 Args:

@@ -75,6 +75,8 @@ class SoftFaithfulness(evaluate.Metric):
     ) -> dict[str, float | int]:
         if targets is not None and len(targets) != len(references):
             raise DiffMaskError(f"There are classes for {len(targets)} inputs, but {len(references)} inputs.")
+        if not len(references) or samples < 1:
+            raise DiffMaskError("There must be at least one input and one sample.")
         found = []
         for number, (ids, scores) in enumerate(zip(references, predictions, strict=True)):
             target = None if targets is None else targets[number]

@@ -41,6 +41,9 @@ def kept_share(kept: Sequence[Sequence[bool]], special: Sequence[Sequence[bool]]
     Raises:
         ValueError: If two lists differ in length, or there is no token but special ones.
     """
+    for number, (row, marks) in enumerate(zip(kept, special, strict=True)):
+        if len(row) != len(marks):
+            raise ValueError(f"Input {number}: there are {len(row)} masks and {len(marks)} marks of special tokens.")
     pairs = [pair for row in zip(kept, special, strict=True) for pair in zip(*row, strict=True)]
     ordinary = [bool(is_kept) for is_kept, is_special in pairs if not is_special]
     if not ordinary:

@@ -49,6 +49,8 @@ class Stability(evaluate.Metric):
     def _compute(
         self, predictions: Sequence[Sequence[float]], references: Sequence[Sequence[float]]
     ) -> dict[str, float]:
+        if not len(predictions):
+            raise DiffMaskError("There is no input to compare.")
         found = []
         for number, (scores, others) in enumerate(zip(predictions, references, strict=True)):
             try:
