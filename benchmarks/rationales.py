@@ -1,4 +1,4 @@
-"""Agreement with what people marked as evidence, beside other methods.
+"""Agreement with what people marked as evidence, beside other methods: what docs/faithfulness.md reports of it.
 
     python benchmarks/rationales.py target toxic --encoder FOLDER --output toxic-minilm      (10 minutes on 2 cores)
     python benchmarks/rationales.py explainer toxic --target toxic-minilm --output toxic-diffmask
@@ -210,6 +210,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                            for k in chosen]))  # fmt: skip
     parts = [list(windows(encoded[k], LENGTH[args.task])) for k in chosen]
     inputs = [window.features for of_text in parts for window in of_text]
+    # An explanation is of the class that is predicted: where that is wrong, it is set beside evidence for another one.
+    right = []
+    for k, of_text in zip(chosen, parts, strict=True):
+        features = [{**window.features, "example_ids": 0} for window in of_text]
+        batch = collate(tokenizer, features)
+        del batch["example_ids"], batch["special_tokens_mask"]
+        with torch.no_grad():
+            right.append(int(base(**batch).logits.log_softmax(-1).mean(0).argmax()) == examples[k].label)
+    print(f"{sum(right)} of {len(right)} predicted right")
     found: dict[str, Any] = {}
     for method in args.methods.split(","):
         if "diffmask" in method and args.explainer is None:
@@ -236,6 +245,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 name: interval(np.array([one[name] for one in each])) for name in ("token_f1", "iou_f1", "auprc")
             },
             "inputs": len(scored),
+            "predicted_right": {
+                **plausibility([one for one, is_right in zip(scored, right, strict=True) if is_right], share),
+                "inputs": sum(right),
+            },
             "unranked": unranked,
             "forwards": of_method.forwards,
         }

@@ -23,7 +23,7 @@ HOLDS = 0.8  # share of predictions that have to hold, whichever way the masked 
 RANDOM_BASE = 0.2  # rank correlation with explanations of a random base model
 TYPICAL = 0.99  # quantile of whole inputs below which the typical masked input has to lie
 SEEDS = 0.5  # rank correlation of explainers that were trained with other seeds
-OUTSIDE = 0.25  # share of inputs whose divergence may exceed the margin
+OUTSIDE = 0.25  # share of inputs whose cost may exceed the margin
 
 ROUNDING = 1e-7  # nats: what a divergence in single precision can be of rounding alone
 ENOUGH = 500  # texts without which an accuracy is too rough to be judged to within READABLE
@@ -346,9 +346,9 @@ def margin(found: Sequence[Explained], bound: float) -> Finding:
     Returns:
         [`Finding`]
     """
-    costs = np.array([one.divergence for one in found])
-    figures = {"outside": float((costs > bound).mean()), "divergence": float(costs.mean()), "margin": bound}
-    within = figures["outside"] <= OUTSIDE and figures["divergence"] <= bound
+    costs = np.array([one.cost for one in found])
+    figures = {"outside": float((costs > bound).mean()), "cost": float(costs.mean()), "margin": bound}
+    within = figures["outside"] <= OUTSIDE and figures["cost"] <= bound
     return Finding("margin", "How many inputs are outside the margin?", _verdict(within), figures, "")
 
 

@@ -20,6 +20,7 @@ from .explainers.gradients import (
     sequential_integrated_gradients,
 )
 from .explainers.leave_one_out import leave_one_out
+from .explainers.path_refinement import refine_scores
 from .explainers.per_example import per_example, refine
 from .explainers.shap import kernel_shap
 from .faithfulness import Preset, areas, curves, measures
@@ -46,7 +47,7 @@ class Explainers(NamedTuple):
 
 def amortised(explainers: Explainers, features: Features) -> Tensor:
     """
-    The scores that the pipeline hands out: keep probabilities, a mean over states.
+    The scores of the explainer, see [`DiffMaskModel.attribution`].
 
     Args:
         explainers ([`Explainers`]): The trained one is used.
@@ -56,7 +57,7 @@ def amortised(explainers: Explainers, features: Features) -> Tensor:
         `torch.Tensor` of shape `(B, T)`
     """
     with torch.no_grad():
-        return explainers.trained(**features).keep_probability.mean(-1)
+        return explainers.trained.attribution(explainers.trained(**features))
 
 
 def amortised_hidden(explainers: Explainers, features: Features) -> Tensor:
@@ -76,12 +77,13 @@ def amortised_hidden(explainers: Explainers, features: Features) -> Tensor:
     if explainers.hidden is None:
         raise DiffMaskError("diffmask_hidden needs a second explainer: name one, trained with hidden masking.")
     with torch.no_grad():
-        return explainers.hidden(**features).keep_probability.mean(-1)
+        return explainers.hidden.attribution(explainers.hidden(**features))
 
 
 def refined(explainers: Explainers, features: Features) -> Tensor:
     """
-    The amortised scores, after every mask of the last state was refined, as `on_violation="refine"` does it.
+    The amortised scores, after every mask of the last state was refined, as `on_violation="refine"` does it, or, of a
+    path, after a few gradient steps on them.
 
     Args:
         explainers ([`Explainers`]): The trained one is used.
@@ -91,7 +93,12 @@ def refined(explainers: Explainers, features: Features) -> Tensor:
         `torch.Tensor` of shape `(B, T)`
     """
     with torch.no_grad():
-        keep = explainers.trained(**features).keep_probability
+        output = explainers.trained(**features)
+    keep = output.keep_probability
+    if explainers.trained.config.objective == "path":
+        return refine_scores(
+            explainers.trained, features, explainers.trained.attribution(output), seed=explainers.seed
+        )
     keep[..., -1] = refine(explainers.trained, features, keep[..., -1])
     return keep.mean(-1)
 

@@ -35,8 +35,18 @@ class DiffMaskConfig(PreTrainedConfig):
         masking (`str`, *optional*, defaults to `"input"`):
             Where units are masked. `"input"`: at state 0, votes multiply over states. `"hidden"`: at each state
             itself, by its own votes and baseline; the base model is run on from there (paper, section 3).
+        objective (`str`, *optional*, defaults to `"lagrangian"`):
+            What the gates are trained for. `"lagrangian"`: as few units as the margin allows (paper, equation 4).
+            `"path"`: a ranking of the units, whose masks of every budget preserve the prediction, and whose
+            complements lose it; the margin chooses the budget afterwards.
+        target (`str`, *optional*, defaults to `"distribution"`):
+            Of a path: what is to be preserved. `"prediction"`: the probability of one class, so that scores are
+            evidence for it or against it. `"distribution"`: the whole output.
+        temperature (`float`, *optional*, defaults to `0.5`):
+            Of a path: what score less threshold is divided by in keep probabilities.
         margin (`float`, *optional*, defaults to `0.1`):
-            The divergence in nats that an explanation may cost: the constraint it was trained for.
+            What an explanation may cost. The divergence in nats, or with `target="prediction"` the drop of the class's
+            probability.
         mask_special_tokens (`bool`, *optional*, defaults to `False`):
             Whether separators and other special tokens are units that can be masked. If not, they are always kept.
         normalize_states (`bool`, *optional*, defaults to `True`):
@@ -66,6 +76,9 @@ class DiffMaskConfig(PreTrainedConfig):
     hidden_size: int = 0
     state_names: list[str] | tuple[str, ...] = ()
     masking: str = "input"
+    objective: str = "lagrangian"
+    target: str = "distribution"
+    temperature: float | int = 0.5
     margin: float | int = 0.1
     mask_special_tokens: bool = False
     normalize_states: bool = True
@@ -81,7 +94,12 @@ class DiffMaskConfig(PreTrainedConfig):
 
     @property
     def votes_multiply(self) -> bool:
-        """Whether a unit that a state drops is gone at the states above, too: with input masking."""
+        """Whether a unit that a state drops is gone at the states above, too: the paper's input masking."""
+        return self.masks_inputs and self.objective == "lagrangian"
+
+    @property
+    def masks_inputs(self) -> bool:
+        """Whether units are masked at state 0, whichever state their mask was read from."""
         return self.masking == "input"
 
     @property
@@ -99,6 +117,14 @@ class DiffMaskConfig(PreTrainedConfig):
             raise ValueError(f"`task` must be 'text-classification' or 'question-answering', but is {self.task!r}.")
         if self.masking not in ("input", "hidden"):
             raise ValueError(f"`masking` must be 'input' or 'hidden', but is {self.masking!r}.")
+        if self.objective not in ("lagrangian", "path"):
+            raise ValueError(f"`objective` must be 'lagrangian' or 'path', but is {self.objective!r}.")
+        if self.target not in ("prediction", "distribution"):
+            raise ValueError(f"`target` must be 'prediction' or 'distribution', but is {self.target!r}.")
+        if self.target == "prediction" and (self.objective, self.task) != ("path", "text-classification"):
+            raise ValueError("`target='prediction'` is for paths and classifiers: leave it out, or name both.")
+        if not self.temperature > 0:
+            raise ValueError(f"The temperature must be greater than 0, but is {self.temperature}.")
         if self.state_names and min(self.hidden_size, self.embedding_size, self.vocab_size) < 1:
             raise ValueError(
                 "`hidden_size`, `embedding_size` and `vocab_size` must be given along with `state_names`."

@@ -21,13 +21,13 @@ class Explained(NamedTuple):
     predicted: int
     """The class that the base model predicts."""
     scores: list[float]
-    """Keep probability of each token, a mean over states."""
+    """Of each token, see [`DiffMaskModel.attribution`]."""
     kept: list[bool]
     """The hard mask of the last state, which is the one handed out."""
     logits: np.ndarray
     """Gate logits of the tokens that can be masked, `(U, S)`."""
-    divergence: float
-    """Of the prediction under that mask, in nats."""
+    cost: float
+    """What that mask costs, in the terms of the margin: see [`DiffMaskModel.cost`]."""
     agrees: bool
     """Whether that mask leaves the prediction unchanged."""
 
@@ -95,8 +95,8 @@ def explained(
         kept = hard_mask(output.keep_probability[..., -1])
         masked = explainer.masked_forward(kept, -1, recorded, **features)
         columns = zip(
-            output.target.argmax(-1).tolist(), output.keep_probability.mean(-1), kept, output.logits, output.maskable,
-            heads.divergence(output.target, masked).tolist(), heads.agreement(output.target, masked).tolist(),
+            output.target.argmax(-1).tolist(), explainer.attribution(output), kept, output.logits, output.maskable,
+            explainer.cost(output.target, masked).tolist(), heads.agreement(output.target, masked).tolist(),
             features["attention_mask"].bool(), strict=True,
         )  # fmt: skip
         return [
@@ -123,7 +123,7 @@ def masking_everything(
         batch_size (`int`, *optional*, defaults to 32): Inputs at once.
 
     Returns:
-        `float`: Mean divergence in nats.
+        `float`: Mean cost, in the terms of the margin.
     """
 
     @torch.no_grad()
@@ -131,6 +131,6 @@ def masking_everything(
         special = batch.pop("special_tokens_mask")
         recorded = explainer.record(**batch)
         nothing = ~explainer.maskable(batch["input_ids"], batch["attention_mask"], special)
-        return heads.divergence(recorded.target, explainer.masked_forward(nothing, 0, recorded, **batch)).tolist()
+        return explainer.cost(recorded.target, explainer.masked_forward(nothing, 0, recorded, **batch)).tolist()
 
     return float(np.mean(in_batches(tokenizer, inputs, explainer.device, run, batch_size)))

@@ -11,12 +11,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 
-from . import gates, heads
+from . import gates, heads, paths
 from .base_model import fingerprint, names_of_blocks, record, replace, state_names, state_widths
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError, reason
 from .outputs import DiffMaskOutput, Recorded
 from .probes import DiffMaskProbes
+
+# Shares of the units that the thresholds of a path keep, over all validation inputs; what each costs is known.
+KEPT_SHARES = (1.0, 0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.22, 0.16, 0.1, 0.05)
+# Quantiles of the costs that are kept, beside their mean.
+COST_LEVELS = tuple(k / 20 for k in range(21))
 
 
 class DiffMaskModel(PreTrainedModel):
@@ -51,6 +56,9 @@ class DiffMaskModel(PreTrainedModel):
         self.baseline = nn.Parameter(torch.empty(config.embedding_size))
         if config.masking == "hidden":
             self.hidden_baselines = nn.Parameter(torch.empty(config.num_states - 1, config.hidden_size))
+        if config.objective == "path":
+            self.register_buffer("thresholds", torch.empty(config.num_states, len(KEPT_SHARES)))
+            self.register_buffer("costs", torch.empty(config.num_states, len(KEPT_SHARES), 1 + len(COST_LEVELS)))
         # In __dict__, past nn.Module's bookkeeping: a registered sub-module would be saved, moved and re-initialised.
         self.__dict__["_base"] = base_model
         self.__dict__["_base_is_borrowed"] = base_model is not None
@@ -131,20 +139,25 @@ class DiffMaskModel(PreTrainedModel):
             bound = (self.config.embedding_size + self.config.hidden_size) ** -0.5
             own = self.config.hidden_size**-0.5
             init.uniform_(module.embedding_weight, -bound, bound)
-            init.uniform_(module.state_weight, *((-bound, bound) if self.config.votes_multiply else (-own, own)))
+            init.uniform_(module.state_weight, *((-bound, bound) if self.config.masks_inputs else (-own, own)))
             if self.config.read_context:
                 init.uniform_(module.mean_weight, -bound, bound)
                 init.uniform_(module.confidence_weight, -5 * bound, 5 * bound)
-            if self.config.votes_multiply:
+            if self.config.masks_inputs:
                 init.zeros_(module.bias)
             else:
                 # Few features may have to be told apart in the middle: kinks of tanh all over their range.
                 init.uniform_(module.bias, -1, 1)
             init.uniform_(module.out_weight, -(self.config.probe_size**-0.5), self.config.probe_size**-0.5)
-            init.constant_(module.out_bias, float(self.config.initial_logit))
+            if self.config.objective == "lagrangian":
+                init.constant_(module.out_bias, float(self.config.initial_logit))
         elif isinstance(module, DiffMaskModel):
             for baseline in module.baselines():
                 init.zeros_(baseline)
+            if self.config.objective == "path":
+                # Until it is calibrated everything is kept.
+                init.constant_(module.thresholds, -1e4)
+                init.zeros_(module.costs)
 
     def baselines(self) -> list[nn.Parameter]:
         """Parameters that hold baselines (`list[torch.nn.Parameter]`): `(d,)` of state 0, then `(S - 1, d)`."""
@@ -285,6 +298,64 @@ class DiffMaskModel(PreTrainedModel):
             units = units & ~special_tokens_mask.bool()
         return units
 
+    def threshold_at(self, margin: float) -> tuple[Tensor, Tensor]:
+        """
+        The thresholds of a path whose masks cost a margin, on average over the validation inputs.
+
+        Args:
+            margin (`float`): What an explanation may cost, see [`DiffMaskConfig`].
+
+        Returns:
+            `tuple`: The threshold of each state, `(S,)`, and its coverage: the share of validation inputs whose own
+            cost was within the margin, `(S,)`.
+        """
+        means = self.costs[..., 0]
+        # The last threshold before a mean leaves the margin for the first time, and how far it is to the next one.
+        within = (means <= margin).cummin(-1).values.sum(-1) - 1
+        first, second = (place.clamp(0, means.shape[1] - 1)[:, None] for place in (within, within + 1))
+        lower, upper = means.gather(1, first), means.gather(1, second)
+        part = torch.where(upper > lower, (margin - lower) / (upper - lower).clamp(min=1e-12), 0.0).clamp(0, 1)
+        # Of costs up to the margin: quantiles read the other way round.
+        levels = torch.tensor(COST_LEVELS, device=means.device, dtype=means.dtype)
+        below = (self.costs[..., 1:] <= margin).to(means.dtype) * levels
+        covered = below.amax(-1)
+        mixed = [values.gather(1, first).lerp(values.gather(1, second), part) for values in (self.thresholds, covered)]
+        return mixed[0][:, 0], mixed[1][:, 0]
+
+    def attribution(self, output: DiffMaskOutput) -> Tensor:
+        """
+        One score for each unit, by which an input's units are ranked.
+
+        Args:
+            output ([`DiffMaskOutput`]): Of this explainer.
+
+        Returns:
+            `torch.Tensor` of shape `(B, T)`: The mean keep probability over states; of a path its scores at the last
+            state, or with hidden masking, where the last state holds less than the input, their mean over states.
+        """
+        if self.config.objective == "lagrangian":
+            return output["keep_probability"].mean(-1)
+        return output["logits"][..., -1] if self.config.masks_inputs else output["logits"].mean(-1)
+
+    def cost(self, target: Tensor, masked: Tensor, classes: Tensor | None = None) -> Tensor:
+        """
+        What a mask costs, in the terms of the margin.
+
+        Args:
+            target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`): Log-probabilities on the whole input, in nats.
+            masked (`torch.Tensor` of the same shape): Log-probabilities on the masked input.
+            classes (`torch.Tensor` of shape `(B,)`, *optional*): The class explained; by default the predicted one.
+
+        Returns:
+            `torch.Tensor` of shape `(B,)`: The divergence in nats, or with `target="prediction"` the drop of the
+            class's probability, below 0 where it rises.
+        """
+        if self.config.target == "distribution":
+            return heads.divergence(target, masked)
+        classes = target.argmax(-1) if classes is None else classes
+        before, after = (values.gather(-1, classes[:, None])[:, 0].exp() for values in (target, masked))
+        return before - after
+
     def forward(
         self,
         input_ids: Tensor,
@@ -294,6 +365,9 @@ class DiffMaskModel(PreTrainedModel):
         states: Tensor | None = None,
         noise: Tensor | None = None,
         check: bool = True,
+        shares: Tensor | None = None,
+        classes: Tensor | None = None,
+        margin: float | None = None,
         **features: Tensor,
     ) -> DiffMaskOutput:
         """
@@ -308,6 +382,11 @@ class DiffMaskModel(PreTrainedModel):
             noise (`torch.Tensor` of shape `(B, T, max(S, 3))`, *optional*): Uniform noise of the gates, in (0, 1).
             check (`bool`, *optional*, defaults to `True`):
                 Whether to run the hard mask, too, where masks are drawn on paths.
+            shares (`torch.Tensor` of shape `(B,)`, *optional*):
+                Of a path: the budget of each example's mask, as a share of the units that can be masked.
+            classes (`torch.Tensor` of shape `(B,)`, *optional*):
+                Of a path of one class: the class that each example is explained for; by default the predicted one.
+            margin (`float`, *optional*): Of a path: what masks may cost; by default the config's.
             features (`torch.Tensor`): Whatever else the base model takes.
 
         Returns:
@@ -318,9 +397,16 @@ class DiffMaskModel(PreTrainedModel):
             features["attention_mask"] = attention_mask
         if recorded is None:
             recorded = self.record(**features)
-        multiply = self.config.votes_multiply
         maskable = self.maskable(input_ids, attention_mask, special_tokens_mask)
-        logits = heads.widen(self.probes(recorded.states, recorded.target, maskable))
+        logits = heads.widen(self.probes(recorded.states, recorded.target, maskable, classes))
+        if self.config.objective == "path":
+            cuts, _ = self.threshold_at(float(self.config.margin) if margin is None else margin)
+            keep = torch.sigmoid((logits - cuts) / self.config.temperature).masked_fill(~maskable[..., None], 1.0)
+            output = DiffMaskOutput(keep, recorded.target, maskable, logits)
+            if noise is not None and states is not None and shares is not None:
+                self._draw(output, recorded, states, noise, shares, features)
+            return output
+        multiply = self.config.votes_multiply
         log_keep = gates.log_keep_probability(logits).masked_fill(~maskable[..., None], 0.0)
         output = DiffMaskOutput(gates.vote(log_keep, multiply), recorded.target, maskable, logits)
         if noise is None or states is None:
@@ -337,6 +423,24 @@ class DiffMaskModel(PreTrainedModel):
             mask = votes.masked_fill(~gates.counting_votes(states, votes.shape[-1], multiply), 1.0).prod(-1)
         output.masked = self.masked_forward(mask.masked_fill(~maskable, 1.0), states, recorded, **features)
         return output
+
+    def _draw(
+        self,
+        output: DiffMaskOutput,
+        recorded: Recorded,
+        states: Tensor,
+        noise: Tensor,
+        shares: Tensor,
+        features: dict[str, Tensor],
+    ) -> None:
+        """Draws a mask near the budget of each example, and runs what it keeps and what it leaves out."""
+        scores, maskable = paths.scores_at(output["logits"], states), output["maskable"]
+        cut = paths.threshold(scores.detach(), paths.budgets(shares, maskable), maskable)
+        mask = paths.draw((scores - cut[:, None]) / self.config.temperature, noise, maskable)
+        output.masked, output.left_out = (
+            self.masked_forward(part.masked_fill(~maskable, 1.0), states, recorded, **features)
+            for part in (mask, 1 - mask)
+        )
 
     def masked_forward(
         self, mask: Tensor, states: Tensor | int = -1, recorded: Recorded | None = None, **features: Tensor
@@ -358,7 +462,7 @@ class DiffMaskModel(PreTrainedModel):
         """
         if recorded is None:
             recorded = self.record(**features)
-        if self.config.votes_multiply:
+        if self.config.masks_inputs:
             return self._masked_at(0, mask, recorded.states[0], features)
         if isinstance(states, int):
             states %= self.config.num_states

@@ -1,4 +1,4 @@
-"""The constrained objective and its multipliers.
+"""The objectives: the constrained one with its multipliers, and that of a path.
 
     minimise  E[ how much is kept ]   subject to   E[ D( f(x) || f(x_hat) ) ] <= margin        (paper, equation 4)
 
@@ -12,11 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import heads
+from .configuration_diffmask import DiffMaskConfig
 from .gates import SOFT_TEMPERATURE, hashed_uniform, keep_at, log_keep_probability
+from .outputs import DiffMaskOutput
+from .paths import scores_at
 from .training_args import DiffMaskTrainingArguments
 
-# Separates the noise that draws states from the noise of the gates.
-_DRAW = 7919
+# Separates the noise that draws states and budgets from the noise of the gates.
+_DRAW, _BUDGET = 7919, 104729
 
 
 def mean_over_units(values: Tensor, maskable: Tensor) -> Tensor:
@@ -307,4 +311,98 @@ class PaperObjective(nn.Module):
         return LookaheadRMSprop(groups)
 
 
-OBJECTIVES: dict[str, type[FastObjective] | type[PaperObjective]] = {"fast": FastObjective, "paper": PaperObjective}
+class PathObjective(nn.Module):
+    """
+    A ranking of the units instead of a set: whatever the budget, those that stay preserve the prediction, and the
+    others, alone, lose it.
+
+    Each example draws a state and a budget. There is no constraint while training, and no multiplier: the margin is
+    met afterwards, by choosing the budget (`calibrate`).
+
+    Args:
+        num_states (`int`): `S`.
+        target (`str`): `"prediction"` or `"distribution"`, see [`DiffMaskConfig`].
+    """
+
+    LOWEST, HIGHEST = 0.03, 0.63  # share of the units that a budget is
+    LAST_SHARE = 0.6  # of examples that draw the last state, whose ranking is the one handed out
+    PENALTY = 1e-3  # of squared scores
+    CHECK_EVERY = 0
+
+    def __init__(self, num_states: int, target: str):
+        super().__init__()
+        self.num_states, self.target = num_states, target
+
+    def draw(self, seed: int, step: int, example_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        The state at which each example is masked in a step, and its budget.
+
+        Args:
+            seed (`int`): Seed of the run.
+            step (`int`): Training step.
+            example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
+
+        Returns:
+            `tuple`: States, `(B,)`, `int64`; budgets as shares of the units, `(B,)`.
+        """
+        uniform = hashed_uniform(seed, step, example_ids, _DRAW)
+        last = self.num_states - 1
+        states = (uniform / (1 - self.LAST_SHARE) * last).long().clamp(max=last)
+        shares = self.LOWEST + (self.HIGHEST - self.LOWEST) * hashed_uniform(seed, step, example_ids, _BUDGET)
+        return states, shares
+
+    def loss(self, output: DiffMaskOutput, states: Tensor) -> Tensor:
+        """
+        What the kept units lose, and what the left-out ones have, a mean over examples.
+
+        Args:
+            output ([`DiffMaskOutput`]): With `masked` and `left_out`.
+            states (`torch.Tensor` of shape `(B,)`): State of each example.
+
+        Returns:
+            `torch.Tensor`: Scalar.
+        """
+        target, masked, left_out = output["target"], output["masked"], output["left_out"]
+        if self.target == "prediction":
+            predicted = target.argmax(-1, keepdim=True)
+            whole, masked, left_out = (values.gather(-1, predicted)[:, 0] for values in (target, masked, left_out))
+            terms = whole - masked + left_out.exp()
+        else:
+            terms = heads.divergence(target, masked) + (-heads.divergence(target, left_out)).exp()
+        scores = scores_at(output["logits"], states)
+        return (terms + self.PENALTY * mean_over_units(scores.square(), output["maskable"])).mean()
+
+    def optimizer(self, groups: list[dict[str, Any]], args: DiffMaskTrainingArguments) -> torch.optim.Optimizer:
+        """
+        AdamW.
+
+        Args:
+            groups (`list[dict]`): Parameter groups with their learning rates.
+            args ([`DiffMaskTrainingArguments`]): Give betas, epsilon and weight decay.
+
+        Returns:
+            `torch.optim.Optimizer`
+        """
+        return torch.optim.AdamW(
+            groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon, weight_decay=args.weight_decay
+        )
+
+
+Objective = FastObjective | PaperObjective | PathObjective
+
+
+def objective_of(config: DiffMaskConfig, args: DiffMaskTrainingArguments) -> Objective:
+    """
+    The objective of a recipe.
+
+    Args:
+        config ([`DiffMaskConfig`]): The explainer's.
+        args ([`DiffMaskTrainingArguments`]): Give recipe, margin and the multipliers' step size.
+
+    Returns:
+        [`FastObjective`], [`PaperObjective`] or [`PathObjective`]
+    """
+    if args.recipe == "path":
+        return PathObjective(config.num_states, config.target)
+    lagrangian = FastObjective if args.recipe == "fast" else PaperObjective
+    return lagrangian(config.num_states, args.margin, args.multiplier_learning_rate, config.votes_multiply)

@@ -30,9 +30,11 @@ class DiffMaskOutput(ModelOutput):
         maskable (`torch.BoolTensor` of shape `(B, T)`):
             Units that can be masked: not padding and, unless the config says otherwise, not special.
         logits (`torch.FloatTensor` of shape `(B, T, S)`):
-            Gate logit of each state's own vote, before votes are multiplied.
+            Gate logit of each state's own vote, before votes are multiplied; of a path, its scores.
         masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned when `noise` is given):
             Log-probabilities of the base model under the sampled mask.
+        left_out (`torch.FloatTensor` of the shape of `target`, *optional*, returned when `shares` are given):
+            The same of the units that the mask leaves out, alone.
         masked_hard (`torch.FloatTensor` of the shape of `target`, *optional*, returned when masks are drawn on paths):
             Log-probabilities of the base model under the hard mask, without gradient; not without `check`.
     """
@@ -42,4 +44,5 @@ class DiffMaskOutput(ModelOutput):
     maskable: Tensor | None = None
     logits: Tensor | None = None
     masked: Tensor | None = None
+    left_out: Tensor | None = None
     masked_hard: Tensor | None = None

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.pipelines.base import ChunkPipeline
 
 from . import heads, question_answering
+from .budget_search import smallest_budget
 from .data import EncodedText, Text, encode, max_length, windows
 from .errors import DiffMaskError
 from .explainers.per_example import REFINE_FORWARDS, per_example, refine
@@ -17,6 +18,7 @@ from .explainers.reinforce import reinforce
 from .gates import hard_mask
 from .modeling_diffmask import DiffMaskModel
 from .outputs import Recorded
+from .paths import threshold, top
 
 AGGREGATIONS = ("token", "word")
 # Methods that need no probes.
@@ -24,7 +26,9 @@ SEARCHES: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
 # Defaults of what is for question answering alone.
 ANSWERING: dict[str, Any] = {"top_k": 0, "max_answer_length": 30, "handle_impossible_answer": False}
 # What becomes of an explanation outside the margin.
-ON_VIOLATION = ("keep", "refine", "abstain")
+ON_VIOLATION = ("keep", "search", "refine", "abstain")
+# Shares of the tokens at which a whole curve is run.
+CURVE = tuple(k / 16 for k in range(17))
 # What the pipeline adds to a window's features, and the base model must not see.
 _OWN_KEYS = ("special_tokens_mask", "is_last", "encoded", "units")
 
@@ -61,6 +65,13 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             What becomes of an explanation outside the margin. `"keep"`: it is returned, and says so. `"refine"`: its
             masks are searched for the input by itself, starting from the explainer's, so that it is within the margin
             again; `forwards` tells what that took. `"abstain"`: prediction and check are returned, and no tokens.
+            `"search"`, for paths, in the place of `"refine"`: the smallest mask on the input's own path that is
+            within the margin is searched, see [`~hf_diffmask.budget_search.smallest_budget`].
+        margin (`float`, *optional*, defaults to the config's):
+            For paths (`--recipe path`): what an explanation may cost, see [`DiffMaskConfig`].
+        label (`str` or `int`, *optional*, defaults to the prediction):
+            For paths of one class: the class to explain, its name or number.
+        curve (`bool`, *optional*, defaults to `False`): For paths: whether to run masks of every share.
         top_k (`int`, *optional*): For question answering: how many `answers` to list, none by default.
         max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
@@ -74,7 +85,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
           **answers**, a list of such `dict`s, the best first.
         - **tokens** -- a list of `{token, start, end, special, score, kept, states}`: offsets in characters of the
           original text, `states` the keep probability at each state, `score` their mean, all in [0, 1]; tokens of a
-          pair carry `segment`, 0 or 1 (question or context), and `None` for special ones.
+          pair carry `segment`, 0 or 1 (question or context), and `None` for special ones. Of a path, `score` is that
+          of `state`, and `evidence` the score that it comes from, which has a sign and no bounds.
         - **states** -- the states' names, and **state** -- the one that `kept` speaks of.
         - **kept_share** -- the share of tokens kept, special ones left out.
         - **divergence** -- in nats, between the output on the whole and on the masked input; **same_prediction** and
@@ -84,6 +96,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         - **forwards** -- with `on_violation="refine"`, forward passes that refining took, 0 where it was not needed;
           the keep probabilities of `state` are then those found. With `on_violation="abstain"`, **abstained** --
           whether `tokens` is empty, and `kept_share` `None`, since the explanation is outside the margin.
+        - **drop** -- of a path of one class, in the place of the divergence what the margin bounds: how much less
+          probable the class is on the masked input. **explained_label** -- the class, where one was asked for.
+          **curve** -- a list of `{kept_share, divergence, drop}`, from nothing kept to everything.
 
     Raises:
         DiffMaskError: If the model is no explainer, an input is empty or no text, or an argument is unknown.
@@ -113,10 +128,33 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         aggregation: str | None = None,
         method: str | None = None,
         on_violation: str | None = None,
+        margin: float | None = None,
+        label: str | int | None = None,
+        curve: bool | None = None,
         **answering: Any,
     ) -> tuple[dict, dict, dict]:
         forward: dict[str, Any] = {}
         post: dict[str, Any] = {}
+        of_path = {"margin": margin, "label": label, "curve": curve}
+        if self.model.config.objective != "path":
+            for name, value in of_path.items():
+                if value is not None:
+                    raise DiffMaskError(f"`{name}` is for explainers that were trained with --recipe path.")
+            if on_violation == "search":
+                raise DiffMaskError(
+                    '`on_violation="search"` is for explainers that were trained with --recipe path: this one can '
+                    '"refine" its masks.'
+                )
+        elif on_violation == "refine":
+            raise DiffMaskError('A path needs no refining to be within its margin: use `on_violation="search"`.')
+        if margin is not None:
+            if not margin > 0:
+                raise DiffMaskError(f"`margin` must be greater than 0, but is {margin}.")
+            forward["margin"] = post["margin"] = float(margin)
+        if label is not None:
+            forward["label"] = post["label"] = self._label_index(label)
+        if curve is not None:
+            forward["curve"] = curve
         if state is not None:
             forward["state"] = post["state"] = self._state_index(state)
         if verify is not None:
@@ -136,7 +174,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 )
             if on_violation != "keep" and verify is False:
                 raise DiffMaskError(f"`on_violation={on_violation!r}` needs the check: leave `verify` on.")
-            if on_violation == "refine" and method in SEARCHES:
+            if on_violation in ("search", "refine") and method in SEARCHES:
                 raise DiffMaskError(
                     f"`method={method!r}` stays within the margin by itself: leave `on_violation` out."
                 )
@@ -154,6 +192,16 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         if isinstance(state, int) and -len(names) <= state < len(names):
             return state % len(names)
         raise DiffMaskError(f"There is no state {state!r}: name one of {', '.join(names)}, or a number from 0.")
+
+    def _label_index(self, label: str | int) -> int:
+        if self.model.config.target != "prediction":
+            raise DiffMaskError("This explainer explains the whole output, and no class by itself: leave `label` out.")
+        names = self.model.base.config.id2label
+        if label in names.values():
+            return next(number for number, name in names.items() if name == label)
+        if isinstance(label, int) and label in names:
+            return label
+        raise DiffMaskError(f"There is no class {label!r}: name one of {', '.join(names.values())}, or its number.")
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """
@@ -203,32 +251,54 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         verify: bool = True,
         method: str = "amortised",
         on_violation: str = "keep",
+        margin: float | None = None,
+        label: int | None = None,
+        curve: bool = False,
     ) -> dict[str, Any]:
         features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
         special = model_inputs["special_tokens_mask"]
         recorded: Recorded = self.model.record(**features)
-        output = self.model(**features, special_tokens_mask=special, recorded=recorded)
+        classes = None if label is None else torch.full((len(special),), label, device=special.device)
+        given = {"recorded": recorded, "margin": margin, "classes": classes}
+        output = self.model(**features, special_tokens_mask=special, **given)
+        margin = float(self.model.config.margin) if margin is None else margin
         if method == "amortised":
             keep_probability, column = output.keep_probability, state
         else:
-            masked_at = 0 if self.model.config.votes_multiply else state
+            masked_at = 0 if self.model.config.masks_inputs else state
             found = SEARCHES[method](self.model, {**features, "special_tokens_mask": special}, masked_at)
             # One column, for the one state; what cannot be masked is kept.
             keep_probability, column = found.masked_fill(~output.maskable, 1.0)[..., None], 0
         outputs = {
             "keep_probability": keep_probability,
             "target": output.target,
+            "kept": hard_mask(keep_probability[..., column, None]),
             "attention_mask": features["attention_mask"],
             **{name: model_inputs[name] for name in ("is_last", "encoded", "units")},
         }
-        if verify:
-            mask = hard_mask(keep_probability[..., column])
-            outputs["masked"] = self.model.masked_forward(mask, state, recorded, **features)
+        if self.model.config.objective == "path" and method == "amortised":
+            outputs["evidence"] = output.logits
+        if verify and on_violation == "search":
+            scores, maskable = output.logits[..., state], output.maskable
+            found = smallest_budget(self.model, scores, maskable, margin, state, classes, **features)
+            outputs |= {"kept": found.kept[..., None], "masked": found.masked}
+            outputs["forwards"] = torch.full_like(found.budget, found.forwards)[:, None]
+            # Scores are above 0.5 where tokens are kept, here, too.
+            cut = threshold(scores, found.budget, maskable)[:, None]
+            keep_probability[..., state] = torch.sigmoid((scores - cut) / self.model.config.temperature)
+            keep_probability[..., state].masked_fill_(~maskable, 1.0)
+        elif verify:
+            outputs["masked"] = self.model.masked_forward(outputs["kept"][..., 0], state, recorded, **features)
             if on_violation == "refine":
-                outside = heads.divergence(output.target, outputs["masked"]) > self.model.config.margin
+                outside = self.model.cost(output.target, outputs["masked"], classes) > margin
                 outputs["refined"] = outside[:, None]
                 if outside.any():
                     self._refine(outputs, {**features, "special_tokens_mask": special}, state, outside)
+        if curve:
+            scores, size = output.logits[..., state], output.maskable.sum(-1)
+            masks = [top(scores, (share * size).round().long(), output.maskable) for share in CURVE]
+            points = [self.model.masked_forward(mask, state, recorded, **features) for mask in masks]
+            outputs["curve"] = torch.stack(points, dim=1)
         return outputs
 
     def _refine(self, outputs: dict[str, Any], features: dict[str, Tensor], state: int, outside: Tensor) -> None:
@@ -237,6 +307,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         keep = outputs["keep_probability"][outside]
         keep[..., state] = refine(self.model, picked, keep[..., state], state)
         outputs["keep_probability"][outside] = keep
+        outputs["kept"][outside] = hard_mask(keep[..., state, None])
         del picked["special_tokens_mask"]
         outputs["masked"][outside] = self.model.masked_forward(hard_mask(keep[..., state]), state, None, **picked)
 
@@ -247,14 +318,17 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         aggregation: str = "token",
         method: str = "amortised",
         on_violation: str = "keep",
+        margin: float | None = None,
+        label: int | None = None,
         **answering: Any,
     ) -> dict[str, Any]:
         encoded: EncodedText = model_outputs[0]["encoded"]
         names = list(self.model.config.state_names)
         if method != "amortised":
-            names, state = [names[0 if self.model.config.votes_multiply else state]], 0
-        keep_probability = _most_central(model_outputs, encoded, len(names))
-        kept = hard_mask(keep_probability[:, state])
+            names, state = [names[0 if self.model.config.masks_inputs else state]], 0
+        keep_probability = _most_central(model_outputs, encoded, "keep_probability")
+        (kept,) = _most_central(model_outputs, encoded, "kept").T
+        evidence = _most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None
         is_pair = 1 in encoded.segments
         tokens = []
         for unit, token in enumerate(encoded.tokens):
@@ -266,9 +340,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                     "start": encoded.offsets[unit][0],
                     "end": encoded.offsets[unit][1],
                     "special": segment is None,
-                    "score": sum(states) / len(states),
+                    "score": sum(states) / len(states) if evidence is None else states[state],
                     "kept": bool(kept[unit]),
                     "states": states,
+                    **({} if evidence is None else {"evidence": evidence[unit, state].item()}),
                     **({"segment": segment} if is_pair else {}),
                 }
             )
@@ -276,19 +351,27 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         if self.model.config.task == heads.QUESTION_ANSWERING:
             prediction, check = self._answer(model_outputs, encoded, {**ANSWERING, **answering})
         else:
-            prediction, check = self._classify(model_outputs)
+            prediction, check = self._classify(model_outputs, label)
         result = {
             **prediction,
             "tokens": _merge_words(tokens, encoded) if aggregation == "word" else tokens,
             "states": names,
             "state": names[state],
             "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
-            "margin": float(self.model.config.margin),
+            "margin": float(self.model.config.margin) if margin is None else margin,
         }
+        if label is not None:
+            result["explained_label"] = self.model.base.config.id2label[label]
         if check is not None:
-            result["divergence"], result["same_prediction"] = check
-            result["within_margin"] = result["divergence"] <= result["margin"]
-        if on_violation == "refine":
+            result["divergence"], result["same_prediction"], cost = check
+            if self.model.config.target == "prediction":
+                result["drop"] = cost
+            result["within_margin"] = cost <= result["margin"]
+        if "curve" in model_outputs[0]:
+            result["curve"] = self._curve(model_outputs, encoded, label, {**ANSWERING, **answering})
+        if on_violation == "search":
+            result["forwards"] = sum(int(window["forwards"]) for window in model_outputs)
+        elif on_violation == "refine":
             result["forwards"] = REFINE_FORWARDS * sum(bool(window["refined"]) for window in model_outputs)
         elif on_violation == "abstain":
             result["abstained"] = not result["within_margin"]
@@ -296,8 +379,26 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 result["tokens"], result["kept_share"] = [], None
         return result
 
-    def _classify(self, model_outputs: list[dict[str, Any]]) -> tuple[dict[str, Any], tuple[float, bool] | None]:
-        """Label and score; divergence and whether the label is unchanged, if there was a masked pass."""
+    def _curve(
+        self, model_outputs: list[dict[str, Any]], encoded: EncodedText, label: int | None, answering: dict[str, Any]
+    ) -> list[dict[str, float]]:
+        """What the masks of a path cost, from those that keep nothing to the one that keeps everything."""
+        found = []
+        for number, share in enumerate(CURVE):
+            windows = [{**window, "masked": window["curve"][:, number]} for window in model_outputs]
+            if self.model.config.task == heads.QUESTION_ANSWERING:
+                _, check = self._answer(windows, encoded, dict(answering))
+            else:
+                _, check = self._classify(windows, label)
+            assert check is not None
+            point = {"kept_share": share, "divergence": check[0]}
+            found.append({**point, "drop": check[2]} if self.model.config.target == "prediction" else point)
+        return found
+
+    def _classify(
+        self, model_outputs: list[dict[str, Any]], label: int | None
+    ) -> tuple[dict[str, Any], tuple[float, bool, float] | None]:
+        """Label and score; divergence, whether the label is unchanged, and the cost, if there was a masked pass."""
         target = _length_weighted_mean(model_outputs, "target")
         best = int(target.argmax())
         prediction = {"label": self.model.base.config.id2label[best], "score": target[best].exp().item()}
@@ -306,12 +407,14 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         masked = _length_weighted_mean(model_outputs, "masked")
         # Rounding can leave a divergence of nothing a hair below 0.
         divergence = max(0.0, heads.divergence(target[None], masked[None]).item())
-        return prediction, (divergence, int(masked.argmax()) == best)
+        classes = torch.tensor([best if label is None else label])
+        cost = self.model.cost(target[None], masked[None], classes).item()
+        return prediction, (divergence, int(masked.argmax()) == best, cost)
 
     def _answer(
         self, model_outputs: list[dict[str, Any]], encoded: EncodedText, answering: dict[str, Any]
-    ) -> tuple[dict[str, Any], tuple[float, bool] | None]:
-        """The answer and its characters; divergence and whether it is unchanged, if there was a masked pass."""
+    ) -> tuple[dict[str, Any], tuple[float, bool, float] | None]:
+        """The answer and its characters; divergence, whether it is unchanged, and cost, if there was a masked pass."""
         top_k = answering.pop("top_k") or 0
         if top_k < 0:
             raise DiffMaskError(f"`top_k` must be 0 or more, but is {top_k}.")
@@ -327,7 +430,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         divergence = question_answering.check(
             model_outputs, question_answering.window_of(found[0], model_outputs, encoded)
         )
-        return prediction, (divergence, again[:2] == found[0][:2])
+        return prediction, (divergence, again[:2] == found[0][:2], divergence)
 
 
 def _as_text(item: Any, what: str) -> Text:
@@ -359,9 +462,10 @@ def _length_weighted_mean(model_outputs: list[dict[str, Any]], key: str) -> Tens
     return torch.logsumexp(logs + (lengths / lengths.sum()).log()[:, None], dim=0)
 
 
-def _most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, num_states: int) -> Tensor:
-    """Keep probabilities of a whole input, `(T, S)`: of each unit from the window in whose middle it is most."""
-    merged = torch.empty(len(encoded.tokens), num_states, dtype=model_outputs[0]["keep_probability"].dtype)
+def _most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, key: str) -> Tensor:
+    """Values of a whole input's units, `(T, K)`: of each unit from the window in whose middle it is most."""
+    first = model_outputs[0][key]
+    merged = torch.empty(len(encoded.tokens), first.shape[-1], dtype=first.dtype)
     margin = torch.full((len(encoded.tokens),), -1)
     segments = torch.tensor([-1 if segment is None else segment for segment in encoded.segments])
     for window in model_outputs:
@@ -371,7 +475,7 @@ def _most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, num
             (run,) = torch.where(segments[units] == segment)
             from_edge[run] = torch.minimum(torch.arange(len(run)), torch.arange(len(run)).flip(0))
         better = from_edge > margin[units]
-        merged[units[better]] = window["keep_probability"][0][_real(window)][better]
+        merged[units[better]] = window[key][0][_real(window)][better]
         margin[units[better]] = from_edge[better]
     return merged
 

@@ -18,13 +18,15 @@ class DiffMaskProbes(nn.Module):
     `[h0 ; h_l ; m_l ; o]`, where `m_l` is the mean of `h_l` over the input and `o` tells the log-odds of the
     prediction: whether a unit's evidence is needed depends on how much there is elsewhere. `W_l` is kept in parts, one
     for each of these, since they may differ in width; state 0 has neither the second nor the third.
+
+    Scores of a path are `w_l . tanh(...)` alone: a ranking needs neither bounds nor a level.
     """
 
     def __init__(self, config: DiffMaskConfig):
         super().__init__()
         count, width = config.num_states, config.probe_size
         # Probes that read state 0: all of them with input masking, else its own.
-        self.readers = count if config.votes_multiply else 1
+        self.readers = count if config.masks_inputs else 1
         self.normalize = config.normalize_states
         classes = config.num_labels if config.class_conditional else 1
         self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, self.readers * width))
@@ -34,25 +36,31 @@ class DiffMaskProbes(nn.Module):
             self.confidence_weight = nn.Parameter(torch.empty(count, width))
         self.bias = nn.Parameter(torch.empty(count, width))
         self.out_weight = nn.Parameter(torch.empty(classes, count, width))
-        self.out_bias = nn.Parameter(torch.empty(classes, count))
+        if config.objective == "lagrangian":
+            self.out_bias = nn.Parameter(torch.empty(classes, count))
 
-    def forward(self, states: list[Tensor], target: Tensor, units: Tensor) -> Tensor:
+    def forward(self, states: list[Tensor], target: Tensor, units: Tensor, classes: Tensor | None = None) -> Tensor:
         """
-        Gate logits of every unit at every state.
+        Gate logits, or scores of a path, of every unit at every state.
 
         Args:
             states (`list[torch.Tensor]`): `S` hidden states, `(B, T, d_s)` each.
             target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`): Log-probabilities of the prediction, in nats.
             units (`torch.Tensor` of shape `(B, T)`): Units that the mean state is taken over.
+            classes (`torch.Tensor` of shape `(B,)`, *optional*):
+                The class that each example is explained for; by default the one that is predicted.
 
         Returns:
-            `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`.
+            `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`, or scores.
         """
         batch, length = states[0].shape[:2]
         dtype, width = self.bias.dtype, self.bias.shape[1]
-        # Only the outputs for the predicted class are computed.
-        classes = target.argmax(-1) if len(self.out_bias) > 1 else target.new_zeros(batch, dtype=torch.long)
-        weight, level = self.out_weight[classes], self.out_bias[classes]
+        # Only the outputs for the class that is asked for are computed.
+        if len(self.out_weight) == 1:
+            classes = target.new_zeros(batch, dtype=torch.long)
+        elif classes is None:
+            classes = target.argmax(-1)
+        weight = self.out_weight[classes]
         context = self.bias.expand(batch, -1, -1)
         if hasattr(self, "mean_weight"):
             share = (units / units.sum(-1, keepdim=True).clamp(min=1)).to(dtype)
@@ -78,7 +86,8 @@ class DiffMaskProbes(nn.Module):
                     added = added + mean[:, 0] @ self._centered(self.mean_weight[number - 1])
             hidden = (hidden.view(batch, length, width) + added[:, None]).tanh_()
             logits.append((hidden * weight[:, number, None]).sum(-1))
-        return 10 * torch.tanh(torch.stack(logits, dim=-1)) + level[:, None]
+        scores = torch.stack(logits, dim=-1)
+        return 10 * torch.tanh(scores) + self.out_bias[classes][:, None] if hasattr(self, "out_bias") else scores
 
     def _centered(self, weight: Tensor) -> Tensor:
         return weight - weight.mean(-2, keepdim=True) if self.normalize else weight

@@ -14,14 +14,15 @@ from transformers.utils import logging
 
 from . import heads
 from .baseline import fit_baseline, start_at_mean_states
+from .calibration import MOST, calibrate
 from .data import Features, LengthGroupedSampler, collate
 from .errors import DiffMaskError
 from .gates import gate_noise
 from .modeling_diffmask import DiffMaskModel
-from .objective import OBJECTIVES, FastObjective, PaperObjective, mean_over_units, violations
+from .objective import PathObjective, mean_over_units, objective_of, violations
 from .recorded_cache import RecordedCache
 from .training_args import DiffMaskTrainingArguments, recipe_config
-from .validation import StateRow, measure, table_of_states
+from .validation import StateRow, measure, measure_ranking, table_of_states
 
 logger = logging.get_logger(__name__)
 
@@ -67,6 +68,10 @@ def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: st
     return None
 
 
+def _length(item: dict[str, Any]) -> int:
+    return len(item["input_ids"])
+
+
 class _Steps(TrainerCallback):
     """Keeps sampler and multipliers in step with the optimiser; see [`DiffMaskTrainer`]."""
 
@@ -81,7 +86,8 @@ class _Steps(TrainerCallback):
         self.trainer.update_multipliers()
 
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.objective.clamp()
+        if not isinstance(self.trainer.objective, PathObjective):
+            self.trainer.objective.clamp()
 
 
 class DiffMaskTrainer(Trainer):
@@ -118,13 +124,14 @@ class DiffMaskTrainer(Trainer):
     ):
         if processing_class is None or processing_class.pad_token_id is None:
             raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token` (and save it) first.")
-        path_gradient = recipe_config(args.recipe)["path_gradient"]
-        if model.config.path_gradient != path_gradient:
-            raise DiffMaskError(
-                f"The recipe {args.recipe!r} trains explainers with path_gradient={path_gradient}, and this one was "
-                f"made with {model.config.path_gradient}: make it with DiffMaskModel.from_base_model(..., "
-                f"**recipe_config({args.recipe!r}))."
-            )
+        needed = recipe_config(args.recipe, task=model.config.task)
+        for name in ("objective", "path_gradient"):
+            if getattr(model.config, name) != needed[name]:
+                raise DiffMaskError(
+                    f"The recipe {args.recipe!r} trains explainers with {name}={needed[name]}, and this one was made "
+                    f"with {getattr(model.config, name)}: make it with DiffMaskModel.from_base_model(..., "
+                    f"**recipe_config({args.recipe!r}))."
+                )
         model.config.margin = args.margin
         # Done here, or the Trainer would do it with a warning that means nothing for an explainer.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -144,10 +151,7 @@ class DiffMaskTrainer(Trainer):
             callbacks=[*(callbacks or []), _Steps(self)],
         )
         self.model_accepts_loss_kwargs = False
-        objective = OBJECTIVES[args.recipe](
-            model.config.num_states, args.margin, args.multiplier_learning_rate, model.config.votes_multiply
-        )
-        self.objective: FastObjective | PaperObjective = objective.to(args.device)
+        self.objective = objective_of(model.config, args).to(args.device)
         self.violations = torch.zeros(4, model.config.num_states, device=args.device)
         self.rows: list[StateRow] = []
         self.cache: RecordedCache | None = None
@@ -166,8 +170,9 @@ class DiffMaskTrainer(Trainer):
         """
         checkpoint = check_output_dir(self.args, resume_from_checkpoint)
         self.cache = self._make_cache()
+        learned = not isinstance(self.objective, PathObjective)
         for baseline in self.model.baselines():
-            baseline.requires_grad_(True)
+            baseline.requires_grad_(learned)
         if checkpoint is None:
             start_at_mean_states(self.model, self.train_dataset, self.data_collator, self.args)
         if self.args.baseline_steps > 0:
@@ -183,7 +188,11 @@ class DiffMaskTrainer(Trainer):
             for baseline in self.model.baselines():
                 baseline.requires_grad_(False)
         result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
-        by_last = self.model.config.votes_multiply  # else a mean over states, of which the table shows each
+        if isinstance(self.objective, PathObjective):
+            if self.eval_dataset is not None:
+                self.calibrate()
+            return result
+        by_last = self.model.config.masks_inputs  # else a mean over states, of which the table shows each
         if by_last and self.state.best_metric is not None and self.state.best_metric > 1:
             logger.warning(
                 f"No checkpoint meets the margin of {self.args.margin:g}: the best has a divergence of "
@@ -252,12 +261,18 @@ class DiffMaskTrainer(Trainer):
         example_ids = inputs.pop("example_ids")
         seed, step = self.args.seed, self.state.global_step
         count = self.model.config.num_states
-        states = self.objective.draw(seed, step, example_ids)
         recorded = None
         if self.cache is not None:
             features = {name: value for name, value in inputs.items() if name != "special_tokens_mask"}
             with self.accelerator.autocast():  # of the wrapped model it covers forward alone
                 recorded = self.cache.record(self.model, example_ids, features)
+        if isinstance(self.objective, PathObjective):
+            states, shares = self.objective.draw(seed, step, example_ids)
+            noise = gate_noise(seed, step, example_ids, inputs["attention_mask"], 3)
+            output = model(**inputs, recorded=recorded, states=states, noise=noise, shares=shares)
+            loss = self.objective.loss(output, states)
+            return (loss, output) if return_outputs else loss
+        states = self.objective.draw(seed, step, example_ids)
         noise = gate_noise(seed, step, example_ids, inputs["attention_mask"], max(count, 3))
         check = step % self.objective.CHECK_EVERY == 0
         output = model(**inputs, recorded=recorded, states=states, noise=noise, check=check)
@@ -287,8 +302,19 @@ class DiffMaskTrainer(Trainer):
                 f"The loss is not finite at step {self.state.global_step}: training stops, and the checkpoints in "
                 f"{self.args.output_dir} stay as they are. Try a lower --learning_rate, or full precision."
             )
+        if isinstance(self.objective, PathObjective):
+            return
         self.objective.update(sums)
         self.violations = torch.zeros_like(self.violations)
+
+    def calibrate(self) -> None:
+        """Measures what the masks of a path cost at many thresholds: every process the same, on validation inputs."""
+        self.model.eval()
+        items = sorted((self.eval_dataset[k] for k in range(min(MOST, len(self.eval_dataset)))), key=_length)
+        size = self.args.eval_batch_size
+        batches = [self.data_collator(items[start : start + size]) for start in range(0, len(items), size)]
+        with self.accelerator.autocast():
+            calibrate(self.model, [self._features(batch) for batch in batches])
 
     @torch.no_grad()
     def evaluate(
@@ -306,23 +332,29 @@ class DiffMaskTrainer(Trainer):
             `dict[str, float]`: For the last state, and for each state under its name, `kept_share`, `divergence` in
             nats, `agreement` and `within_margin`. `selection` is what checkpoints are compared by, lower is better:
             the share kept where the divergence at the last state is within the margin, else 1 plus the divergence; its
-            mean over all states where none of their masks is the one handed out, with hidden masking. `rows` of the
-            trainer holds the same as a table.
+            mean over all states where none of their masks is the one handed out, with hidden masking; of a path, what
+            [`~hf_diffmask.validation.measure_ranking`] finds. `rows` of the trainer holds the same as a table.
         """
         loader = self.get_eval_dataloader(eval_dataset)
         self.model.eval()
-        measured = []
+        measured, ranked = [], []
         for batch in loader:
+            features = self._features(batch)
             with self.accelerator.autocast():
-                values = measure(self.model, self._features(batch))
-            measured.append(self.accelerator.gather_for_metrics(values).cpu())
+                measured.append(self.accelerator.gather_for_metrics(measure(self.model, features)).cpu())
+                if isinstance(self.objective, PathObjective):
+                    ranked.append(self.accelerator.gather_for_metrics(measure_ranking(self.model, features)).cpu())
         self.rows = table_of_states(list(self.model.config.state_names), torch.cat(measured))
         last = self.rows[-1]
-        counted = [last] if self.model.config.votes_multiply else self.rows
-        selection = sum(
-            row.kept_share if row.divergence <= self.model.config.margin else 1 + row.divergence for row in counted
-        )
-        metrics = {f"{metric_key_prefix}_selection": selection / len(counted)}
+        counted = [last] if self.model.config.masks_inputs else self.rows
+        if ranked:
+            selection = torch.cat(ranked).mean().item()
+        else:
+            shares = [
+                row.kept_share if row.divergence <= self.model.config.margin else 1 + row.divergence for row in counted
+            ]
+            selection = sum(shares) / len(shares)
+        metrics = {f"{metric_key_prefix}_selection": selection}
         for name, row in [("", last), *((f"{row.state}_", row) for row in self.rows)]:
             for column, value in zip(row._fields[1:], row[1:], strict=True):
                 metrics[f"{metric_key_prefix}_{name}{column}"] = value

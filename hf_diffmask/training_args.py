@@ -5,11 +5,24 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from . import heads
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError
 
 # Per recipe: what a user has not set. `paper` is the authors' published recipe; `fast` is measured in benchmarks/.
 RECIPES: dict[str, dict[str, Any]] = {
+    "path": {
+        "max_steps": 400,
+        "per_device_train_batch_size": 64,
+        "max_grad_norm": 1.0,
+        "learning_rate": 1e-2,
+        "level_learning_rate": 1e-2,
+        "baseline_steps": 0,
+        "baseline_learning_rate": 0.0,
+        "multiplier_learning_rate": 0.0,
+        "warmup_steps": 30,
+        "lr_scheduler_type": "linear",
+    },
     "fast": {
         "max_steps": 400,
         "per_device_train_batch_size": 64,
@@ -38,7 +51,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 # Fields of the explainer's config that a recipe chooses.
 RECIPE_CONFIGS: dict[str, dict[str, Any]] = {
+    "path": {
+        "objective": "path",
+        "mask_special_tokens": False,
+        "normalize_states": True,
+        "class_conditional": True,
+        "read_context": True,
+        "path_gradient": False,
+        "initial_logit": 0.0,
+    },
     "fast": {
+        "objective": "lagrangian",
         "mask_special_tokens": False,
         "normalize_states": True,
         "class_conditional": True,
@@ -47,6 +70,7 @@ RECIPE_CONFIGS: dict[str, dict[str, Any]] = {
         "initial_logit": 3.0,
     },
     "paper": {
+        "objective": "lagrangian",
         "mask_special_tokens": False,
         "normalize_states": False,
         "class_conditional": False,
@@ -57,19 +81,37 @@ RECIPE_CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_config(recipe: str, masking: str = "input") -> dict[str, Any]:
+def recipe_config(
+    recipe: str, masking: str = "input", task: str = heads.CLASSIFICATION, target: str | None = None
+) -> dict[str, Any]:
     """
-    What a recipe makes of an explainer; all but `path_gradient`, which its objective relies on, can be changed.
+    What a recipe makes of an explainer; all but `objective` and `path_gradient`, which it relies on, can be changed.
 
     Args:
-        recipe (`str`): `"fast"` or `"paper"`.
+        recipe (`str`): `"path"`, `"fast"` or `"paper"`.
         masking (`str`, *optional*, defaults to `"input"`): Where units are masked.
+        task (`str`, *optional*, defaults to `"text-classification"`): What the base model predicts.
+        target (`str`, *optional*):
+            Of a path: what is to be preserved. By default the predicted class of a classifier, and else the whole
+            distribution.
 
     Returns:
         `dict`: Fields of [`DiffMaskConfig`].
+
+    Raises:
+        DiffMaskError: If a target is named for a recipe that has none, or one that the task does not have.
     """
     fields = {**RECIPE_CONFIGS[recipe], "masking": masking}
-    if masking == "hidden":
+    if fields["objective"] == "path":
+        fields["target"] = target or ("prediction" if task == heads.CLASSIFICATION else "distribution")
+        if fields["target"] == "prediction" and task != heads.CLASSIFICATION:
+            raise DiffMaskError("Only a classifier predicts a class: explain the distribution here.")
+        fields["class_conditional"] = fields["target"] == "prediction"
+        if masking == "hidden":
+            fields["read_context"] = False
+    elif target is not None:
+        raise DiffMaskError(f"The recipe {recipe!r} has no target but the distribution: leave it out.")
+    elif masking == "hidden":
         # What a state shows of a unit is what that state holds of it: a probe that is told the prediction would say
         # what has turned out to be enough for it, whether or not the state holds it already.
         fields |= {"class_conditional": False, "read_context": False}
@@ -83,8 +125,9 @@ class DiffMaskTrainingArguments(TrainingArguments):
 
     Args:
         recipe (`str`, *optional*, defaults to `"fast"`):
-            How the constrained objective is solved: `"fast"`, ours, or `"paper"`, the authors'. It also gives
-            `max_steps`, the learning rates and the schedule, where they are not set.
+            `"path"` trains a ranking of the tokens, `"fast"` and `"paper"` solve the constrained objective, in our way
+            and in the authors'. It also gives `max_steps`, the learning rates and the schedule, where they are not
+            set.
         margin (`float`, *optional*, defaults to `0.1`):
             Divergence in nats that masking may cost (paper, equation 4).
         level_learning_rate (`float`, *optional*):
@@ -103,7 +146,10 @@ class DiffMaskTrainingArguments(TrainingArguments):
         DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, or the recipe is unknown.
     """
 
-    recipe: str = field(default="fast", metadata={"help": "How the objective is solved: fast (ours) or paper."})
+    recipe: str = field(
+        default="fast",
+        metadata={"help": "path, a ranking for any margin; or sets for one margin: fast (ours) or paper."},
+    )
     margin: float = field(default=0.1, metadata={"help": "Divergence in nats that masking may cost."})
     cache_memory: float = field(
         default=4.0, metadata={"help": "GiB of hidden states to hold in memory; more goes to disk; 0 caches nothing."}
@@ -172,6 +218,6 @@ class DiffMaskTrainingArguments(TrainingArguments):
             names.append("num_train_epochs")
         return {
             **{name: getattr(value := getattr(self, name), "value", value) for name in names},
-            **{name: getattr(config, name) for name in recipe_config(self.recipe)},
+            **{name: getattr(config, name) for name in recipe_config(self.recipe, task=config.task)},
             "global_batch_size": self.train_batch_size * self.gradient_accumulation_steps * self.world_size,
         }

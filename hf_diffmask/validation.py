@@ -5,10 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import heads
+from . import heads, paths
 from .gates import hard_mask
 from .modeling_diffmask import DiffMaskModel
 
+BUDGETS = (0.1, 0.2, 0.3, 0.5)  # shares of the units that a ranking is judged at
 COLUMNS = ("kept", "units", "divergence", "agreement", "within_margin")
 
 
@@ -23,7 +24,7 @@ class StateRow(NamedTuple):
     agreement: float
     """Share of examples whose prediction is unchanged."""
     within_margin: float
-    """Share of examples whose divergence is at most the margin."""
+    """Share of examples whose divergence, or drop of the class's probability, is at most the margin."""
 
 
 @torch.no_grad()
@@ -54,10 +55,43 @@ def measure(explainer: DiffMaskModel, features: dict[str, Tensor], states: list[
             units.sum(-1),
             divergence,
             heads.agreement(output.target, masked),
-            divergence <= explainer.config.margin,
+            explainer.cost(output.target, masked) <= explainer.config.margin,
         ]
         rows.append(torch.stack([column.float() for column in columns], dim=-1))
     return torch.stack(rows, dim=1)
+
+
+@torch.no_grad()
+def measure_ranking(explainer: DiffMaskModel, features: dict[str, Tensor]) -> Tensor:
+    """
+    How well scores of a path rank: what the masks of a few budgets cost, less what their complements do, with the
+    baseline in the place of what is gone. With hidden masking a mean over states, else by the scores of the last one.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The explainer.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`; `(B, T)` each.
+
+    Returns:
+        `torch.Tensor` of shape `(B,)`: Lower is better. Where the margin is of a divergence, which has no upper bound,
+        `exp(-D)` counts for the complements.
+    """
+    inputs = {name: value for name, value in features.items() if name != "special_tokens_mask"}
+    recorded = explainer.record(**inputs)
+    output = explainer(**features, recorded=recorded)
+    states = [explainer.config.num_states - 1] if explainer.config.masks_inputs else range(explainer.config.num_states)
+    found = []
+    for state in states:
+        for share in BUDGETS:
+            budget = paths.budgets(
+                torch.full((len(output.target),), share, device=output.target.device), output.maskable
+            )
+            kept = paths.top(output.logits[..., state], budget, output.maskable)
+            for mask in (kept, ~kept | ~output.maskable):
+                masked = explainer.masked_forward(mask, state, recorded, **inputs)
+                found.append(explainer.cost(output.target, masked))
+    kept_cost, left_out_cost = torch.stack(found, dim=-1).unflatten(-1, (-1, 2)).unbind(-1)
+    lost = left_out_cost if explainer.config.target == "prediction" else -(-left_out_cost).exp()
+    return (kept_cost - lost).mean(-1)
 
 
 def table_of_states(names: list[str], measured: Tensor) -> list[StateRow]:

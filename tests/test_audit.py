@@ -106,8 +106,8 @@ def special(inputs):
     return [one["special_tokens_mask"] for one in inputs]
 
 
-def one(predicted=0, scores=(0.5,), kept=(True,), logits=((0.0,),), divergence=0.0, agrees=True):
-    return Explained(predicted, list(scores), list(kept), np.array(logits), divergence, agrees)
+def one(predicted=0, scores=(0.5,), kept=(True,), logits=((0.0,),), cost=0.0, agrees=True):
+    return Explained(predicted, list(scores), list(kept), np.array(logits), cost, agrees)
 
 
 def test_what_can_be_read():
@@ -150,7 +150,7 @@ def test_explained_are_the_explainer_s_own_masks(explainer, tokenizer, inputs):
         assert found.kept == kept[0].tolist() and found.predicted == output.target.argmax().item()
         assert found.scores == pytest.approx(output.keep_probability.mean(-1)[0].tolist(), abs=1e-5)
         divergence = (output.target.exp() * (output.target - masked)).sum().item()
-        assert found.divergence == pytest.approx(divergence, abs=1e-5)
+        assert found.cost == pytest.approx(divergence, abs=1e-5)
         assert found.agrees == (masked.argmax().item() == found.predicted)
         assert found.logits.shape == (len(found.kept) - 2, explainer.config.num_states)
 
@@ -264,11 +264,11 @@ def test_verdicts_by_correlation():
 
 
 def test_margin_by_hand():
-    found = [one(divergence=cost) for cost in (0.0, 0.05, 0.1, 0.3)]
+    found = [one(cost=cost) for cost in (0.0, 0.05, 0.1, 0.3)]
     said = margin(found, 0.1)
-    assert said.figures == {"outside": 0.25, "divergence": pytest.approx(0.1125), "margin": 0.1}
+    assert said.figures == {"outside": 0.25, "cost": pytest.approx(0.1125), "margin": 0.1}
     assert said.verdict == "fail", "a mean beyond the margin"
-    assert margin(found, 0.12).verdict == "pass" and margin([*found, one(divergence=0.2)], 0.14).verdict == "fail"
+    assert margin(found, 0.12).verdict == "pass" and margin([*found, one(cost=0.2)], 0.14).verdict == "fail"
 
 
 def test_hidden_masking_is_not_swapped(classifier, tokenizer, inputs):

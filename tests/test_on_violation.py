@@ -92,7 +92,7 @@ def test_abstaining_hands_out_no_tokens(explain):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"on_violation": "retry"}, "must be one of keep, refine, abstain, but is 'retry'"),
+        ({"on_violation": "retry"}, "must be one of keep, search, refine, abstain, but is 'retry'"),
         ({"on_violation": "refine", "verify": False}, "needs the check"),
         ({"on_violation": "refine", "method": "per_example"}, "stays within the margin by itself"),
     ],

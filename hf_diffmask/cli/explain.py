@@ -63,12 +63,16 @@ class ExplainArguments:
     overwrite: bool = field(default=False, metadata={"help": "Write over --output if it exists."})
     state: str | None = field(default=None, metadata={"help": "State whose hard mask is shown. Default: the last."})
     aggregation: Literal["token", "word"] = field(default="token", metadata={"help": "word merges sub-words."})
-    on_violation: Literal["keep", "refine", "abstain"] = field(
+    on_violation: Literal["keep", "search", "refine", "abstain"] = field(
         default="keep",
         metadata={
             "help": "Of an explanation outside the margin: keep it and say so, refine it by a search of some hundred "
-            "passes, or abstain and show none."
+            "passes, or abstain and show none. Of a path search instead of refine: some ten passes."
         },
+    )
+    margin: float | None = field(
+        default=None,
+        metadata={"help": "What an explanation may cost, for explainers trained with --recipe path. Default: theirs."},
     )
     no_verify: bool = field(default=False, metadata={"help": "Skip the masked pass that checks each explanation."})
     batch_size: int = field(default=8, metadata={"help": "Inputs that run through the model at once."})
@@ -171,6 +175,7 @@ def run(arguments: list[str]) -> None:
         verify=not args.no_verify,
         aggregation=args.aggregation,
         on_violation=args.on_violation,
+        margin=args.margin,
         batch_size=batch_size,
     )
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)

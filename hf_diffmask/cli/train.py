@@ -59,6 +59,14 @@ class DataArguments:
             "choices": ["input", "hidden"],
         },
     )
+    target: str | None = field(
+        default=None,
+        metadata={
+            "help": "With --recipe path, what is to be preserved: prediction (the predicted class; default for "
+            "classifiers) or distribution (the whole output; default for others).",
+            "choices": ["prediction", "distribution"],
+        },
+    )
     base_model_revision: str | None = field(default=None, metadata={"help": "Revision of the base model on the Hub."})
 
 
@@ -153,7 +161,7 @@ def run(arguments: list[str]) -> None:
     set_seed(args.seed)
     base_model.to(args.device)
     explainer = DiffMaskModel.from_base_model(
-        base_model, tokenizer, margin=args.margin, **recipe_config(args.recipe, data.masking)
+        base_model, tokenizer, margin=args.margin, **recipe_config(args.recipe, data.masking, task, data.target)
     )
     logging.disable_progress_bar()
     trainer = train(explainer, tokenizer, texts, validation, args)

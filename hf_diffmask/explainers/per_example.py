@@ -93,7 +93,7 @@ def refine(explainer: DiffMaskModel, features: dict[str, Tensor], keep_probabili
         `torch.Tensor` of shape `(B, T)`: Keep probabilities whose hard masks are within the margin; 1 where units
         cannot be masked.
     """
-    masked_at = 0 if explainer.config.votes_multiply else state
+    masked_at = 0 if explainer.config.masks_inputs else state
     found = per_example(
         explainer, features, masked_at, steps=REFINE_STEPS, samples=REFINE_SAMPLES, start=keep_probability
     )

@@ -1,0 +1,52 @@
+"""Which threshold a margin asks for: what masks cost over a range of thresholds, measured on validation inputs."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .modeling_diffmask import COST_LEVELS, KEPT_SHARES, DiffMaskModel
+
+MOST = 256  # inputs that costs are measured on
+
+
+@torch.no_grad()
+def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) -> None:
+    """
+    Measures what the masks of a path cost at thresholds that keep less and less, at every state.
+
+    Thresholds are the same for all inputs, so that an input of much evidence keeps much. They are quantiles of the
+    scores of all units.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are filled in.
+        batches (`Sequence[dict[str, torch.Tensor]]`):
+            What the base model takes, and `special_tokens_mask`, `(B, T)` each; inputs that nothing was trained on.
+    """
+    scores = []
+    for batch in batches:
+        output = explainer(**batch)
+        scores.append(output.logits[output.maskable])
+    levels = 1 - torch.tensor(KEPT_SHARES[1:], dtype=torch.float64)
+    units = torch.cat(scores).double().cpu()
+    cuts = torch.quantile(units, levels, dim=0).T  # (S, G - 1)
+    # The first keeps everything.
+    cuts = torch.cat([units.amin(0)[:, None] - 1, cuts], dim=1).to(explainer.thresholds)
+    costs = []
+    for batch in batches:
+        features = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
+        recorded = explainer.record(**features)
+        output = explainer(**batch, recorded=recorded)
+        found = torch.zeros(*cuts.shape, len(output.target), device=cuts.device)
+        for state, of_state in enumerate(cuts):
+            for number, cut in enumerate(of_state[1:], 1):
+                kept = (output.logits[..., state] > cut) | ~output.maskable
+                masked = explainer.masked_forward(kept, state, recorded, **features)
+                found[state, number] = explainer.cost(output.target, masked)
+        costs.append(found)
+    every = torch.cat(costs, dim=-1)
+    spread = torch.quantile(
+        every.double(), torch.tensor(COST_LEVELS, dtype=torch.float64, device=every.device), dim=-1
+    )
+    explainer.thresholds.copy_(cuts)
+    explainer.costs.copy_(torch.cat([every.mean(-1, keepdim=True), spread.movedim(0, -1).to(every)], dim=-1))

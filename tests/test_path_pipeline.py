@@ -1,0 +1,146 @@
+"""Explanations of a path: any margin, any class, verified masks, whole curves."""
+
+import pytest
+import torch
+from transformers import pipeline
+
+import hf_diffmask
+from hf_diffmask import DiffMaskModel
+from hf_diffmask.budget_search import smallest_budget
+from hf_diffmask.calibration import calibrate
+from hf_diffmask.data import TextFeatures, collate
+from hf_diffmask.demo import sentences
+from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.training_args import recipe_config
+
+TEXTS = ["a warm and quietly funny film", "the plot is dull and the cast looks tired of it", "fine"]
+
+
+def made(classifier, tokenizer, **config):
+    torch.manual_seed(0)
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **{**recipe_config("path"), **config}).eval()
+    features = TextFeatures(tokenizer, sentences(40, seed=1), 64)
+    batch = collate(tokenizer, [features[k] for k in range(40)])
+    del batch["example_ids"]
+    calibrate(explainer, [batch])
+    return pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
+
+
+@pytest.fixture
+def explain(classifier, tokenizer):
+    return made(classifier, tokenizer)
+
+
+def kept_of(result):
+    return [token["kept"] for token in result["tokens"]]
+
+
+def by_hand(explain, tokenizer, classifier, text, kept):
+    """Probabilities of the base model with the mask token in the place of what is dropped."""
+    ids = tokenizer(text)["input_ids"]
+    ids = [token if keep else tokenizer.mask_token_id for token, keep in zip(ids, kept, strict=True)]
+    with torch.no_grad():
+        return classifier(torch.tensor([ids])).logits.softmax(-1)[0]
+
+
+def test_scores_evidence_and_the_check(explain, classifier, tokenizer):
+    explainer = explain.model
+    for text, result in zip(TEXTS, explain(TEXTS), strict=True):
+        batch = dict(tokenizer(text, return_tensors="pt", return_special_tokens_mask=True))
+        output = explainer(**batch)
+        cuts, _ = explainer.threshold_at(0.1)
+        for unit, token in enumerate(result["tokens"]):
+            assert token["evidence"] == pytest.approx(output.logits[0, unit, -1].item(), abs=1e-5)
+            if not token["special"]:
+                expected = torch.sigmoid((output.logits[0, unit] - cuts) / 0.5)
+                assert token["states"] == pytest.approx(expected.tolist(), abs=1e-5)
+            assert token["score"] == token["states"][-1] and token["kept"] == (token["score"] > 0.5)
+        whole = by_hand(explain, tokenizer, classifier, text, [True] * len(result["tokens"]))
+        masked = by_hand(explain, tokenizer, classifier, text, kept_of(result))
+        best = int(whole.argmax())
+        assert result["drop"] == pytest.approx((whole[best] - masked[best]).item(), abs=1e-5)
+        divergence = (whole * (whole / masked).log()).sum().item()
+        assert result["divergence"] == pytest.approx(divergence, abs=1e-5)
+        assert result["within_margin"] == (result["drop"] <= 0.1) and result["margin"] == 0.1
+
+
+def test_any_margin_and_any_state(explain):
+    shares = [explain(TEXTS[1], margin=margin)["kept_share"] for margin in (1e-4, 0.05, 0.5)]
+    assert shares == sorted(shares, reverse=True) and shares[0] > shares[-1]
+    assert explain(TEXTS[1], margin=0.5)["margin"] == 0.5
+    early = explain(TEXTS[1], state="embeddings")
+    assert early["tokens"][2]["score"] == early["tokens"][2]["states"][0]
+
+
+def test_search_hands_out_what_is_within_the_margin(explain, classifier, tokenizer):
+    for text in TEXTS:
+        for margin in (1e-3, 0.1):
+            result = explain(text, on_violation="search", margin=margin)
+            assert result["within_margin"] and result["drop"] <= margin and result["forwards"] >= 8
+            masked = by_hand(explain, tokenizer, classifier, text, kept_of(result))
+            whole = by_hand(explain, tokenizer, classifier, text, [True] * len(result["tokens"]))
+            assert (whole.max() - masked[whole.argmax()]).item() == pytest.approx(result["drop"], abs=1e-5)
+            batch = dict(tokenizer(text, return_tensors="pt", return_special_tokens_mask=True))
+            output = explain.model(**batch)
+            del batch["special_tokens_mask"]
+            found = smallest_budget(explain.model, output.logits[..., -1], output.maskable, margin, **batch)
+            assert sum(kept_of(result)) == found.budget.item() + 2
+    together = explain(TEXTS, on_violation="search", batch_size=3)
+    alone = [explain(text, on_violation="search") for text in TEXTS]
+    assert [kept_of(result) for result in together] == [kept_of(result) for result in alone]
+
+
+def test_a_long_text_is_searched_window_by_window(explain):
+    explain.length = 12
+    result = explain(" ".join(TEXTS * 3), on_violation="search", margin=0.2)
+    assert result["forwards"] >= 3 * 8 and len(result["tokens"]) > 30
+    assert explain(" ".join(TEXTS * 3), curve=True)["curve"][-1]["divergence"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_curve(explain, classifier, tokenizer):
+    result = explain(TEXTS[1], curve=True)
+    curve = result["curve"]
+    assert [point["kept_share"] for point in curve] == [k / 16 for k in range(17)]
+    assert curve[-1]["divergence"] == curve[-1]["drop"] == 0
+    ids = tokenizer(TEXTS[1])["input_ids"]
+    nothing = by_hand(explain, tokenizer, classifier, TEXTS[1], [True, *[False] * (len(ids) - 2), True])
+    whole = by_hand(explain, tokenizer, classifier, TEXTS[1], [True] * len(ids))
+    assert curve[0]["drop"] == pytest.approx((whole.max() - nothing[whole.argmax()]).item(), abs=1e-5)
+    ranked = sorted(range(1, len(ids) - 1), key=lambda unit: -result["tokens"][unit]["evidence"])
+    half = set(ranked[: round(len(ranked) / 2)])
+    kept = [unit in half or unit in (0, len(ids) - 1) for unit in range(len(ids))]
+    masked = by_hand(explain, tokenizer, classifier, TEXTS[1], kept)
+    assert curve[8]["drop"] == pytest.approx((whole.max() - masked[whole.argmax()]).item(), abs=1e-5)
+
+
+def test_another_class(explain):
+    result = explain(TEXTS[0])
+    names = explain.model.base.config.id2label
+    (other,) = set(names.values()) - {result["label"]}
+    against = explain(TEXTS[0], label=other)
+    assert against["explained_label"] == other and against["label"] == result["label"]
+    assert [token["evidence"] for token in against["tokens"]] != [token["evidence"] for token in result["tokens"]]
+    number = next(key for key, name in names.items() if name == other)
+    assert explain(TEXTS[0], label=number)["tokens"] == against["tokens"]
+
+
+def test_the_whole_output(classifier, tokenizer):
+    explain = made(classifier, tokenizer, target="distribution", class_conditional=False)
+    result = explain(TEXTS[0], on_violation="search")
+    assert "drop" not in result and result["within_margin"] and result["divergence"] <= 0.1
+    assert "drop" not in explain(TEXTS[0], curve=True)["curve"][0]
+    with pytest.raises(DiffMaskError, match="explains the whole output"):
+        explain(TEXTS[0], label=0)
+
+
+def test_refusals(explain, explainer, tokenizer):
+    with pytest.raises(DiffMaskError, match="must be greater than 0"):
+        explain("film", margin=0)
+    with pytest.raises(DiffMaskError, match="no class 'GREEN': name one of NEGATIVE, POSITIVE"):
+        explain("film", label="GREEN")
+    with pytest.raises(DiffMaskError, match="needs no refining"):
+        explain("film", on_violation="refine")
+    lagrangian = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
+    for asked in ({"margin": 0.2}, {"label": 1}, {"curve": True}, {"on_violation": "search"}):
+        with pytest.raises(DiffMaskError, match="recipe path"):
+            lagrangian("film", **asked)

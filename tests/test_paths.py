@@ -1,0 +1,273 @@
+"""The path of masks: by hand, against brute force, and trained."""
+
+import math
+
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
+from torch.nn import functional as F
+
+from hf_diffmask import DiffMaskConfig, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask.calibration import calibrate
+from hf_diffmask.comparison import METHODS, Explainers, attribute
+from hf_diffmask.data import TextFeatures, collate
+from hf_diffmask.demo import sentences
+from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.explainers.path_refinement import forwards_of, refine_scores
+from hf_diffmask.faithfulness import curves, mean_measures, measures
+from hf_diffmask.modeling_diffmask import COST_LEVELS, KEPT_SHARES
+from hf_diffmask.objective import PathObjective
+from hf_diffmask.outputs import DiffMaskOutput
+from hf_diffmask.paths import budgets, draw, scores_at, threshold, top
+from hf_diffmask.training_args import recipe_config
+from hf_diffmask.validation import measure, measure_ranking
+
+SCORES = torch.tensor([[9.0, 0.5, -1.0, 2.0, 2.0, 0.0], [9.0, 3.0, 1.0, 9.0, 9.0, 9.0]])
+MASKABLE = torch.tensor([[0, 1, 1, 1, 1, 0], [0, 1, 1, 0, 0, 0]]).bool()
+
+
+def path_of(classifier, tokenizer, **config):
+    torch.manual_seed(0)
+    return DiffMaskModel.from_base_model(classifier, tokenizer, **{**recipe_config("path"), **config}).eval()
+
+
+def batches_of(tokenizer, count=40, size=16):
+    features = TextFeatures(tokenizer, sentences(count, seed=1), 64)
+    made = []
+    for start in range(0, count, size):
+        batch = collate(tokenizer, [features[k] for k in range(start, min(count, start + size))])
+        made.append({name: value for name, value in batch.items() if name != "example_ids"})
+    return made
+
+
+def test_budgets_by_hand():
+    assert budgets(torch.tensor([0.5, 0.01]), MASKABLE).tolist() == [2, 1]
+    assert budgets(torch.tensor([0.75, 1.0]), MASKABLE).tolist() == [3, 2]
+    assert budgets(torch.tensor([0.3]), torch.ones(1, 10).bool()).tolist() == [3], "0.3 * 10 is a hair below 3"
+
+
+def test_thresholds_by_hand():
+    assert threshold(SCORES, torch.tensor([3, 1]), MASKABLE).tolist() == [-0.25, 2.0]
+    assert threshold(SCORES, torch.tensor([1, 2]), MASKABLE).tolist() == [2.0, 0.0], "a tie; and 1 below the lowest"
+    full = torch.tensor([[3.0, 1.0]])
+    assert threshold(full, torch.tensor([2]), torch.ones(1, 2).bool()).tolist() == [0.0], "no unit is left over"
+
+
+def test_masks_of_a_path_are_nested_and_as_large_as_their_budgets():
+    assert top(SCORES, torch.tensor([1, 1]), MASKABLE).int().tolist() == [[1, 0, 0, 1, 0, 1], [1, 1, 0, 1, 1, 1]]
+    assert top(SCORES, torch.tensor([3, 2]), MASKABLE).int().tolist() == [[1, 1, 0, 1, 1, 1], [1] * 6]
+    scores, maskable = torch.randn(5, 12).round(), torch.rand(5, 12) < 0.7
+    previous = ~maskable
+    for budget in range(13):
+        mask = top(scores, torch.full((5,), budget), maskable)
+        assert (mask | ~previous).all(), "what a smaller budget keeps stays"
+        assert torch.equal((mask & maskable).sum(-1), maskable.sum(-1).clamp(max=budget))
+        dropped, kept = scores.masked_fill(mask | ~maskable, -9), scores.masked_fill(~mask | ~maskable, 9)
+        assert (kept.amin(-1) >= dropped.amax(-1)).all()
+        previous = mask
+
+
+def test_draws_follow_the_logits_and_so_does_their_gradient():
+    logits = torch.tensor([[-0.7, 0.0, 0.4, 3.0]])
+    maskable = torch.ones(1, 4).bool()
+    noise = torch.rand(40_000, 4, 3, generator=torch.Generator().manual_seed(0))
+    variable = logits.clone().requires_grad_()
+    masks = draw(variable.expand(len(noise), 4), noise, maskable.expand(len(noise), 4))
+    still = noise[..., 1] >= 0.5  # not on their way
+    assert set(masks[still].unique().tolist()) <= {0.0, 1.0}
+    shares = torch.stack([masks[still[:, k], k].mean() for k in range(4)])
+    torch.testing.assert_close(shares, torch.sigmoid(2 * logits[0]), atol=0.01, rtol=0)
+    masks.mean(0).sum().backward()
+    softly = torch.sigmoid(logits)
+    torch.testing.assert_close(variable.grad, softly * (1 - softly), atol=0.01, rtol=0)
+
+
+def test_objective_by_hand():
+    logs = [torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log(), torch.tensor([[0.45, 0.55], [0.2, 0.8]]).log(),
+            torch.tensor([[0.3, 0.7], [0.6, 0.4]]).log()]  # fmt: skip
+    scores = torch.tensor([[[1.0, 3.0], [2.0, 0.0]], [[0.0, 0.0], [5.0, 1.0]]])
+    maskable = torch.tensor([[True, True], [True, False]])
+    output = DiffMaskOutput(None, logs[0], maskable, scores, logs[1], logs[2])
+    states = torch.tensor([0, 1])
+    assert scores_at(scores, states).tolist() == [[1.0, 2.0], [0.0, 1.0]]
+    penalty = 1e-3 * (1 + 4) / 2
+    found = PathObjective(2, "prediction").loss(output, states)
+    assert found.item() == pytest.approx((math.log(2) + 0.3 + penalty + 0.0 + 0.4) / 2)
+    kept = 0.9 * math.log(0.9 / 0.45) + 0.1 * math.log(0.1 / 0.55)
+    left_out = 0.9 * math.log(0.9 / 0.3) + 0.1 * math.log(0.1 / 0.7), 0.2 * math.log(0.2 / 0.6) + 0.8 * math.log(2.0)
+    expected = (kept + math.exp(-left_out[0]) + penalty + math.exp(-left_out[1])) / 2
+    assert PathObjective(2, "distribution").loss(output, states).item() == pytest.approx(expected)
+
+
+def test_draws_of_states_and_budgets():
+    states, shares = PathObjective(5, "prediction").draw(0, 3, torch.arange(20_000))
+    assert states.unique().tolist() == [0, 1, 2, 3, 4]
+    assert (states == 4).double().mean().item() == pytest.approx(0.6, abs=0.01)
+    assert shares.min() >= 0.03 and shares.max() <= 0.63 and shares.mean().item() == pytest.approx(0.33, abs=0.01)
+    assert abs(torch.corrcoef(torch.stack([states.double(), shares.double()]))[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("masking", ["input", "hidden"])
+def test_forward_runs_what_a_mask_keeps_and_what_it_leaves_out(classifier, tokenizer, batch, masking):
+    explainer = path_of(classifier, tokenizer, masking=masking)
+    with torch.no_grad():
+        explainer.probes.out_weight.mul_(100)  # far from the thresholds: nothing is left to chance
+    states = torch.tensor([1, 2, 1])
+    shares = torch.tensor([0.4, 0.3, 0.6])
+    # 0.5 in all: no unit is on its way.
+    noise = torch.full((*batch["input_ids"].shape, 3), 0.5)
+    output = explainer(**batch, states=states, noise=noise, shares=shares)
+    scores = scores_at(output.logits, states)
+    kept = top(scores, budgets(shares, output.maskable), output.maskable)
+    inputs = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
+    for found, mask in ((output.masked, kept), (output.left_out, ~kept | ~output.maskable)):
+        torch.testing.assert_close(found, explainer.masked_forward(mask, states, None, **inputs))
+    noise[..., 1] = 0.1  # on its way, each
+    with torch.no_grad():
+        explainer.probes.out_weight.mul_(0.01)
+    output = explainer(**batch, states=states, noise=noise, shares=shares)
+    (output.masked.sum() - output.left_out[:, 0].sum()).backward()
+    assert explainer.probes.out_weight.grad[..., 1:3, :].abs().sum() > 0
+    assert explainer.probes.out_weight.grad[..., 0, :].abs().sum() == 0, "no example drew the first state"
+
+
+def test_cost_is_the_drop_of_the_class_or_the_divergence(classifier, tokenizer):
+    target, masked = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log(), torch.tensor([[0.5, 0.5], [0.1, 0.9]]).log()
+    explainer = path_of(classifier, tokenizer)
+    torch.testing.assert_close(explainer.cost(target, masked), torch.tensor([0.4, -0.1]))
+    torch.testing.assert_close(explainer.cost(target, masked, torch.tensor([1, 0])), torch.tensor([-0.4, 0.1]))
+    whole = path_of(classifier, tokenizer, target="distribution", class_conditional=False)
+    expected = F.kl_div(masked, target, reduction="none", log_target=True).sum(-1)
+    torch.testing.assert_close(whole.cost(target, masked), expected)
+
+
+def test_scores_of_another_class(classifier, tokenizer, batch):
+    explainer = path_of(classifier, tokenizer)
+    predicted = explainer(**batch)
+    classes = predicted.target.argmax(-1)
+    torch.testing.assert_close(explainer(**batch, classes=classes).logits, predicted.logits)
+    assert not torch.allclose(explainer(**batch, classes=1 - classes).logits, predicted.logits)
+    agnostic = path_of(classifier, tokenizer, target="distribution", class_conditional=False)
+    torch.testing.assert_close(agnostic(**batch, classes=classes).logits, agnostic(**batch).logits)
+
+
+@pytest.mark.parametrize("masking", ["input", "hidden"])
+@pytest.mark.parametrize("target", ["prediction", "distribution"])
+def test_thresholds_are_what_their_margin_says(classifier, tokenizer, masking, target):
+    explainer = path_of(classifier, tokenizer, **recipe_config("path", masking, target=target))
+    batches = batches_of(tokenizer)
+    everything = explainer(**batches[0])
+    assert (everything.keep_probability == 1).all(), "not calibrated yet"
+    calibrate(explainer, batches)
+    means = explainer.costs[..., 0]
+    assert (means[:, 0] == 0).all() and (means[:-1, -1] > 0.01).all()
+    torch.testing.assert_close(explainer.costs[:, 3, 1:].mean(-1), means[:, 3], atol=0.05, rtol=0.2)
+
+    def under(cuts):
+        """Mean cost, share within the margin and share kept, of each state, by hand."""
+        costs, kept, units = [], 0, 0
+        for features in batches:
+            output = explainer(**features)
+            inputs = {name: value for name, value in features.items() if name != "special_tokens_mask"}
+            of_states = []
+            for state in range(explainer.config.num_states):
+                mask = (output.logits[..., state] > cuts[state]) | ~output.maskable
+                of_states.append(explainer.cost(output.target, explainer.masked_forward(mask, state, None, **inputs)))
+            costs.append(torch.stack(of_states))
+            last = (output.logits[..., -1] > cuts[-1]) & output.maskable
+            kept, units = kept + last.sum(), units + output.maskable.sum()
+        return torch.cat(costs, dim=-1), (kept / units).item()
+
+    for number in (2, 5, 9):
+        costs, share = under(explainer.thresholds[:, number])
+        torch.testing.assert_close(costs.mean(-1), means[:, number], atol=1e-5, rtol=1e-4)
+        assert share == pytest.approx(KEPT_SHARES[number], abs=0.02)
+    margin = float(means[0, 4])
+    cuts, coverage = explainer.threshold_at(margin)
+    costs, _ = under(cuts)
+    first = (means <= margin).long().cummin(-1).values.sum(-1) - 1
+    for state, number in enumerate(first.tolist()):
+        assert explainer.thresholds[state, number] <= cuts[state]
+        if number + 1 < len(KEPT_SHARES):
+            assert cuts[state] <= explainer.thresholds[state, number + 1]
+    assert coverage[0].item() == pytest.approx((costs[0] <= margin).double().mean().item(), abs=0.15)
+    looser, _ = explainer.threshold_at(4 * margin)
+    assert (looser >= cuts).all()
+    output = explainer(**batches[0], margin=margin)
+    assert torch.equal(output.keep_probability > 0.5, (output.logits > cuts) | ~output.maskable[..., None])
+    assert len(COST_LEVELS) == explainer.costs.shape[-1] - 1
+
+
+def test_calibration_is_saved_and_read_back(classifier, tokenizer, tmp_path, batch):
+    explainer = path_of(classifier, tokenizer)
+    calibrate(explainer, batches_of(tokenizer, 8, 8))
+    explainer.save_pretrained(tmp_path)
+    again = DiffMaskModel.from_pretrained(tmp_path, base_model=classifier).eval()
+    assert torch.equal(again.thresholds, explainer.thresholds) and torch.equal(again.costs, explainer.costs)
+    torch.testing.assert_close(again(**batch).keep_probability, explainer(**batch).keep_probability)
+
+
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(DiffMaskError, match="has no target but the distribution"):
+        recipe_config("fast", target="prediction")
+    with pytest.raises(DiffMaskError, match="Only a classifier predicts a class"):
+        recipe_config("path", task="question-answering", target="prediction")
+    assert recipe_config("path", task="question-answering")["target"] == "distribution"
+    for fields, message in (
+        ({"objective": "walk"}, "must be 'lagrangian' or 'path'"),
+        ({"objective": "path", "target": "label"}, "must be 'prediction' or 'distribution'"),
+        ({"target": "prediction"}, "is for paths and classifiers"),
+        ({"temperature": 0.0}, "temperature must be greater than 0"),
+    ):
+        with pytest.raises(StrictDataclassClassValidationError, match=message):
+            DiffMaskConfig(**fields)
+
+
+def test_a_trained_path_ranks_far_better_than_chance(classifier, tokenizer, tmp_path):
+    explainer = path_of(classifier, tokenizer)
+    args = DiffMaskTrainingArguments(
+        output_dir=str(tmp_path), recipe="path", max_steps=80, per_device_train_batch_size=32, use_cpu=True,
+        disable_tqdm=True, report_to="none", save_strategy="no", eval_strategy="no", load_best_model_at_end=False,
+    )  # fmt: skip
+    data = TextFeatures(tokenizer, sentences(400), 64), TextFeatures(tokenizer, sentences(60, seed=1), 64)
+    trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
+    untrained = trainer.evaluate()["eval_selection"]
+    before = explainer.baseline.clone()
+    trainer.train()
+    assert torch.equal(before, explainer.baseline), "masks are of the mask token"
+    metrics = trainer.evaluate()
+    assert metrics["eval_selection"] < untrained - 0.2
+    by_hand = [measure_ranking(explainer, features) for features in batches_of(tokenizer, 60, 60)]
+    assert metrics["eval_selection"] == pytest.approx(torch.cat(by_hand).mean().item(), abs=1e-4)
+    rows = measure(explainer, batches_of(tokenizer, 60, 60)[0])
+    assert (rows[:, -1, 0].sum() / rows[:, -1, 1].sum()).item() < 0.7, "something can go within the margin"
+    plain = DiffMaskModel.from_base_model(classifier, tokenizer).eval()
+    inputs = data[1].items
+    found = {}
+    for name in ("diffmask", "random"):
+        scores = attribute(Explainers(explainer, plain, None, 0), tokenizer, inputs, name).scores
+        found[name] = mean_measures(measures(curve) for curve in curves(classifier, tokenizer, inputs, scores))
+    assert set(found) <= set(METHODS)
+    assert found["diffmask"]["comprehensiveness"] > found["random"]["comprehensiveness"] + 0.1
+    assert found["diffmask"]["sufficiency"] < found["random"]["sufficiency"] - 0.1
+
+
+def test_refining_moves_scores_down_the_objective(classifier, tokenizer, batch):
+    explainer = path_of(classifier, tokenizer)
+    output = explainer(**batch)
+    scores = explainer.attribution(output).detach()
+    torch.testing.assert_close(scores, output.logits[..., -1].detach())
+    refined = refine_scores(explainer, batch, scores, steps=30, samples=8, seed=1)
+    assert torch.equal(refined, refine_scores(explainer, batch, scores, steps=30, samples=8, seed=1))
+    assert torch.equal(refined[~output.maskable], scores[~output.maskable]), "special tokens and padding"
+    inputs = [
+        {name: values[row][there].tolist() for name, values in batch.items()}
+        for row, there in enumerate(batch["attention_mask"].bool())
+    ]
+    found = []
+    for side in (scores, refined):
+        rows = [row[there].tolist() for row, there in zip(side, batch["attention_mask"].bool(), strict=True)]
+        found.append(mean_measures(measures(curve) for curve in curves(classifier, tokenizer, inputs, rows)))
+    assert found[1]["comprehensiveness"] > found[0]["comprehensiveness"] + 0.05
+    assert found[1]["sufficiency"] < found[0]["sufficiency"]
+    assert forwards_of(30, 8) == 30 * 8 * 6
