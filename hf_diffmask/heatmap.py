@@ -80,6 +80,14 @@ def dropped_at(token: dict[str, Any], states: list[str]) -> str | None:
     return states[first] if first < len(states) else None
 
 
+def _fate(token: dict[str, Any], states: list[str], kept: str) -> str:
+    """What becomes of a token. Masks of a path are not nested over states: whether the one handed out keeps it."""
+    if "evidence" in token:
+        return kept if token["kept"] else "dropped"
+    dropped = dropped_at(token, states)
+    return kept if dropped is None else f"dropped at {dropped}"
+
+
 def certificate(result: dict[str, Any]) -> str:
     """
     What an explanation claims and whether it was checked, in plain words.
@@ -90,20 +98,21 @@ def certificate(result: dict[str, Any]) -> str:
     Returns:
         `str`: One sentence.
     """
+    moves = f"the output by {result.get('divergence', 0.0):.3f} nats"
+    if "drop" in result:
+        name = result.get("explained_label", result.get("label"))
+        moves = f"the probability of {visible(str(name))} by {-result['drop']:+.3f}"
     if result.get("abstained"):
         return (
-            f"No explanation: the one at state {result['state']} would move the output by {result['divergence']:.3f} "
-            f"nats, outside the margin of {result['margin']:g}."
+            f"No explanation: the one at state {result['state']} would move {moves}, outside the margin of "
+            f"{result['margin']:g}."
         )
     dropped = f"{100 * (1 - result['kept_share']):.0f} % of the tokens can go at state {result['state']}"
     if "divergence" not in result:
         return f"{dropped} (not verified)."
     stays = "the prediction stays" if result["same_prediction"] else "the prediction changes"
     within = "within" if result["within_margin"] else "outside"
-    return (
-        f"{dropped}: this moves the output by {result['divergence']:.3f} nats, {within} the margin of "
-        f"{result['margin']:g}, and {stays}."
-    )
+    return f"{dropped}: this moves {moves}, {within} the margin of {result['margin']:g}, and {stays}."
 
 
 def predicted(result: dict[str, Any]) -> str:
@@ -131,7 +140,7 @@ def _section(result: dict[str, Any]) -> str:
         cells = "".join(f'<td style="{_paint(value)}">{value:.2f}</td>' for value in token["states"])
         rows.append(
             f'<tr><th scope="row">{text}</th><td>{token["score"]:.2f}</td>{cells}'
-            f"<td>{escape(dropped_at(token, names) or 'kept')}</td></tr>"
+            f"<td>{escape(_fate(token, names, 'kept').removeprefix('dropped at '))}</td></tr>"
         )
     header = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     return f"""<section>
@@ -200,7 +209,6 @@ def to_text(result: dict[str, Any], color: bool) -> str:
     for text, token in zip(shown, tokens, strict=True):
         if token["special"]:
             continue
-        dropped = dropped_at(token, names)
-        fate = "kept to the end" if dropped is None else f"dropped at {dropped}"
+        fate = _fate(token, names, "kept to the end")
         lines.append(f"  {text:<{width}}  {token['score']:.2f}  {paint('    ', token['score'], True)}  {fate}")
     return "\n".join(lines)

@@ -100,3 +100,16 @@ def test_contrast_of_every_colour(value):
 
     light, dark = sorted([luminance(background), 0.0 if front == "#000" else 1.0], reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_a_path_says_what_is_dropped_and_what_that_does_to_the_class():
+    result = make([("film", [0.9, 0.2, 0.6]), ("warm", [0.1, 0.2, 0.3])])
+    for token, kept in zip(result["tokens"], (True, False), strict=True):
+        token |= {"evidence": 0.4, "kept": kept}
+    result |= {"drop": 0.0314, "divergence": 0.5, "same_prediction": True, "within_margin": True, "kept_share": 0.5}
+    assert "moves the probability of" in certificate(result) and "by -0.031, within" in certificate(result)
+    result["explained_label"] = "<b>"
+    assert "of <b> by" in certificate(result) and "&lt;b&gt;" in to_html([result]) and "<b>" not in to_html([result])
+    text = to_text(result, False)
+    assert text.count("dropped") == 1 and "dropped at" not in text
+    assert "<td>kept</td>" in to_html([result]) and "<td>dropped</td>" in to_html([result])
