@@ -311,6 +311,30 @@ class PaperObjective(nn.Module):
         return LookaheadRMSprop(groups)
 
 
+def path_loss(
+    preserved: str, target: Tensor, masked: Tensor, left_out: Tensor, classes: Tensor | None = None
+) -> Tensor:
+    """
+    What a mask loses, and what its complement still has.
+
+    Args:
+        preserved (`str`): `"prediction"` or `"distribution"`, see [`DiffMaskConfig`].
+        target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`): Log-probabilities on the whole input, in nats.
+        masked (`torch.Tensor` of the same shape): On the units that the mask keeps.
+        left_out (`torch.Tensor` of the same shape): On those that it leaves out.
+        classes (`torch.Tensor` of shape `(B,)`, *optional*): The class explained; by default the predicted one.
+
+    Returns:
+        `torch.Tensor` of shape `(B,)`: Of a class the log-probability that is lost plus the probability that is left;
+        of the distribution the divergence of the mask, plus `exp(-D)` of its complement.
+    """
+    if preserved == "distribution":
+        return heads.divergence(target, masked) + (-heads.divergence(target, left_out)).exp()
+    classes = target.argmax(-1) if classes is None else classes
+    whole, kept, left = (values.gather(-1, classes[:, None])[:, 0] for values in (target, masked, left_out))
+    return whole - kept + left.exp()
+
+
 class PathObjective(nn.Module):
     """
     A ranking of the units instead of a set: whatever the budget, those that stay preserve the prediction, and the
@@ -362,13 +386,7 @@ class PathObjective(nn.Module):
         Returns:
             `torch.Tensor`: Scalar.
         """
-        target, masked, left_out = output["target"], output["masked"], output["left_out"]
-        if self.target == "prediction":
-            predicted = target.argmax(-1, keepdim=True)
-            whole, masked, left_out = (values.gather(-1, predicted)[:, 0] for values in (target, masked, left_out))
-            terms = whole - masked + left_out.exp()
-        else:
-            terms = heads.divergence(target, masked) + (-heads.divergence(target, left_out)).exp()
+        terms = path_loss(self.target, output["target"], output["masked"], output["left_out"])
         scores = scores_at(output["logits"], states)
         return (terms + self.PENALTY * mean_over_units(scores.square(), output["maskable"])).mean()
 

@@ -75,6 +75,12 @@ def test_no_input_at_all_and_rows_that_do_not_match():
         kept_share.compute(predictions=[[1], [1, 0, 1]], references=[[0], [0, 0]])
 
 
+def test_keep_probabilities_are_no_masks():
+    with pytest.raises(ValueError, match="0 or 1: cut keep probabilities"):
+        metric = evaluate.load(f"{hf_diffmask.METRICS}/sparsity")
+        metric.compute(predictions=[[0.1, 0.9]], references=[[0, 0]])
+
+
 def test_words_that_have_no_token_are_no_special_tokens(tokenizer):
     """As `encode` has it, from the text; a pair cannot be told from its ids."""
     ids = tokenizer(f"the \u2603 film {tokenizer.mask_token}")["input_ids"]

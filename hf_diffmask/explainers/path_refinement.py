@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor
 
-from .. import heads
 from ..modeling_diffmask import DiffMaskModel
+from ..objective import PathObjective, path_loss
 from ..paths import budgets, draw, threshold
-
-LOWEST, HIGHEST = 0.03, 0.63  # budgets, as in training
 
 
 def forwards_of(steps: int, samples: int) -> int:
@@ -65,13 +63,13 @@ def refine_scores(
         for number, part in enumerate(recorded.states)
     ]
     of_samples = recorded._replace(target=target, states=states)
-    if explainer.config.target == "prediction":
-        explained = target.argmax(-1) if classes is None else classes.repeat_interleave(samples, 0)
+    explained = None if classes is None else classes.repeat_interleave(samples, 0)
     generator = torch.Generator().manual_seed(seed)
     found = scores.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([found], lr=learning_rate)
     for _ in range(steps):
-        shares = LOWEST + (HIGHEST - LOWEST) * torch.rand(len(target), generator=generator)
+        uniform = torch.rand(len(target), generator=generator)
+        shares = PathObjective.LOWEST + (PathObjective.HIGHEST - PathObjective.LOWEST) * uniform
         noise = torch.rand(*maskable.shape, 3, generator=generator).to(found.device)
         every = found.repeat_interleave(samples, 0)
         cut = threshold(every.detach(), budgets(shares.to(found.device), maskable), maskable)
@@ -80,11 +78,7 @@ def refine_scores(
             explainer.masked_forward(part.masked_fill(~maskable, 1.0), state, of_samples, **many)
             for part in (mask, 1 - mask)
         )
-        if explainer.config.target == "prediction":
-            kept, left_out = (values.gather(-1, explained[:, None])[:, 0] for values in (kept, left_out))
-            loss = (left_out.exp() - kept).sum()
-        else:
-            loss = (heads.divergence(target, kept) + (-heads.divergence(target, left_out)).exp()).sum()
+        loss = path_loss(explainer.config.target, target, kept, left_out, explained).sum()
         (found.grad,) = torch.autograd.grad(loss / samples, found)
         optimizer.step()
     return found.detach()

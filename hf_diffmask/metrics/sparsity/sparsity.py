@@ -39,11 +39,13 @@ def kept_share(kept: Sequence[Sequence[bool]], special: Sequence[Sequence[bool]]
         `float`: In [0, 1].
 
     Raises:
-        ValueError: If two lists differ in length, or there is no token but special ones.
+        ValueError: If two lists differ in length, hold anything but 0 and 1, or there is no token but special ones.
     """
     for number, (row, marks) in enumerate(zip(kept, special, strict=True)):
         if len(row) != len(marks):
             raise ValueError(f"Input {number}: there are {len(row)} masks and {len(marks)} marks of special tokens.")
+    if not {value for side in (kept, special) for row in side for value in row} <= {0, 1}:
+        raise ValueError("Masks and marks are 0 or 1: cut keep probabilities at 0.5 first.")
     pairs = [pair for row in zip(kept, special, strict=True) for pair in zip(*row, strict=True)]
     ordinary = [bool(is_kept) for is_kept, is_special in pairs if not is_special]
     if not ordinary:
@@ -55,7 +57,8 @@ class Sparsity(evaluate.Metric):
     """See `DESCRIPTION`; a thin wrapper of [`kept_share`]."""
 
     def _info(self) -> evaluate.MetricInfo:
-        row = datasets.Sequence(datasets.Value("bool"))
+        # Read as bool, keep probabilities would all be kept.
+        row = datasets.Sequence(datasets.Value("float64"))
         return evaluate.MetricInfo(
             description=DESCRIPTION,
             citation="",
