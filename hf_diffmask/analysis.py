@@ -3,7 +3,7 @@
 import itertools
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from .budget_search import smallest_budget
 from .data import Text, Window, encode, max_length, windows
 from .errors import DiffMaskError
 from .modeling_diffmask import DiffMaskModel
@@ -80,6 +81,24 @@ class FixedByState(TypedDict):
     """Share of inputs whose prediction the hard mask of each state leaves as it is, in [0, 1]."""
     fixed: list[float]
     """Share of inputs for which the same holds at each state and at all above it; it never falls."""
+
+
+class DecidedByState(TypedDict):
+    """What [`decided_by_state`] returns."""
+
+    states: list[str]
+    count: int
+    """Inputs."""
+    margin: float
+    """What the masks were allowed to cost."""
+    lower: list[float]
+    """Of each state, the share of its tokens that a quarter of the inputs need at most, in [0, 1]."""
+    median: list[float]
+    """The same for half of them."""
+    upper: list[float]
+    """The same for three quarters."""
+    mean: list[float]
+    """Mean share over the inputs."""
 
 
 class HeatMapPanel(TypedDict):
@@ -274,17 +293,27 @@ def unchanged_predictions(
     Returns:
         `torch.Tensor` of shape `(N, S)`, `bool`.
     """
+    unchanged = torch.ones(len(texts), explainer.config.num_states, dtype=torch.bool)
+    for indices, features in _of_one_length(explainer, tokenizer, texts, batch_size, "Masking at each state"):
+        agreement = measure(explainer, features)[..., COLUMNS.index("agreement")].bool().cpu()
+        for index, row in zip(indices, agreement, strict=True):
+            unchanged[index] &= row
+    return unchanged
+
+
+def _of_one_length(
+    explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], batch_size: int, title: str
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Batches of windows with the texts that they are of. None is padded, so that a tokenizer that cannot will do."""
     length = max_length(explainer.base, tokenizer)
     parts: list[tuple[int, Window]] = [
         (index, window) for index, text in enumerate(texts) for window in windows(encode(tokenizer, text), length)
     ]
-    unchanged = torch.ones(len(texts), explainer.config.num_states, dtype=torch.bool)
 
     def size(part: tuple[int, Window]) -> int:
         return len(part[1].units)
 
-    with tqdm(total=len(parts), desc="Masking at each state", unit="window", disable=len(parts) < 20) as progress:
-        # Windows of one length at a time: nothing is padded, and a tokenizer that cannot pad will do.
+    with tqdm(total=len(parts), desc=title, unit="window", disable=len(parts) < 20) as progress:
         for _, group in itertools.groupby(sorted(parts, key=size), key=size):
             of_one_length = list(group)
             for start in range(0, len(of_one_length), batch_size):
@@ -293,11 +322,81 @@ def unchanged_predictions(
                     name: torch.tensor([window.features[name] for _, window in batch], device=explainer.device)
                     for name in batch[0][1].features
                 }
-                agreement = measure(explainer, features)[..., COLUMNS.index("agreement")].bool().cpu()
-                for (index, _), row in zip(batch, agreement, strict=True):
-                    unchanged[index] &= row
+                yield [index for index, _ in batch], features
                 progress.update(len(batch))
-    return unchanged
+
+
+@torch.no_grad()
+def smallest_shares(
+    explainer: DiffMaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Text],
+    margin: float | None = None,
+    batch_size: int = 8,
+) -> Tensor:
+    """
+    How much of each input a path has to keep at each state: its smallest budget that is within a margin, as verified.
+
+    Of an input that needs several windows, each of them is searched, and their budgets are added up.
+
+    Args:
+        explainer ([`DiffMaskModel`]): One whose masks form a path (`--recipe path`).
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        texts (`Sequence`): `N` texts or pairs.
+        margin (`float`, *optional*): What a mask may cost, see [`DiffMaskModel.cost`]; by default the explainer's.
+        batch_size (`int`, *optional*, defaults to 8): Windows whose paths are searched at once.
+
+    Returns:
+        `torch.Tensor` of shape `(N, S)`: Shares of the units that can be masked, in [0, 1]; 0 where there is none.
+
+    Raises:
+        DiffMaskError: If the explainer's masks form no path.
+    """
+    if explainer.config.objective != "path":
+        raise DiffMaskError("Only a path can be cut at any budget: train an explainer with --recipe path.")
+    margin = explainer.config.margin if margin is None else margin
+    found = torch.zeros(2, len(texts), explainer.config.num_states)
+    for indices, features in _of_one_length(explainer, tokenizer, texts, batch_size, "Searching at each state"):
+        inputs = {name: value for name, value in features.items() if name != "special_tokens_mask"}
+        output = explainer(**features)
+        for state in range(explainer.config.num_states):
+            scores = output.logits[..., state]
+            budget = smallest_budget(explainer, scores, output.maskable, margin, state, **inputs).budget
+            found[0, :, state].index_add_(0, torch.tensor(indices), budget.cpu().float())
+            found[1, :, state].index_add_(0, torch.tensor(indices), output.maskable.sum(-1).cpu().float())
+    return found[0] / found[1].clamp(min=1)
+
+
+def decided_by_state(states: Sequence[str], shares: Tensor, margin: float) -> DecidedByState:
+    """
+    When predictions were decided: how much of the inputs each state shows to be enough.
+
+    Each share is of a mask that was run and is within the margin, so that the rest is known to be irrelevant by then;
+    a smaller one may be, too (see [`~hf_diffmask.budget_search.smallest_budget`]).
+
+    Args:
+        states (`Sequence[str]`): Names of the `S` states.
+        shares (`torch.Tensor` of shape `(N, S)`): See [`smallest_shares`].
+        margin (`float`): What the masks were allowed to cost.
+
+    Returns:
+        [`DecidedByState`]: A plain `dict`.
+
+    Raises:
+        DiffMaskError: If there are no inputs.
+    """
+    if not len(shares):
+        raise DiffMaskError("There is nothing to analyse: give at least one input.")
+    quartiles = torch.quantile(shares.double(), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
+    return {
+        "states": list(states),
+        "count": len(shares),
+        "margin": margin,
+        "lower": quartiles[0].tolist(),
+        "median": quartiles[1].tolist(),
+        "upper": quartiles[2].tolist(),
+        "mean": shares.double().mean(0).tolist(),
+    }
 
 
 def fixed_by_state(states: Sequence[str], unchanged: Tensor) -> FixedByState:

@@ -6,7 +6,7 @@ Figures are made as objects, past pyplot: no window, no state that outlives them
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from .analysis import FixedByState, HeatMap, KeepByState, StatesKept
+from .analysis import DecidedByState, FixedByState, HeatMap, KeepByState, StatesKept
 from .errors import DiffMaskError
 from .heatmap import visible
 
@@ -155,6 +155,32 @@ def fixed_by_state(data: FixedByState, title: str = "") -> "Figure":
     lowest = min(int(10 * min(data["fixed"])) / 10, 0.9)
     axes.set_ylim(lowest - 0.03 * (1 - lowest), 1 + 0.03 * (1 - lowest))
     axes.set_ylabel(f"share of {data['count']:,} inputs")
+    return figure
+
+
+def decided_by_state(data: DecidedByState, title: str = "") -> "Figure":
+    """
+    Draws the share of their tokens that inputs need at each state: a line for each quartile.
+
+    Args:
+        data ([`~hf_diffmask.analysis.DecidedByState`]): The shares.
+        title (`str`, *optional*): Title.
+
+    Returns:
+        `matplotlib.figure.Figure`
+
+    Raises:
+        DiffMaskError: If matplotlib is not installed.
+    """
+    figure = _figure(max(6.0, 0.35 * len(data["states"]) + 2), 4.2)
+    lines = {
+        "three quarters of the inputs": data["upper"],
+        "half of them": data["median"],
+        "a quarter of them": data["lower"],
+    }
+    axes = _lines(figure, data["states"], lines, title)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylabel(f"share of tokens that inputs need at most (n = {data['count']:,})", fontsize=9)
     return figure
 
 

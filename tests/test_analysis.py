@@ -8,11 +8,13 @@ import torch
 from transformers import pipeline
 
 import hf_diffmask
-from hf_diffmask import DiffMaskError
+from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.analysis import (
+    decided_by_state,
     fixed_by_state,
     heat_map,
     keep_by_state,
+    smallest_shares,
     states_kept,
     states_kept_by_label,
     token_labels,
@@ -21,7 +23,9 @@ from hf_diffmask.analysis import (
 )
 from hf_diffmask.data import encode, windows
 from hf_diffmask.gates import hard_mask
+from hf_diffmask.paths import top
 from hf_diffmask.tasks.sst import Sentence
+from hf_diffmask.training_args import recipe_config
 
 NAMES = ["embeddings", "block.0.input", "block.0.output"]
 
@@ -235,3 +239,54 @@ def test_windows_of_one_text_must_all_be_unchanged(explainer, tokenizer, monkeyp
     expected = [[all(column) for column in zip(*of_text, strict=True)] for of_text in rows]
     assert expected[0] not in (rows[0][-1], rows[0][1])  # one window alone does not say it
     assert unchanged_predictions(explainer, tokenizer, texts).tolist() == expected
+
+
+def test_smallest_shares_are_within_the_margin_at_every_state(classifier, tokenizer):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path"), margin=0.02).eval()
+    texts = ["a warm film", "the plot is dull and the cast looks tired of it", "fine"]
+    shares = smallest_shares(explainer, tokenizer, texts, batch_size=2)
+    assert shares.shape == (3, explainer.config.num_states)
+    for text, of_text in zip(texts, shares, strict=True):
+        features = dict(tokenizer(text, return_tensors="pt", return_special_tokens_mask=True))
+        output = explainer(**features)
+        special = features.pop("special_tokens_mask")
+        assert output.maskable.sum() == (1 - special).sum()
+        recorded = explainer.record(**features)
+        for state, share in enumerate(of_text):
+            budget = (share * output.maskable.sum()).round().long()[None]
+            costs = [
+                explainer.cost(
+                    recorded.target,
+                    explainer.masked_forward(top(output.logits[..., state], size, output.maskable), state, recorded,
+                                             **features),
+                )
+                for size in (budget, budget - 1)
+            ]  # fmt: skip
+            assert share * output.maskable.sum() == pytest.approx(budget.item(), abs=1e-4)
+            assert costs[0] <= 0.02 + 1e-6 and (budget == 0 or costs[1] > 0.02)
+    # All may go where anything may be lost.
+    assert smallest_shares(explainer, tokenizer, texts, margin=2.0).count_nonzero() == 0
+
+
+def test_windows_of_a_long_text_add_up(classifier, tokenizer, monkeypatch):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path"), margin=1e-9).eval()
+    monkeypatch.setattr("hf_diffmask.analysis.max_length", lambda *_: 8)
+    # What nothing may be lost of keeps (nearly) everything, in all windows.
+    shares = smallest_shares(explainer, tokenizer, ["the plot is dull and the cast looks tired of it", ""])
+    assert (shares[0] > 0.8).all() and (shares[0] <= 1).all() and (shares[1] == 0).all()
+
+
+def test_only_a_path_has_smallest_shares(classifier, tokenizer):
+    with pytest.raises(DiffMaskError, match="Only a path can be cut at any budget"):
+        smallest_shares(DiffMaskModel.from_base_model(classifier, tokenizer), tokenizer, ["fine"])
+
+
+def test_when_it_was_decided_by_hand():
+    shares = torch.tensor([[1.0, 0.5, 0.2], [0.8, 0.5, 0.4], [0.9, 0.3, 0.0], [0.7, 0.7, 0.2], [1.0, 0.5, 0.2]])
+    data = decided_by_state(NAMES, shares, 0.1)
+    assert (data["states"], data["count"], data["margin"]) == (NAMES, 5, 0.1)
+    assert data["lower"] == pytest.approx([0.8, 0.5, 0.2]) and data["median"] == pytest.approx([0.9, 0.5, 0.2])
+    assert data["upper"] == pytest.approx([1.0, 0.5, 0.2]) and data["mean"] == pytest.approx([0.88, 0.5, 0.2])
+    assert json.loads(json.dumps(data)) == data
+    with pytest.raises(DiffMaskError, match="nothing to analyse"):
+        decided_by_state(NAMES, torch.ones(0, 3), 0.1)

@@ -124,6 +124,17 @@ def test_lines_of_what_is_fixed(lowest, bottom):
     drawn(figure)
 
 
+def test_quartiles_of_what_was_decided():
+    data = {"states": NAMES, "count": 1234, "margin": 0.1, "mean": [0.5] * 3}
+    data |= {"lower": [0.4, 0.2, 0.1], "median": [0.6, 0.3, 0.2], "upper": [1.0, 0.9, 0.5]}
+    figure = plots.decided_by_state(data, "of all")
+    (axes,) = figure.axes
+    # In the order in which they lie on the page.
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [data["upper"], data["median"], data["lower"]]
+    assert "n = 1,234" in axes.get_ylabel() and axes.get_ylim()[0] <= 0 and axes.get_ylim()[1] >= 1
+    drawn(figure)
+
+
 def test_bars_and_their_errors():
     groups = [
         {"label": "ADJ", "special": False, "count": 1200, "mean": 2.5, "standard_error": 0.25},

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 from transformers import HfArgumentParser
@@ -31,7 +31,8 @@ DESCRIPTION = """Explains a data set and sums up what is kept at which state: a 
   hf-diffmask analyze --trees sst5_trees_dev.txt.gz --hidden_model my-hidden-explainer --output_dir report
 
 Figures (pip install 'hf-diffmask[plots]'): heat maps tokens x states of the first inputs; mean keep probability by
-state; the share of predictions that are fixed by state; the mean number of states at which a token is kept, by part of
+state; the share of predictions that are fixed by state; of a path, how much of its tokens an input needs by state,
+verified ("when was it decided?"); the mean number of states at which a token is kept, by part of
 speech and entity type (pip install 'hf-diffmask[tagging]' and a spaCy model; else these two are left out) and, with
 --trees, by the sentiment of the word. Without --model the small bundled sentiment classifier is analysed."""
 
@@ -107,6 +108,14 @@ def _load_explainers(args: AnalyzeArguments) -> list[DiffMaskAttributionPipeline
     if first.base_model_fingerprint != second.base_model_fingerprint:
         raise DiffMaskError("The two explainers are for different base models: compare two for the same.")
     return explainers
+
+
+_DECIDED: tuple[tuple[str, Literal["lower", "median", "upper", "mean"]], ...] = (
+    ("a quarter of the inputs, at most", "lower"),
+    ("half of them, at most", "median"),
+    ("three quarters, at most", "upper"),
+    ("mean", "mean"),
+)
 
 
 def _segments(text: Text) -> list[str]:
@@ -206,6 +215,31 @@ def _fixed_by_state(explain: DiffMaskAttributionPipeline, texts: Sequence[Text],
     )
 
 
+def _decided_by_state(explain: DiffMaskAttributionPipeline, texts: Sequence[Text], batch_size: int) -> Entry:
+    config = explain.model.config
+    shares = analysis.smallest_shares(explain.model, explain.tokenizer, texts, batch_size=batch_size)
+    data = analysis.decided_by_state(config.state_names, shares, config.margin)
+    cost = "the class's probability falls" if config.target == "prediction" else "the output diverges (in nats)"
+    title = f"When it was decided: the smallest budget within a margin of {config.margin:g}"
+    return Entry(
+        f"{config.masking}_decided_by_state",
+        title,
+        [
+            f"Of each input and state, the share of tokens in the smallest mask of its path under which {cost} by at "
+            f"most {config.margin:g}; each such mask was run. What is not in it is irrelevant to the prediction, and "
+            "the state shows that. A smaller mask between two that were run may do, too.",
+        ],
+        f"Lines of the quartiles of the share over the states. The median from the first state to the last: "
+        f"{data['median'][0]:.2f} to {data['median'][-1]:.2f}.",
+        data,
+        [
+            ["share of its tokens that an input needs", *data["states"]],
+            *([name, *(f"{share:.3f}" for share in data[key])] for name, key in _DECIDED),
+        ],
+        plots.decided_by_state(data, f"{title}, {config.masking} masking"),
+    )
+
+
 def _states_kept(
     explain: DiffMaskAttributionPipeline,
     results: list[dict[str, Any]],
@@ -293,6 +327,8 @@ def run(arguments: list[str]) -> None:
         masking = explain.model.config.masking
         kept = results[masking]
         entries = [_keep_by_state(explain, kept), _fixed_by_state(explain, texts, args.batch_size)]
+        if explain.model.config.objective == "path":
+            entries.append(_decided_by_state(explain, texts, args.batch_size))
         if tags:
             pos = [[[(t.start, t.end, t.pos) for t in words if t.pos] for words in text] for text in tags]
             entity = [[[(t.start, t.end, t.entity or "no entity") for t in words] for words in text] for text in tags]
