@@ -131,6 +131,7 @@ METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
         explainers.trained, features, seed=explainers.seed
     ),
     "ig": lambda explainers, features: integrated_gradients(explainers.plain, features, steps=32, signed=True),
+    "ig_50": lambda explainers, features: integrated_gradients(explainers.plain, features, steps=50, signed=True),
     "sequential_ig": lambda explainers, features: sequential_integrated_gradients(
         explainers.plain, features, signed=True
     ),

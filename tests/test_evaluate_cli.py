@@ -69,6 +69,30 @@ def test_what_is_written_can_be_read_back(data, tmp_path, capsys):
     assert updated.count("## Faithfulness") == 1 and "| loo |" not in updated and "| random |" in updated
 
 
+def test_means_over_several_replacements(data, tmp_path, capsys):
+    options = ("--methods", "loo,random", "--held_out", "delete, pad")
+    assert run(data, tmp_path / "out", *options) == 0
+    found = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    assert found["held_out"] == "delete, pad" and "Means over mask, delete, pad" in capsys.readouterr().out
+    for figure in ("comprehensiveness", "sufficiency"):
+        means = {}
+        for name, method in found["methods"].items():
+            of_held_out = [method["by_held_out"][part][figure]["mean"] for part in ("delete", "pad")]
+            assert method["held_out"][figure]["mean"] == pytest.approx(sum(of_held_out) / 2)
+            means[name] = (sum(of_held_out) + method["figures"][figure]["mean"]) / 3
+            assert method["every_replacement"]["figures"][figure]["mean"] == pytest.approx(means[name])
+        less = found["methods"]["random"]["every_replacement"]["less_the_first"][figure]
+        assert less["low"] <= means["random"] - means["loo"] <= less["high"]
+        assert found["methods"]["loo"]["every_replacement"]["less_the_first"][figure] == {"low": 0.0, "high": 0.0}
+    # Each of them is what it is as the only one.
+    assert run(data, tmp_path / "one", "--methods", "loo", "--held_out", "pad") == 0
+    one = json.loads((tmp_path / "one" / "faithfulness.json").read_text())["methods"]["loo"]
+    assert one["held_out"] == {
+        figure: found["methods"]["loo"]["by_held_out"]["pad"][figure] for figure in one["held_out"]
+    }
+    assert "every_replacement" not in one
+
+
 def test_costly_methods_run_on_few_inputs_and_all_others_are_shown_on_them(data, tmp_path):
     options = ("--methods", "diffmask,kernel_shap", "--costly_limit", "2", "--preset", "eraser")
     assert run(data, tmp_path / "out", *options) == 0
@@ -102,7 +126,8 @@ def test_bounds(data, tmp_path, capsys):
         (["--methods", " , "], "nothing to measure"),
         (["--preset", "mine"], "no preset 'mine'"),
         (["--held_out", "blank"], "no replacement 'blank'"),
-        (["--held_out", "mask"], "uses 'mask' itself"),
+        (["--held_out", "pad,mask"], "uses 'mask' itself"),
+        (["--held_out", "pad,"], "no replacement ''"),
         (["--limit", "0"], "must be at least 1"),
         (["--attributions", "loo=x"], "NAME=FILE with a new name"),
         (["--attributions", "mine"], "NAME=FILE with a new name"),

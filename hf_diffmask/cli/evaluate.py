@@ -47,9 +47,9 @@ DESCRIPTION = """Measures how faithful an explainer is, beside other methods, on
 
 Comprehensiveness (higher is better): how far the predicted class's probability falls without the tokens that come
 first. Sufficiency (lower is better): how far it falls on these alone. Both with 95 % intervals, beside what each
-method costs, and again under a replacement that no explainer was trained with. OUTPUT_DIR/faithfulness.json holds all
-of it, faithfulness.png the plot, and attributions/ the scores of each method, one input a line: give such a file, from
-any other library, with --attributions NAME=FILE.
+method costs, and again under replacements that no explainer was trained with (--held_out). OUTPUT_DIR holds all of it
+in faithfulness.json, the plot in faithfulness.png, and in attributions/ the scores of each method, one input a line:
+give such a file, from any other library, with --attributions NAME=FILE.
 
 Methods: {methods}. {costly} are run on the first --costly_limit inputs, on which all others are shown, too.""".format(
     methods=", ".join(METHODS), costly=" and ".join(COSTLY)
@@ -85,7 +85,10 @@ class EvaluateArguments:
     preset: str = field(default="hf_diffmask", metadata={"help": f"Protocol: {', '.join(PRESETS)}."})
     held_out: str = field(
         default="attention",
-        metadata={"help": f"Another way to take tokens away, shown beside: {', '.join(REPLACEMENTS)}."},
+        metadata={
+            "help": "Another way to take tokens away, shown beside, or several with commas between them, whose mean "
+            f"is shown: {', '.join(REPLACEMENTS)}."
+        },
     )
     limit: int = field(default=1000, metadata={"help": "Inputs to measure: the first so many."})
     costly_limit: int = field(default=100, metadata={"help": "Inputs of costly methods: the first so many."})
@@ -112,6 +115,10 @@ class EvaluateArguments:
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
 
 
+def _held_out(args: EvaluateArguments) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in args.held_out.split(",")))
+
+
 def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
     """Refuses what cannot be used before anything is computed; returns output folder, methods and files."""
     methods = [name.strip() for name in args.methods.split(",") if name.strip()]
@@ -122,10 +129,11 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
         raise DiffMaskError("diffmask_hidden needs a second explainer: name one with --hidden_model.")
     if args.preset not in PRESETS:
         raise DiffMaskError(f"There is no preset {args.preset!r}: --preset takes {', '.join(PRESETS)}.")
-    if args.held_out not in REPLACEMENTS:
-        raise DiffMaskError(f"There is no replacement {args.held_out!r}: --held_out takes {', '.join(REPLACEMENTS)}.")
-    if args.held_out == PRESETS[args.preset].replacement:
-        raise DiffMaskError(f"The preset {args.preset!r} uses {args.held_out!r} itself: name another --held_out.")
+    for name in _held_out(args):
+        if name not in REPLACEMENTS:
+            raise DiffMaskError(f"There is no replacement {name!r}: --held_out takes {', '.join(REPLACEMENTS)}.")
+        if name == PRESETS[args.preset].replacement:
+            raise DiffMaskError(f"The preset {args.preset!r} uses {name!r} itself: name another --held_out.")
     if min(args.limit, args.costly_limit, args.batch_size) < 1:
         raise DiffMaskError("--limit, --costly_limit and --batch_size must be at least 1.")
     files = {}
@@ -188,18 +196,31 @@ def _search(
 
 def _compared(
     values: dict[str, np.ndarray],
-    held_out: dict[str, np.ndarray],
-    first: dict[str, np.ndarray],
+    held_out: dict[str, dict[str, np.ndarray]],
+    first: dict[str, dict[str, np.ndarray]],
     within: dict[str, list[Bounds]],
     seed: int,
 ) -> dict[str, Any]:
-    """A method's figures: with intervals, under the other replacement, less those of the first method, in bounds."""
-    differences = {figure: interval(values[figure] - first[figure], seed) for figure in values}
+    """A method's figures: with intervals, under other replacements, less those of the first method, in bounds."""
+    mean_held_out, every = (
+        {figure: np.mean([part[figure] for part in parts], axis=0) for figure in values}
+        for parts in (list(held_out.values()), [values, *held_out.values()])
+    )
+
+    def less(of_method: dict[str, np.ndarray], of_first: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        ends = {figure: interval(of_method[figure] - of_first[figure], seed) for figure in of_method}
+        return {figure: {"low": low, "high": high} for figure, (low, high) in ends.items()}
+
+    first.setdefault("values", values)
+    first.setdefault("every", every)
     entry = {
         "figures": summary(values),
-        "held_out": summary(held_out),
-        "less_the_first": {figure: {"low": low, "high": high} for figure, (low, high) in differences.items()},
+        "held_out": summary(mean_held_out),
+        "less_the_first": less(values, first["values"]),
     }
+    if len(held_out) > 1:
+        entry["by_held_out"] = {name: summary(part) for name, part in held_out.items()}
+        entry["every_replacement"] = {"figures": summary(every), "less_the_first": less(every, first["every"])}
     if within:
         of_bounds = {
             figure: np.array(
@@ -230,6 +251,18 @@ def _table(methods: dict[str, Any]) -> str:
         if "reached" in found:
             cost.append(" / ".join(f"{found['reached'][figure]['mean']:.2f}" for figure in SHOWN))
         lines.append(f"| {name} | {' | '.join([*figures, held_out, *cost])} |")
+    return "\n".join(lines)
+
+
+def _table_of_replacements(methods: dict[str, Any]) -> str:
+    """Means over all replacements with intervals, and those of the first method's lead, as markdown."""
+    lead = [f"{figure}, less the first method's" for figure in SHOWN]
+    lines = [f"| method | {' | '.join([*SHOWN, *lead])} |", "|---" * 5 + "|"]
+    for name, found in methods.items():
+        figures, less = found["every_replacement"]["figures"], found["every_replacement"]["less_the_first"]
+        cells = [f"{(v := figures[name])['mean']:.3f} ({v['low']:.3f} to {v['high']:.3f})" for name in SHOWN]
+        cells += [f"{less[name]['low']:.3f} to {less[name]['high']:.3f}" for name in SHOWN]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -277,7 +310,7 @@ def run(arguments: list[str]) -> None:
     inputs = [every[k] for k in measurable]
     if len(inputs) < len(every):
         print(f"hf-diffmask: {len(every) - len(inputs)} inputs have too few tokens to take one away: left out.")
-    held_out = preset._replace(replacement=args.held_out)
+    held_out = [preset._replace(replacement=name) for name in _held_out(args)]
     result: dict[str, Any] = {
         "version": hf_diffmask.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
@@ -289,7 +322,7 @@ def run(arguments: list[str]) -> None:
         "left_out": len(every) - len(inputs),
         "preset": args.preset,
         "protocol": preset._asdict(),
-        "held_out": args.held_out,
+        "held_out": ", ".join(_held_out(args)),
         "seed": args.seed,
         "methods": {},
         "on_few": {},
@@ -305,7 +338,7 @@ def run(arguments: list[str]) -> None:
             for figure, ends in within.items()
         }
     (folder / "attributions").mkdir(exist_ok=True)
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[str, dict[str, dict[str, np.ndarray]]] = {"methods": {}, "on_few": {}}
     for name in [*names, *read]:
         of_method = few if name in COSTLY else inputs
         if name in read:
@@ -317,15 +350,20 @@ def run(arguments: list[str]) -> None:
                 file.write(json.dumps({"input_ids": one["input_ids"], "scores": scores}) + "\n")
         ranks, unranked = rankable(of_method, found.scores, preset)
         values = measured(explainers, tokenizer, of_method, ranks, preset, args.batch_size)
-        others = measured(explainers, tokenizer, of_method, ranks, held_out, args.batch_size)
+        others = {
+            other.replacement: measured(explainers, tokenizer, of_method, ranks, other, args.batch_size)
+            for other in held_out
+        }
         for where, count in (("methods", len(inputs)), ("on_few", len(few))):
             if count > len(of_method) or (where == "on_few" and not show_few):
                 continue
-            cut, beside = (
-                {figure: of_figure[:count] for figure, of_figure in part.items()} for part in (values, others)
+            cut, *parts = (
+                {figure: of_figure[:count] for figure, of_figure in part.items()}
+                for part in (values, *others.values())
             )
+            beside = dict(zip(others, parts, strict=True))
             result[where][name] = {
-                **_compared(cut, beside, first.setdefault(where, cut), within if where == "on_few" else {}, args.seed),
+                **_compared(cut, beside, first[where], within if where == "on_few" else {}, args.seed),
                 "seconds": None if name in read else found.seconds,
                 "forwards": None if name in read else found.forwards,
                 "unranked": rankable(of_method[:count], found.scores[:count], preset)[1],
@@ -348,7 +386,10 @@ def run(arguments: list[str]) -> None:
         )
     shown = result["methods"] or result["on_few"]
     plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs").savefig(folder / "faithfulness.png")
-    print(f"\n{len(inputs)} inputs, preset {args.preset}, held out: {args.held_out}\n{_table(result['methods'])}")
+    print(f"\n{len(inputs)} inputs, preset {args.preset}, held out: {result['held_out']}\n{_table(result['methods'])}")
+    if len(held_out) > 1 and result["methods"]:
+        names_of_all = ", ".join([preset.replacement, result["held_out"]])
+        print(f"\nMeans over {names_of_all}\n{_table_of_replacements(result['methods'])}")
     if result["on_few"]:
         print(f"\nThe first {len(few)} inputs\n{_table(result['on_few'])}")
     if result["extended"]:
