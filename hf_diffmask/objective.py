@@ -340,26 +340,30 @@ class PathObjective(nn.Module):
     A ranking of the units instead of a set: whatever the budget, those that stay preserve the prediction, and the
     others, alone, lose it.
 
-    Each example draws a state and a budget. There is no constraint while training, and no multiplier: the margin is
-    met afterwards, by choosing the budget (`calibrate`).
+    Each example draws a budget. There is no constraint while training, and no multiplier: the margin is met
+    afterwards, by choosing the budget (`calibrate`).
+
+    With input masking the masks of all states are of the same units, and one ranking is the best of all. The last
+    state's scores are trained on it, and those below learn to tell them from what their own state shows: what they
+    get right is known by then. With hidden masking each example draws a state, at which it is masked.
 
     Args:
         num_states (`int`): `S`.
         target (`str`): `"prediction"` or `"distribution"`, see [`DiffMaskConfig`].
+        masks_inputs (`bool`, *optional*, defaults to `True`): Whether the masks of all states are of the inputs.
     """
 
     LOWEST, HIGHEST = 0.03, 0.63  # share of the units that a budget is
-    LAST_SHARE = 0.6  # of examples that draw the last state, whose ranking is the one handed out
-    PENALTY = 1e-3  # of squared scores
+    PENALTY = 1e-3  # of squares; what learns from them alone minds only their ratio to what gradients are clipped at
     CHECK_EVERY = 0
 
-    def __init__(self, num_states: int, target: str):
+    def __init__(self, num_states: int, target: str, masks_inputs: bool = True):
         super().__init__()
-        self.num_states, self.target = num_states, target
+        self.num_states, self.target, self.masks_inputs = num_states, target, masks_inputs
 
     def draw(self, seed: int, step: int, example_ids: Tensor) -> tuple[Tensor, Tensor]:
         """
-        The state at which each example is masked in a step, and its budget.
+        The state whose scores mask each example in a step, and its budget.
 
         Args:
             seed (`int`): Seed of the run.
@@ -369,15 +373,17 @@ class PathObjective(nn.Module):
         Returns:
             `tuple`: States, `(B,)`, `int64`; budgets as shares of the units, `(B,)`.
         """
-        uniform = hashed_uniform(seed, step, example_ids, _DRAW)
-        last = self.num_states - 1
-        states = (uniform / (1 - self.LAST_SHARE) * last).long().clamp(max=last)
+        if self.masks_inputs:
+            states = torch.full_like(example_ids, self.num_states - 1)
+        else:
+            states = (hashed_uniform(seed, step, example_ids, _DRAW) * self.num_states).long()
         shares = self.LOWEST + (self.HIGHEST - self.LOWEST) * hashed_uniform(seed, step, example_ids, _BUDGET)
         return states, shares
 
     def loss(self, output: DiffMaskOutput, states: Tensor) -> Tensor:
         """
-        What the kept units lose, and what the left-out ones have, a mean over examples.
+        What the kept units lose, and what the left-out ones have, a mean over examples; and, for little, squared
+        scores and, with input masking, the squared distances of lower states' scores from them.
 
         Args:
             output ([`DiffMaskOutput`]): With `masked` and `left_out`.
@@ -388,7 +394,10 @@ class PathObjective(nn.Module):
         """
         terms = path_loss(self.target, output["target"], output["masked"], output["left_out"])
         scores = scores_at(output["logits"], states)
-        return (terms + self.PENALTY * mean_over_units(scores.square(), output["maskable"])).mean()
+        squares = scores.square()
+        if self.masks_inputs:
+            squares = squares + (output["logits"][..., :-1] - scores.detach()[..., None]).square().sum(-1)
+        return (terms + self.PENALTY * mean_over_units(squares, output["maskable"])).mean()
 
     def optimizer(self, groups: list[dict[str, Any]], args: DiffMaskTrainingArguments) -> torch.optim.Optimizer:
         """
@@ -421,6 +430,6 @@ def objective_of(config: DiffMaskConfig, args: DiffMaskTrainingArguments) -> Obj
         [`FastObjective`], [`PaperObjective`] or [`PathObjective`]
     """
     if args.recipe == "path":
-        return PathObjective(config.num_states, config.target)
+        return PathObjective(config.num_states, config.target, config.masks_inputs)
     lagrangian = FastObjective if args.recipe == "fast" else PaperObjective
     return lagrangian(config.num_states, args.margin, args.multiplier_learning_rate, config.votes_multiply)

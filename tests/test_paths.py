@@ -88,21 +88,32 @@ def test_objective_by_hand():
     scores = torch.tensor([[[1.0, 3.0], [2.0, 0.0]], [[0.0, 0.0], [5.0, 1.0]]])
     maskable = torch.tensor([[True, True], [True, False]])
     output = DiffMaskOutput(None, logs[0], maskable, scores, logs[1], logs[2])
-    states = torch.tensor([0, 1])
+    states = torch.tensor([0, 1])  # with hidden masking
     assert scores_at(scores, states).tolist() == [[1.0, 2.0], [0.0, 1.0]]
     penalty = 1e-3 * (1 + 4) / 2
-    found = PathObjective(2, "prediction").loss(output, states)
+    found = PathObjective(2, "prediction", masks_inputs=False).loss(output, states)
     assert found.item() == pytest.approx((math.log(2) + 0.3 + penalty + 0.0 + 0.4) / 2)
     kept = 0.9 * math.log(0.9 / 0.45) + 0.1 * math.log(0.1 / 0.55)
     left_out = 0.9 * math.log(0.9 / 0.3) + 0.1 * math.log(0.1 / 0.7), 0.2 * math.log(0.2 / 0.6) + 0.8 * math.log(2.0)
     expected = (kept + math.exp(-left_out[0]) + penalty + math.exp(-left_out[1])) / 2
-    assert PathObjective(2, "distribution").loss(output, states).item() == pytest.approx(expected)
+    found = PathObjective(2, "distribution", masks_inputs=False).loss(output, states)
+    assert found.item() == pytest.approx(expected)
+    # With input masking the last state's scores count, and the others learn from them, and not the other way round.
+    states, variable = torch.tensor([1, 1]), scores.clone().requires_grad_()
+    output["logits"] = variable
+    found = PathObjective(2, "prediction").loss(output, states)
+    squares = 1e-3 * (((9 + 0) + (4 + 4)) / 2 + (0 + 0))
+    assert found.item() == pytest.approx((math.log(2) + 0.3 + 0.0 + 0.4 + squares) / 2)
+    found.backward()
+    expected = [[[2 * (1 - 3), 2 * 3], [2 * (2 - 0), 0.0]], [[0.0, 0.0], [0.0, 0.0]]]  # the last unit is none
+    torch.testing.assert_close(variable.grad, 1e-3 * torch.tensor(expected) / 2 / 2)
 
 
 def test_draws_of_states_and_budgets():
     states, shares = PathObjective(5, "prediction").draw(0, 3, torch.arange(20_000))
-    assert states.unique().tolist() == [0, 1, 2, 3, 4]
-    assert (states == 4).double().mean().item() == pytest.approx(0.6, abs=0.01)
+    assert states.unique().tolist() == [4]
+    states, shares = PathObjective(5, "prediction", masks_inputs=False).draw(0, 3, torch.arange(20_000))
+    assert states.bincount().tolist() == pytest.approx([4000] * 5, abs=250)
     assert shares.min() >= 0.03 and shares.max() <= 0.63 and shares.mean().item() == pytest.approx(0.33, abs=0.01)
     assert abs(torch.corrcoef(torch.stack([states.double(), shares.double()]))[0, 1]) < 0.03
 
