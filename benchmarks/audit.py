@@ -56,16 +56,16 @@ class Random(DiffMaskModel):
 
 
 def arguments(folder: Path, seed: int, margin: float) -> DiffMaskTrainingArguments:
-    """The default recipe."""
+    """The recipe `fast`."""
     return DiffMaskTrainingArguments(
-        output_dir=str(folder), margin=margin, seed=seed, report_to=[], overwrite_output_dir=True
+        output_dir=str(folder), recipe="fast", margin=margin, seed=seed, report_to=[], overwrite_output_dir=True
     )
 
 
 def trained(
     base: Any, tokenizer: Any, texts: list, folder: Path, seed: int, margin: float = 0.1, **config: Any
 ) -> DiffMaskModel:
-    """An explainer by the default recipe, but for `config`; read back where it is there."""
+    """An explainer by the recipe `fast`, but for `config`; read back where it is there."""
     if (folder / "all_results.json").is_file():
         return DiffMaskModel.from_pretrained(folder, base_model=base).eval()
     set_seed(seed)

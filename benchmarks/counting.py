@@ -64,7 +64,14 @@ def train(
     with tempfile.TemporaryDirectory() as folder:
         explainer = DiffMaskModel.from_base_model(target, states=counting.STATES, margin=MARGIN, **fields)
         args = DiffMaskTrainingArguments(
-            output_dir=folder, margin=MARGIN, seed=seed, use_cpu=True, report_to="none", disable_tqdm=True, **SETTINGS
+            output_dir=folder,
+            recipe="fast",
+            margin=MARGIN,
+            seed=seed,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+            **SETTINGS,
         )
         DiffMaskTrainer(
             explainer, args, examples.features(), validation.features(), processing_class=counting.digit_tokenizer()

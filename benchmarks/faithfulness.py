@@ -63,6 +63,7 @@ def train(args: argparse.Namespace) -> None:
                 continue
             run(
                 *("train", "--base_model", str(args.shared / "models" / "minilm-sst2"), "--masking", masking),
+                *("--recipe", "fast"),
                 *("--dataset", str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"), "--seed", str(seed)),
                 *("--output_dir", str(folder), "--overwrite_output_dir", "--report_to", "none"),
             )  # fmt: skip

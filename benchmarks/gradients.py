@@ -30,7 +30,7 @@ def trained(steps: int, seed: int) -> tuple[DiffMaskModel, TextFeatures]:
     base = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER, dtype=torch.float32)
     with tempfile.TemporaryDirectory() as folder:
         args = DiffMaskTrainingArguments(
-            output_dir=folder, max_steps=steps, seed=seed, eval_strategy="no", save_strategy="no"
+            output_dir=folder, recipe="fast", max_steps=steps, seed=seed, eval_strategy="no", save_strategy="no"
         )
         set_seed(seed)
         explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("fast"))

@@ -87,7 +87,7 @@ def train(target: Any, tokenizer: Any, texts: list[str], seed: int) -> DiffMaskM
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("fast"))
-        args = DiffMaskTrainingArguments(output_dir=folder, seed=seed, use_cpu=True, report_to="none")
+        args = DiffMaskTrainingArguments(output_dir=folder, recipe="fast", seed=seed, use_cpu=True, report_to="none")
         DiffMaskTrainer(
             explainer,
             args,

@@ -78,7 +78,9 @@ def main() -> None:
         tokenizer,
         training,
         validation,
-        DiffMaskTrainingArguments(output_dir=args.output, max_steps=args.max_steps, seed=args.seed, **SETTINGS),
+        DiffMaskTrainingArguments(
+            output_dir=args.output, recipe="fast", max_steps=args.max_steps, seed=args.seed, **SETTINGS
+        ),
     )
     minutes = (time.perf_counter() - begun) / 60
     dev, _ = load_squad(Path(args.data) / "squad_v1.1_dev.json.gz")

@@ -234,7 +234,12 @@ def do(shared: Path, what: str) -> None:
         memory = {"train": 4.0, "train_on_disk": 0.001, "train_uncached": 0.0}[what]
         with tempfile.TemporaryDirectory() as folder:
             args = DiffMaskTrainingArguments(
-                output_dir=folder, num_train_epochs=2, cache_memory=memory, eval_strategy="no", save_strategy="no"
+                output_dir=folder,
+                recipe="fast",
+                num_train_epochs=2,
+                cache_memory=memory,
+                eval_strategy="no",
+                save_strategy="no",
             )
             explainer = DiffMaskModel.from_base_model(base, tokenizer)
             features = TextFeatures(tokenizer, texts[:1500], length)

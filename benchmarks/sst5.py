@@ -60,7 +60,7 @@ def main() -> None:
             tokenizer,
             training,
             validation,
-            DiffMaskTrainingArguments(output_dir=str(args.output / masking), seed=args.seed),
+            DiffMaskTrainingArguments(output_dir=str(args.output / masking), recipe="fast", seed=args.seed),
         )
         minutes = (time.perf_counter() - begun) / 60
         trainer.evaluate(features)
