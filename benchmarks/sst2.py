@@ -125,7 +125,9 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
     """Time of `model.forward`, with and without verification, over the bare base model's; paired, in one process."""
     base, tokenizer, _, dev = load(shared)
     base.eval()
-    explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("fast")).eval()
+    explainer, of_sets = (
+        DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe)).eval() for recipe in ("path", "fast")
+    )
     dev = dev[:512]
     batches = by_length(TextFeatures(tokenizer, dev, max_length(base, tokenizer)), tokenizer, 32)
     bare = [{name: value for name, value in batch.items() if name != "special_tokens_mask"} for batch in batches]
@@ -144,6 +146,7 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
     ways = {
         "bare": over_batches(lambda batch, features: base(**features)),
         "forward": over_batches(lambda batch, features: explainer(**batch)),
+        "forward_fast": over_batches(lambda batch, features: of_sets(**batch)),
         "forward_verified": over_batches(verified),
         "pipeline": lambda: explain(texts),
     }
@@ -170,6 +173,7 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
         "texts": len(texts),
         "bare_ms_per_text": 1000 * statistics.median(seconds["bare"]) / len(texts),
         "forward_over_bare": ratio("forward", "bare"),
+        "forward_fast_over_bare": ratio("forward_fast", "bare"),
         "verified_over_bare": ratio("forward_verified", "bare"),
         "pipeline_over_bare": ratio("pipeline", "bare"),
         "pipeline_overhead_ms_per_text": statistics.median(overhead),
@@ -177,10 +181,10 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
 
 
 def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
-    """Seconds a training step of either recipe, the two taking turns: what makes their clocks comparable."""
+    """Seconds a training step of each recipe, taking turns: what makes their clocks comparable."""
     base, tokenizer, texts, _ = load(shared)
     features = TextFeatures(tokenizer, texts[:640], max_length(base, tokenizer))
-    seconds: dict[str, list[float]] = {"fast": [], "paper": []}
+    seconds: dict[str, list[float]] = {"path": [], "fast": [], "paper": []}
     trainers = {}
     with tempfile.TemporaryDirectory() as folder:
         for recipe in seconds:

@@ -170,13 +170,9 @@ class DiffMaskTrainer(Trainer):
         """
         checkpoint = check_output_dir(self.args, resume_from_checkpoint)
         self.cache = self._make_cache()
-        learned = not isinstance(self.objective, PathObjective)
-        for baseline in self.model.baselines():
-            baseline.requires_grad_(learned)
         if checkpoint is None:
             start_at_mean_states(self.model, self.train_dataset, self.data_collator, self.args)
-        if self.args.baseline_steps > 0:
-            if checkpoint is None:
+            if self.args.baseline_steps > 0:
                 fit_baseline(
                     self.model,
                     self.train_dataset,
@@ -185,8 +181,8 @@ class DiffMaskTrainer(Trainer):
                     self.accelerator.autocast,
                     self.cache,
                 )
-            for baseline in self.model.baselines():
-                baseline.requires_grad_(False)
+        for baseline in self.model.baselines():
+            baseline.requires_grad_(self.args.baseline_steps == 0 and not isinstance(self.objective, PathObjective))
         result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         if isinstance(self.objective, PathObjective):
             if self.eval_dataset is not None:

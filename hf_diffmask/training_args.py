@@ -18,7 +18,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-2,
         "level_learning_rate": 1e-2,
         "baseline_steps": 0,
-        "baseline_learning_rate": 0.0,
+        "baseline_learning_rate": 3e-3,
         "multiplier_learning_rate": 0.0,
         "warmup_steps": 30,
         "lr_scheduler_type": "linear",

@@ -347,7 +347,9 @@ def test_the_margin_of_another_base_model_is_the_same_part_of_what_there_is_to_l
     other = type(classifier)(classifier.config).eval()
     made = DiffMaskModel.from_base_model(other, tokenizer).eval()
     before = made.baseline.clone()
-    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), baseline_steps=3, use_cpu=True, disable_tqdm=True)
+    args = DiffMaskTrainingArguments(
+        output_dir=str(tmp_path), recipe="fast", baseline_steps=3, use_cpu=True, disable_tqdm=True
+    )
     found = margin_alike(explainer, made, tokenizer, TEXTS, inputs, args)
     assert not torch.equal(before, made.baseline), "what there is to lose is measured with the learned baseline"
     own, real = (masking_everything(one, tokenizer, inputs) for one in (made, explainer))

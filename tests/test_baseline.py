@@ -41,7 +41,9 @@ def test_a_baseline_from_random_masks_moves_the_output_less_and_says_less(classi
 
     divergences, empty = look()
     assert empty[:, 1].min() > 0.8, "the mask token's embedding is evidence for one class: what this is about"
-    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), baseline_steps=60, use_cpu=True, disable_tqdm=True)
+    args = DiffMaskTrainingArguments(
+        output_dir=str(tmp_path), recipe="fast", baseline_steps=60, use_cpu=True, disable_tqdm=True
+    )
     data = TextFeatures(tokenizer, sentences(200), 64)
     fit_baseline(explainer, data, lambda items: collate(tokenizer, items), args, nullcontext)
     fitted, empty = look()

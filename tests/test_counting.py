@@ -139,7 +139,7 @@ def test_explainer_finds_the_digits_that_count(tmp_path):
         target, states=["encoder"], margin=0.05, **{**recipe_config("fast", "hidden"), "normalize_states": False}
     )
     args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path), margin=0.05, max_steps=1200, per_device_train_batch_size=128,
+        output_dir=str(tmp_path), recipe="fast", margin=0.05, max_steps=1200, per_device_train_batch_size=128,
         level_learning_rate=5e-3, multiplier_learning_rate=0.01, use_cpu=True, disable_tqdm=True, report_to="none",
     )  # fmt: skip
     trainer = DiffMaskTrainer(

@@ -81,6 +81,12 @@ def test_means_over_several_replacements(data, tmp_path, capsys):
             assert method["held_out"][figure]["mean"] == pytest.approx(sum(of_held_out) / 2)
             means[name] = (sum(of_held_out) + method["figures"][figure]["mean"]) / 3
             assert method["every_replacement"]["figures"][figure]["mean"] == pytest.approx(means[name])
+        for name, method in found["methods"].items():
+            lines = (tmp_path / "out" / "attributions" / f"{name}.jsonl").read_text().splitlines()
+            of_inputs = [json.loads(line)[figure] for line in lines]
+            assert len(of_inputs) == 6 and set(of_inputs[0]) == {"mask", "delete", "pad"}
+            mean = sum(one["mask"] for one in of_inputs) / 6
+            assert mean == pytest.approx(method["figures"][figure]["mean"])
         less = found["methods"]["random"]["every_replacement"]["less_the_first"][figure]
         assert less["low"] <= means["random"] - means["loo"] <= less["high"]
         assert found["methods"]["loo"]["every_replacement"]["less_the_first"][figure] == {"low": 0.0, "high": 0.0}

@@ -48,8 +48,8 @@ DESCRIPTION = """Measures how faithful an explainer is, beside other methods, on
 Comprehensiveness (higher is better): how far the predicted class's probability falls without the tokens that come
 first. Sufficiency (lower is better): how far it falls on these alone. Both with 95 % intervals, beside what each
 method costs, and again under replacements that no explainer was trained with (--held_out). OUTPUT_DIR holds all of it
-in faithfulness.json, the plot in faithfulness.png, and in attributions/ the scores of each method, one input a line:
-give such a file, from any other library, with --attributions NAME=FILE.
+in faithfulness.json, the plot in faithfulness.png, and in attributions/ the scores of each method and what each
+replacement makes of them, one input a line: give scores of any other library like this, with --attributions NAME=FILE.
 
 Methods: {methods}. {costly} are run on the first --costly_limit inputs, on which all others are shown, too.""".format(
     methods=", ".join(METHODS), costly=" and ".join(COSTLY)
@@ -181,6 +181,10 @@ def _read(path: Path, inputs: list[dict[str, list[int]]]) -> list[list[float]]:
             raise DiffMaskError(f"Line {number} of {path} has a score that is not finite.")
         scores.append([float(score) for score in line["scores"]])
     return scores
+
+
+def _write(path: Path, lines: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _search(
@@ -345,15 +349,22 @@ def run(arguments: list[str]) -> None:
             found = Attributed([read[name][k] for k in measurable], 0.0, 0.0)
         else:
             found = attribute(explainers, tokenizer, of_method, name, args.batch_size)
-        with open(folder / "attributions" / f"{name}.jsonl", "w", encoding="utf-8") as file:
-            for one, scores in zip(of_method, found.scores, strict=True):
-                file.write(json.dumps({"input_ids": one["input_ids"], "scores": scores}) + "\n")
+        lines = [
+            {"input_ids": one["input_ids"], "scores": scores}
+            for one, scores in zip(of_method, found.scores, strict=True)
+        ]
+        _write(folder / "attributions" / f"{name}.jsonl", lines)
         ranks, unranked = rankable(of_method, found.scores, preset)
         values = measured(explainers, tokenizer, of_method, ranks, preset, args.batch_size)
         others = {
             other.replacement: measured(explainers, tokenizer, of_method, ranks, other, args.batch_size)
             for other in held_out
         }
+        for figure in SHOWN:
+            of_replacements = {preset.replacement: values, **others}
+            for k, line in enumerate(lines):
+                line[figure] = {one: float(part[figure][k]) for one, part in of_replacements.items()}
+        _write(folder / "attributions" / f"{name}.jsonl", lines)
         for where, count in (("methods", len(inputs)), ("on_few", len(few))):
             if count > len(of_method) or (where == "on_few" and not show_few):
                 continue

@@ -1,0 +1,205 @@
+"""The mask path beside Integrated Gradients and leave-one-out: what docs/path.md and the README report of it.
+
+    python benchmarks/path.py train --folder FOLDER        (six explainers, each 8 minutes on 2 cores)
+    python benchmarks/path.py evaluate --folder FOLDER     (an hour on 2 cores)
+    python benchmarks/path.py compare --folder FOLDER      (from what `evaluate` wrote, in seconds)
+    python benchmarks/path.py refine --folder FOLDER       (20 minutes)
+    python benchmarks/path.py decided --folder FOLDER      (20 minutes)
+
+Base model: minilm-sst2. Explainers: the default recipe, for the prediction and for the distribution, seeds 0, 1 and 2,
+trained on sst2_sentences_train; only the mask token is ever seen in training. Measured on all of sst2_dev, preset
+hf_diffmask, where tokens become the mask token, and under four other replacements. `evaluate` runs `hf-diffmask
+evaluate` for each explainer, for the first along with its rivals. `compare` sets each beside each rival: means of
+both figures under each replacement and over all five, with 95 % intervals of the paired difference, for each seed and
+for the mean of the seeds. `refine` follows gradient steps on single inputs, on the first 100 sentences, and `decided`
+searches the smallest budgets at every state.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from hf_diffmask import DiffMaskModel
+from hf_diffmask.analysis import decided_by_state, smallest_shares
+from hf_diffmask.cli import main as hf_diffmask
+from hf_diffmask.comparison import METHODS, Attributed, Explainers, attribute, interval, measured, rankable
+from hf_diffmask.data import TextFeatures, load_texts
+from hf_diffmask.explainers.path_refinement import forwards_of, refine_scores
+from hf_diffmask.faithfulness import PRESETS
+from hf_diffmask.stability import rank_correlation
+
+RESULTS = Path(__file__).parent / "results" / "path.json"
+SEEDS = (0, 1, 2)
+TARGETS = ("prediction", "distribution")
+RIVALS = ("ig", "ig_50", "loo")
+REPLACEMENTS = ("mask", "pad", "unk", "attention", "delete")
+FIGURES = ("comprehensiveness", "sufficiency")
+STEPS = (0, 5, 10, 20, 40)  # of refining
+
+
+def run(*arguments: str) -> None:
+    """One command, which must not fail."""
+    print("hf-diffmask", *arguments, flush=True)
+    if hf_diffmask(list(arguments)):
+        raise SystemExit(1)
+
+
+def save(name: str, value: Any, threads: int) -> None:
+    """Adds a part to the results."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    machine = f"{platform.machine()}, {threads} threads, torch {torch.__version__}"
+    RESULTS.write_text(json.dumps({**results, "machine": machine, name: value}, indent=1))
+
+
+def train(args: argparse.Namespace) -> None:
+    """An explainer for each target and seed."""
+    for seed, target in itertools.product(args.seeds, args.targets):
+        folder = args.folder / f"{target}-{seed}"
+        if (folder / "all_results.json").is_file():
+            continue
+        run(
+            *("train", "--base_model", str(args.shared / "models" / "minilm-sst2"), "--target", target),
+            *("--dataset", str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"), "--seed", str(seed)),
+            *("--output_dir", str(folder), "--overwrite_output_dir", "--report_to", "none"),
+        )  # fmt: skip
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """What each explainer, and once its rivals, say of sst2_dev, under all replacements."""
+    for seed, target in itertools.product(args.seeds, args.targets):
+        first = (seed, target) == (SEEDS[0], TARGETS[0])
+        output = args.folder / f"measured-{target}-{seed}"
+        run(
+            *("evaluate", "--model", str(args.folder / f"{target}-{seed}"), "--seed", str(seed)),
+            *("--methods", ",".join(["diffmask", *RIVALS, "random"] if first else ["diffmask"])),
+            *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
+            *("--held_out", ",".join(REPLACEMENTS[1:]), "--output_dir", str(output)),
+        )  # fmt: skip
+
+
+def lines_of(folder: Path, name: str) -> list[dict[str, Any]]:
+    """What `hf-diffmask evaluate` wrote of a method."""
+    return [json.loads(line) for line in (folder / "attributions" / f"{name}.jsonl").read_text().splitlines()]
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Each explainer beside each rival, paired."""
+    first = args.folder / f"measured-{TARGETS[0]}-{SEEDS[0]}"
+
+    def figures(lines: list[dict[str, Any]]) -> np.ndarray:
+        """`(N, 2, 5)`: inputs, figures, replacements."""
+        return np.array([[[line[name][way] for way in REPLACEMENTS] for name in FIGURES] for line in lines])
+
+    rivals = {name: figures(lines_of(first, name)) for name in (*RIVALS, "random")}
+    found: dict[str, Any] = {"replacements": REPLACEMENTS, "means": {}, "leads": {}, "rank_correlation": {}}
+    for name, values in rivals.items():
+        found["means"][name] = {figure: values[:, k].mean(0).tolist() for k, figure in enumerate(FIGURES)}
+    for target in args.targets:
+        of_seeds = [lines_of(args.folder / f"measured-{target}-{seed}", "diffmask") for seed in args.seeds]
+        measured_ones = {f"{target}-{seed}": figures(lines) for seed, lines in zip(args.seeds, of_seeds, strict=True)}
+        measured_ones[target] = np.mean(list(measured_ones.values()), axis=0)
+        for name, values in measured_ones.items():
+            found["means"][name] = {figure: values[:, k].mean(0).tolist() for k, figure in enumerate(FIGURES)}
+            for rival in RIVALS:
+                # Above 0 where the explainer is ahead, in both figures.
+                lead = (values - rivals[rival]) * np.array([1, -1])[None, :, None]
+                found["leads"][f"{name} over {rival}"] = {
+                    figure: {
+                        **{way: interval(lead[:, k, place]) for place, way in enumerate(REPLACEMENTS)},
+                        "every": interval(lead[:, k].mean(-1)),
+                    }
+                    for k, figure in enumerate(FIGURES)
+                }
+        correlations = [
+            [rank_correlation(one["scores"][1:-1], other["scores"][1:-1]) for one, other in zip(a, b, strict=True)
+             if len(one["scores"]) > 3]
+            for a, b in itertools.combinations(of_seeds, 2)
+        ]  # fmt: skip
+        found["rank_correlation"][target] = [float(np.mean(pair)) for pair in correlations]
+    for name, means in found["means"].items():
+        every = [f"{np.mean(means[figure]):.3f}" for figure in FIGURES]
+        ways = [" / ".join(f"{means[figure][k]:.3f}" for figure in FIGURES) for k in range(len(REPLACEMENTS))]
+        print(f"| {name} | {' / '.join(every)} | {' | '.join(ways)} |")
+    for name, leads in found["leads"].items():
+        print(name, {figure: [round(end, 4) for end in leads[figure]["every"]] for figure in FIGURES})
+        behind = [(figure, way) for figure in FIGURES for way in REPLACEMENTS if leads[figure][way][1] < 0]
+        print("   behind under:", behind or "none")
+    print("rank correlation of seeds", found["rank_correlation"])
+    save("compare", found, args.threads)
+
+
+def refine(args: argparse.Namespace) -> None:
+    """Faithfulness over the forward passes that refining takes, on the first 100 sentences."""
+    base, tokenizer, texts = load(args.shared)
+    inputs = TextFeatures(tokenizer, texts[:100], 512).items
+    trained = DiffMaskModel.from_pretrained(args.folder / f"{TARGETS[0]}-{SEEDS[0]}", base_model=base).eval()
+    explainers = Explainers(trained, trained, None, 0)
+    points = []
+    for start, steps in [("path", steps) for steps in STEPS] + [("nothing", steps) for steps in STEPS[1:]]:
+
+        def scores(explainers: Explainers, features: dict, start: str = start, steps: int = steps) -> torch.Tensor:
+            with torch.no_grad():
+                begun = trained.attribution(trained(**features))
+            begun = begun if start == "path" else torch.zeros_like(begun)
+            return refine_scores(trained, features, begun, steps=steps) if steps else begun
+
+        METHODS["refining"] = scores
+        found: Attributed = attribute(explainers, tokenizer, inputs, "refining")
+        values: dict[str, list[float]] = {name: [] for name in FIGURES}
+        ranks, _ = rankable(inputs, found.scores, PRESETS["hf_diffmask"])
+        for way in REPLACEMENTS:
+            of_way = measured(explainers, tokenizer, inputs, ranks, PRESETS["hf_diffmask"]._replace(replacement=way))
+            for name in FIGURES:
+                values[name].append(float(of_way[name].mean()))
+        point = {"start": start, "steps": steps, "passes": forwards_of(steps, 4), "forwards": found.forwards, **values}
+        points.append(point)
+        print({**point, **{name: [round(value, 3) for value in values[name]] for name in FIGURES}}, flush=True)
+    save("refine", points, args.threads)
+
+
+def decided(args: argparse.Namespace) -> None:
+    """How much of its tokens an input needs at each state, verified, over sst2_dev."""
+    base, tokenizer, texts = load(args.shared)
+    found = {}
+    for target in args.targets:
+        explainer = DiffMaskModel.from_pretrained(args.folder / f"{target}-{SEEDS[0]}", base_model=base).eval()
+        shares = smallest_shares(explainer, tokenizer, texts, batch_size=32)
+        found[target] = decided_by_state(explainer.config.state_names, shares, explainer.config.margin)
+        print(
+            target, {name: [round(share, 3) for share in found[target][name]] for name in ("lower", "median", "upper")}
+        )
+    save("decided", found, args.threads)
+
+
+def load(shared: Path) -> tuple[Any, Any, list]:
+    """Base model, tokenizer, and the sentences of sst2_dev."""
+    folder = shared / "models" / "minilm-sst2"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    return base, tokenizer, load_texts(str(shared / "data" / "sst2_dev.jsonl.gz"))
+
+
+def main() -> None:
+    """Runs one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"train": train, "evaluate": evaluate, "compare": compare, "refine": refine, "decided": decided}
+    parser.add_argument("part", choices=parts)
+    parser.add_argument("--folder", type=Path, required=True, help="where explainers and measurements go")
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS))
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    parts[args.part](args)
+
+
+if __name__ == "__main__":
+    main()
