@@ -1,4 +1,4 @@
-"""Which threshold a margin asks for: what masks cost over a range of thresholds, measured on validation inputs."""
+"""The scale of a path's scores, and which threshold a margin asks for, both measured on validation inputs."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,11 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
     Measures what the masks of a path cost at thresholds that keep less and less, at every state.
 
     Thresholds are the same for all inputs, so that an input of much evidence keeps much. They are quantiles of the
-    scores of all units.
+    scores of all units. Training leaves the scale of scores open, and masks are the harder the larger it is: they are
+    divided by their standard deviation first, which changes no ranking and lets keep probabilities tell units apart.
 
     Args:
-        explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are filled in.
+        explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are filled in, and its scores scaled.
         batches (`Sequence[dict[str, torch.Tensor]]`):
             What the base model takes, and `special_tokens_mask`, `(B, T)` each; inputs that nothing was trained on.
     """
@@ -29,6 +30,9 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
         scores.append(output.logits[output.maskable])
     levels = 1 - torch.tensor(KEPT_SHARES[1:], dtype=torch.float64)
     units = torch.cat(scores).double().cpu()
+    deviation = units.std(0, correction=0).clamp(min=1e-6)
+    explainer.probes.out_weight.div_(deviation[:, None].to(explainer.probes.out_weight))
+    units = units / deviation
     cuts = torch.quantile(units, levels, dim=0).T  # (S, G - 1)
     # The first keeps everything.
     cuts = torch.cat([units.amin(0)[:, None] - 1, cuts], dim=1).to(explainer.thresholds)

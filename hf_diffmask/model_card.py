@@ -58,6 +58,8 @@ def write_card(
         validation_size=validation_size,
         margin=explainer.config.margin,
         class_conditional=explainer.config.class_conditional,
+        path=explainer.config.objective == "path",
+        preserved="prediction" if explainer.config.target == "prediction" else "output",
         question_answering=explainer.config.task == heads.QUESTION_ANSWERING,
         hidden_masking=explainer.config.masking == "hidden",
         settings="\n".join(f"- {name}: {value}" for name, value in settings.items()),

@@ -124,7 +124,7 @@ class DiffMaskTrainingArguments(TrainingArguments):
     [`~transformers.TrainingArguments`], with defaults that fit explainers, and what is particular to them.
 
     Args:
-        recipe (`str`, *optional*, defaults to `"path"`):
+        recipe (`str`, *optional*, defaults to `"fast"`):
             `"path"` trains a ranking of the tokens, `"fast"` and `"paper"` solve the constrained objective, in our way
             and in the authors'. It also gives `max_steps`, the learning rates and the schedule, where they are not
             set.
@@ -147,7 +147,7 @@ class DiffMaskTrainingArguments(TrainingArguments):
     """
 
     recipe: str = field(
-        default="path",
+        default="fast",
         metadata={"help": "path, a ranking for any margin; or sets for one margin: fast (ours) or paper."},
     )
     margin: float = field(default=0.1, metadata={"help": "Divergence in nats that masking may cost."})

@@ -170,6 +170,12 @@ def test_thresholds_are_what_their_margin_says(classifier, tokenizer, masking, t
     everything = explainer(**batches[0])
     assert (everything.keep_probability == 1).all(), "not calibrated yet"
     calibrate(explainer, batches)
+    scaled = explainer(**batches[0])
+    ratio = everything.logits[everything.maskable] / scaled.logits[scaled.maskable]
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), atol=0, rtol=1e-3)
+    assert (ratio > 0).all(), "no ranking changes"
+    units = torch.cat([(output := explainer(**features)).logits[output.maskable] for features in batches])
+    torch.testing.assert_close(units.std(0), torch.ones(len(units[0])), atol=1e-2, rtol=0)
     means = explainer.costs[..., 0]
     assert (means[:, 0] == 0).all() and (means[:-1, -1] > 0.01).all()
     torch.testing.assert_close(explainer.costs[:, 3, 1:].mean(-1), means[:, 3], atol=0.05, rtol=0.2)

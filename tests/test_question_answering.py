@@ -257,8 +257,9 @@ def test_training_saving_and_loading(answerer, tokenizer, tmp_path, recipe, cach
     assert explainer.config.task == "question-answering" and explainer.config.class_conditional is False
     data = TextFeatures(tokenizer, texts, 64)
     args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path / "run"), recipe=recipe, margin=1.0, max_steps=8, per_device_train_batch_size=8, eval_strategy="no",
-        save_strategy="no", load_best_model_at_end=False, use_cpu=True, disable_tqdm=True, report_to="none",
+        output_dir=str(tmp_path / "run"), recipe=recipe, margin=1.0, max_steps=8, per_device_train_batch_size=8,
+        eval_strategy="no", save_strategy="no", load_best_model_at_end=False, use_cpu=True, disable_tqdm=True,
+        report_to="none",
         cache_memory=cache_memory,
     )  # fmt: skip
     trainer = DiffMaskTrainer(explainer, args, data, data, processing_class=tokenizer)
