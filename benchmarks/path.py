@@ -6,7 +6,7 @@
     python benchmarks/path.py refine --folder FOLDER       (20 minutes)
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
 
-Base model: minilm-sst2. Explainers: the default recipe, for the prediction and for the distribution, seeds 0, 1 and 2,
+Base model: minilm-sst2. Explainers: the recipe `path`, for the prediction and for the distribution, seeds 0, 1 and 2,
 trained on sst2_sentences_train; only the mask token is ever seen in training. Measured on all of sst2_dev, preset
 hf_diffmask, where tokens become the mask token, and under four other replacements. `evaluate` runs `hf-diffmask
 evaluate` for each explainer, for the first along with its rivals. `compare` sets each beside each rival: means of
@@ -66,6 +66,7 @@ def train(args: argparse.Namespace) -> None:
             continue
         run(
             *("train", "--base_model", str(args.shared / "models" / "minilm-sst2"), "--target", target),
+            *("--recipe", "path"),
             *("--dataset", str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"), "--seed", str(seed)),
             *("--output_dir", str(folder), "--overwrite_output_dir", "--report_to", "none"),
         )  # fmt: skip
