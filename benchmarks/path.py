@@ -7,12 +7,12 @@
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
 
 Base model: minilm-sst2. Explainers: the recipe `path`, for the prediction and for the distribution, seeds 0, 1 and 2,
-trained on sst2_sentences_train; only the mask token is ever seen in training. Measured on all of sst2_dev, preset
-hf_diffmask, where tokens become the mask token, and under four other replacements. `evaluate` runs `hf-diffmask
-evaluate` for each explainer, for the first along with its rivals. `compare` sets each beside each rival: means of
-both figures under each replacement and over all five, with 95 % intervals of the paired difference, for each seed and
-for the mean of the seeds. `refine` follows gradient steps on single inputs, on the first 100 sentences, and `decided`
-searches the smallest budgets at every state.
+trained on sst2_sentences_train; training sees the learned baseline alone, and none of the replacements. Measured on
+all of sst2_dev, preset hf_diffmask, where tokens become the mask token, and under four other replacements. `evaluate`
+runs `hf-diffmask evaluate` for each explainer, for the first along with its rivals. `compare` sets each beside each
+rival: means of both figures under each replacement and over all five, with 95 % intervals of the paired difference,
+for each seed and for the mean of the seeds. `refine` follows gradient steps on single inputs, on the first 100
+sentences, and `decided` searches the smallest budgets at every state.
 """
 
 import argparse

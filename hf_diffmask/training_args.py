@@ -17,7 +17,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "max_grad_norm": 1.0,
         "learning_rate": 1e-2,
         "level_learning_rate": 1e-2,
-        "baseline_steps": 0,
+        "baseline_steps": 60,
         "baseline_learning_rate": 3e-3,
         "multiplier_learning_rate": 0.0,
         "warmup_steps": 30,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from torch.nn import functional as F
+from transformers import TrainerCallback
 
 from hf_diffmask import DiffMaskConfig, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.calibration import calibrate
@@ -240,6 +241,14 @@ def test_what_does_not_go_together_is_refused():
             DiffMaskConfig(**fields)
 
 
+class _Watch(TrainerCallback):
+    def __init__(self, look):
+        self.look = look
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.look()
+
+
 def test_a_trained_path_ranks_far_better_than_chance(classifier, tokenizer, tmp_path):
     explainer = path_of(classifier, tokenizer)
     args = DiffMaskTrainingArguments(
@@ -249,9 +258,22 @@ def test_a_trained_path_ranks_far_better_than_chance(classifier, tokenizer, tmp_
     data = TextFeatures(tokenizer, sentences(400), 64), TextFeatures(tokenizer, sentences(60, seed=1), 64)
     trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
     untrained = trainer.evaluate()["eval_selection"]
-    before = explainer.baseline.clone()
+    start = explainer.baseline.clone()
+    learned = []  # the baseline after each step of the probes
+    trainer.add_callback(_Watch(lambda: learned.append(explainer.baseline.clone())))
     trainer.train()
-    assert torch.equal(before, explainer.baseline), "masks are of the mask token"
+    assert not torch.equal(start, explainer.baseline), "learned from random masks, before the probes"
+    assert len(learned) > 1 and all(torch.equal(one, explainer.baseline) for one in learned), "and then fixed"
+    everything = next(iter(batches_of(tokenizer, 60, 60)))
+    inputs_of = {name: value for name, value in everything.items() if name != "special_tokens_mask"}
+    nothing = everything["special_tokens_mask"].bool()
+
+    empty = []
+    with torch.no_grad():
+        for baseline in (start, learned[0]):
+            explainer.baseline.copy_(baseline)
+            empty.append(explainer.masked_forward(nothing, **inputs_of).exp().mean(0).min())
+    assert empty[0] < 0.25 < empty[1], "an input of mask tokens is evidence for a class, and this one is not"
     metrics = trainer.evaluate()
     assert metrics["eval_selection"] < untrained - 0.2
     by_hand = [measure_ranking(explainer, features) for features in batches_of(tokenizer, 60, 60)]
