@@ -15,8 +15,8 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
     """
     Measures what the masks of a path cost at thresholds that keep less and less, at every state.
 
-    Thresholds are the same for all inputs, so that an input of much evidence keeps much. They are quantiles of the
-    scores of all units. Training leaves the scale of scores open, and masks are the harder the larger it is: they are
+    Thresholds are the same for all inputs, so that an input of much evidence keeps much. They lie between scores of
+    all units. Training leaves the scale of scores open, and masks are the harder the larger it is: they are
     divided by their standard deviation first, which changes no ranking and lets keep probabilities tell units apart.
 
     Args:
@@ -28,12 +28,14 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
     for batch in batches:
         output = explainer(**batch)
         scores.append(output.logits[output.maskable])
-    levels = 1 - torch.tensor(KEPT_SHARES[1:], dtype=torch.float64)
     units = torch.cat(scores).double().cpu()
     deviation = units.std(0, correction=0).clamp(min=1e-6)
     explainer.probes.out_weight.div_(deviation[:, None].to(explainer.probes.out_weight))
     units = units / deviation
-    cuts = torch.quantile(units, levels, dim=0).T  # (S, G - 1)
+    # Half-way between two scores: a cut at a unit's own score would leave it to rounding whether the unit stays.
+    ranked = units.sort(dim=0, descending=True).values
+    staying = (torch.tensor(KEPT_SHARES[1:]) * len(units)).round().long().clamp(1, max(1, len(units) - 1))
+    cuts = ((ranked[staying - 1] + ranked[staying.clamp(max=len(units) - 1)]) / 2).T  # (S, G - 1)
     # The first keeps everything.
     cuts = torch.cat([units.amin(0)[:, None] - 1, cuts], dim=1).to(explainer.thresholds)
     costs = []
