@@ -2,7 +2,8 @@
 
     python benchmarks/rationales.py target toxic --encoder FOLDER --output toxic-minilm      (10 minutes on 2 cores)
     python benchmarks/rationales.py explainer toxic --target toxic-minilm --output toxic-diffmask
-    python benchmarks/rationales.py explainer toxic --target toxic-minilm --masking hidden --output toxic-hidden
+    python benchmarks/rationales.py explainer toxic --target toxic-minilm --masking hidden --suffix _hidden \\
+        --output toxic-hidden
     python benchmarks/rationales.py measure toxic --target toxic-minilm --explainer toxic-diffmask \\
         --hidden toxic-hidden --methods diffmask,diffmask_hidden,ig,loo
 

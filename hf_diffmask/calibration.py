@@ -15,9 +15,10 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
     """
     Measures what the masks of a path cost at thresholds that keep less and less, at every state.
 
-    Thresholds are the same for all inputs, so that an input of much evidence keeps much. They lie between scores of
-    all units. Training leaves the scale of scores open, and masks are the harder the larger it is: they are
-    divided by their standard deviation first, which changes no ranking and lets keep probabilities tell units apart.
+    Thresholds are the same for all inputs, so that an input of much evidence keeps much. They lie half-way between
+    scores of all units. Training leaves the scale of scores open, and masks are the harder the larger it is: they are
+    divided by their standard deviation first, which changes no state's ranking and lets keep probabilities tell units
+    apart; with hidden masking, states then count alike in the mean over them.
 
     Args:
         explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are filled in, and its scores scaled.
@@ -29,7 +30,10 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
         output = explainer(**batch)
         scores.append(output.logits[output.maskable])
     units = torch.cat(scores).double().cpu()
-    deviation = units.std(0, correction=0).clamp(min=1e-6)
+    if not len(units):
+        return
+    deviation = units.std(0, correction=0)
+    deviation = torch.where(deviation > 1e-6, deviation, 1.0)
     explainer.probes.out_weight.div_(deviation[:, None].to(explainer.probes.out_weight))
     units = units / deviation
     # Half-way between two scores: a cut at a unit's own score would leave it to rounding whether the unit stays.

@@ -170,6 +170,8 @@ class DiffMaskTrainer(Trainer):
         """
         checkpoint = check_output_dir(self.args, resume_from_checkpoint)
         self.cache = self._make_cache()
+        for baseline in self.model.baselines():
+            baseline.requires_grad_(True)  # not so where the explainer was trained before
         if checkpoint is None:
             start_at_mean_states(self.model, self.train_dataset, self.data_collator, self.args)
             if self.args.baseline_steps > 0:

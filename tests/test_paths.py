@@ -291,6 +291,30 @@ def test_a_trained_path_ranks_far_better_than_chance(classifier, tokenizer, tmp_
     assert found["diffmask"]["sufficiency"] < found["random"]["sufficiency"] - 0.1
 
 
+def test_an_explainer_can_be_trained_again(classifier, tokenizer, tmp_path):
+    explainer = path_of(classifier, tokenizer)
+    args = DiffMaskTrainingArguments(
+        output_dir=str(tmp_path), recipe="path", max_steps=1, baseline_steps=1, per_device_train_batch_size=8,
+        use_cpu=True, disable_tqdm=True, report_to="none", save_strategy="no", eval_strategy="no",
+        load_best_model_at_end=False, overwrite_output_dir=True,
+    )  # fmt: skip
+    for _ in range(2):
+        before = explainer.baseline.clone()
+        DiffMaskTrainer(
+            explainer, args, TextFeatures(tokenizer, sentences(16), 64), processing_class=tokenizer
+        ).train()
+        assert not torch.equal(before, explainer.baseline)
+
+
+def test_validation_texts_that_say_nothing_of_the_scale_leave_it(classifier, tokenizer):
+    explainer = path_of(classifier, tokenizer)
+    before = explainer.probes.out_weight.clone()
+    for texts in ([""], ["film"] * 4):
+        batch = dict(tokenizer(texts, return_tensors="pt", return_special_tokens_mask=True))
+        calibrate(explainer, [batch])
+        torch.testing.assert_close(explainer.probes.out_weight, before)
+
+
 def test_refining_moves_scores_down_the_objective(classifier, tokenizer, batch):
     explainer = path_of(classifier, tokenizer)
     output = explainer(**batch)
