@@ -371,7 +371,7 @@ def decided_by_state(states: Sequence[str], shares: Tensor, margin: float) -> De
     """
     When predictions were decided: how much of the inputs each state shows to be enough.
 
-    Each share is of a mask that was run and is within the margin, so that the rest is known to be irrelevant by then;
+    Each share is of a mask that was run and is within the margin, or keeps everything, so that the rest is irrelevant;
     a smaller one may be, too (see [`~hf_diffmask.budget_search.smallest_budget`]).
 
     Args:

@@ -15,10 +15,10 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
     """
     Measures what the masks of a path cost at thresholds that keep less and less, at every state.
 
-    Thresholds are the same for all inputs, so that an input of much evidence keeps much. They lie half-way between
-    scores of all units. Training leaves the scale of scores open, and masks are the harder the larger it is: they are
-    divided by their standard deviation first, which changes no state's ranking and lets keep probabilities tell units
-    apart; with hidden masking, states then count alike in the mean over them.
+    Thresholds are the same for all inputs, so that an input of much evidence keeps much. Training leaves the scale of
+    scores open, and masks are the harder the larger it is: they are divided by their standard deviation first, which
+    changes no state's ranking and lets keep probabilities tell units apart; with hidden masking, states then count
+    alike in the mean over them.
 
     Args:
         explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are filled in, and its scores scaled.
@@ -36,10 +36,7 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
     deviation = torch.where(deviation > 1e-6, deviation, 1.0)
     explainer.probes.out_weight.div_(deviation[:, None].to(explainer.probes.out_weight))
     units = units / deviation
-    # Half-way between two scores: a cut at a unit's own score would leave it to rounding whether the unit stays.
-    ranked = units.sort(dim=0, descending=True).values
-    staying = (torch.tensor(KEPT_SHARES[1:]) * len(units)).round().long().clamp(1, max(1, len(units) - 1))
-    cuts = ((ranked[staying - 1] + ranked[staying.clamp(max=len(units) - 1)]) / 2).T  # (S, G - 1)
+    cuts = torch.stack([_cuts(of_state) for of_state in units.T])  # (S, G - 1)
     # The first keeps everything.
     cuts = torch.cat([units.amin(0)[:, None] - 1, cuts], dim=1).to(explainer.thresholds)
     costs = []
@@ -60,3 +57,16 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[dict[str, Tensor]]) ->
     )
     explainer.thresholds.copy_(cuts)
     explainer.costs.copy_(torch.cat([every.mean(-1, keepdim=True), spread.movedim(0, -1).to(every)], dim=-1))
+
+
+def _cuts(scores: Tensor) -> Tensor:
+    """
+    Thresholds that the shares of `KEPT_SHARES` after the first are above, or as little more as equal scores allow.
+
+    Each lies half-way between two scores that differ: at a unit's own score rounding would decide whether it stays.
+    """
+    ranked = scores.sort(descending=True).values
+    apart = (ranked[:-1] - ranked[1:] > 1e-5).nonzero()[:, 0] + 1  # numbers of units that can stay, short of all
+    lowest = ranked[-1] - 1
+    between = torch.cat([(ranked[apart - 1] + ranked[apart]) / 2, lowest[None]])
+    return between[torch.searchsorted(apart, (torch.tensor(KEPT_SHARES[1:]) * len(ranked)).round().long())]

@@ -96,6 +96,7 @@ def write_faithfulness(path: Path, table: str, result: dict[str, Any]) -> None:
         table (`str`): The table, as markdown.
         result (`dict`): What was measured: `preset`, `inputs`, `dataset`, `held_out` and `machine` are named.
     """
+    mean = ", a mean over them" if ", " in result["held_out"] else ""
     _write_section(
         path,
         "faithfulness",
@@ -104,7 +105,7 @@ def write_faithfulness(path: Path, table: str, result: dict[str, Any]) -> None:
             "",
             f"Preset `{result['preset']}`, {result['inputs']} inputs of {result['dataset']}; means with 95 % "
             "intervals of the bootstrap over inputs. Comprehensiveness: higher is better; sufficiency: lower is "
-            f"better. Held out: tokens taken away by `{result['held_out']}`. {result['machine']}.",
+            f"better. Held out: tokens taken away by `{result['held_out']}`{mean}. {result['machine']}.",
             "",
             table,
         ],

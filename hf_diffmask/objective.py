@@ -344,8 +344,9 @@ class PathObjective(nn.Module):
     afterwards, by choosing the budget (`calibrate`).
 
     With input masking the masks of all states are of the same units, and one ranking is the best of all. The last
-    state's scores are trained on it, and those below learn to tell them from what their own state shows: what they
-    get right is known by then. With hidden masking each example draws a state, at which it is masked.
+    state's scores are trained on it, and those below learn to tell them from their own state and whatever else
+    probes are told: the prediction, and how sure it is. With hidden masking each example draws a state, at which it is
+    masked.
 
     Args:
         num_states (`int`): `S`.

@@ -49,11 +49,26 @@ def without(
     if replacement == "attention":
         seen = [int(value and stays) for value, stays in zip(features["attention_mask"], keep, strict=True)]
         return {**features, "attention_mask": seen}
+    check_replacement(tokenizer, replacement)
     token = getattr(tokenizer, f"{replacement}_token_id")
-    if token is None:
-        raise DiffMaskError(f"The tokenizer has no {replacement} token: take tokens away in another way.")
     ids = [value if stays else token for value, stays in zip(features["input_ids"], keep, strict=True)]
     return {**features, "input_ids": ids}
+
+
+def check_replacement(tokenizer: PreTrainedTokenizerBase, replacement: str) -> None:
+    """
+    Refuses a way of taking tokens away that needs a token which a tokenizer lacks.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        replacement (`str`): One of `REPLACEMENTS`.
+
+    Raises:
+        DiffMaskError: If there is no such token.
+    """
+    # Ways without a token of their own have no such attribute.
+    if getattr(tokenizer, f"{replacement}_token_id", 0) is None:
+        raise DiffMaskError(f"The tokenizer has no {replacement} token: take tokens away in another way.")
 
 
 def check_class(model: PreTrainedModel, target: int) -> None:

@@ -134,7 +134,7 @@ class DiffMaskTrainingArguments(TrainingArguments):
             Learning rate of the levels `c_l`, which move all gates of a state at once.
         baseline_steps (`int`, *optional*):
             Steps in which the baseline is learned from random masks, before the probes; then it is fixed. With 0 it is
-            learned along with the probes, as in the paper.
+            learned along with the probes, as in the paper, and that of a path stays where it starts.
         baseline_learning_rate (`float`, *optional*): Learning rate of the baseline.
         multiplier_learning_rate (`float`, *optional*): Step size of the multipliers.
         cache_memory (`float`, *optional*, defaults to `4.0`):

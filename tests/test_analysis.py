@@ -21,6 +21,7 @@ from hf_diffmask.analysis import (
     unchanged_predictions,
     word_sentiments,
 )
+from hf_diffmask.budget_search import smallest_budget
 from hf_diffmask.data import encode, windows
 from hf_diffmask.gates import hard_mask
 from hf_diffmask.paths import top
@@ -269,11 +270,22 @@ def test_smallest_shares_are_within_the_margin_at_every_state(classifier, tokeni
 
 
 def test_windows_of_a_long_text_add_up(classifier, tokenizer, monkeypatch):
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path"), margin=1e-9).eval()
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path"), margin=0.02).eval()
     monkeypatch.setattr("hf_diffmask.analysis.max_length", lambda *_: 8)
-    # What nothing may be lost of keeps (nearly) everything, in all windows.
-    shares = smallest_shares(explainer, tokenizer, ["the plot is dull and the cast looks tired of it", ""])
-    assert (shares[0] > 0.8).all() and (shares[0] <= 1).all() and (shares[1] == 0).all()
+    text = "the plot is dull and the cast looks tired of it , but the music is a delight"
+    parts = list(windows(encode(tokenizer, text), 8))
+    of_windows = []
+    for window in parts:
+        features = {name: torch.tensor([values]) for name, values in window.features.items()}
+        output = explainer(**features)
+        del features["special_tokens_mask"]
+        budget = smallest_budget(explainer, output.logits[..., -1], output.maskable, 0.02, **features).budget
+        of_windows.append((budget.item(), output.maskable.sum().item()))
+    kept, units = (sum(column) for column in zip(*of_windows, strict=True))
+    alone = {budget / size for budget, size in of_windows}
+    assert len(parts) > 2 and kept / units not in alone, "no window's own share is that of all"
+    shares = smallest_shares(explainer, tokenizer, [text, ""])
+    assert shares[0, -1].item() == pytest.approx(kept / units) and (shares[1] == 0).all()
 
 
 def test_only_a_path_has_smallest_shares(classifier, tokenizer):

@@ -11,6 +11,7 @@ from transformers import BertForQuestionAnswering
 
 import hf_diffmask
 from hf_diffmask import DiffMaskModel
+from hf_diffmask.analysis import smallest_shares
 from hf_diffmask.cli import main
 from hf_diffmask.cli.explain import load_pipeline
 from hf_diffmask.tagging import Tag
@@ -126,6 +127,24 @@ def test_report_of_a_data_set(capsys, data, tmp_path):
     assert fixed["count"] == 12
     assert fixed["unchanged"][-1] == sum(result["same_prediction"] for result in results) / 12
     assert fixed["fixed"] == sorted(fixed["fixed"]) and fixed["fixed"][-1] == fixed["unchanged"][-1]
+
+
+def test_of_a_path_the_report_says_when_it_was_decided(classifier, tokenizer, data, tmp_path):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path"), margin=0.05)
+    model = save(explainer, tokenizer, tmp_path / "path")
+    out = tmp_path / "report"
+    assert (
+        main(["analyze", "--dataset", data, "--model", model, "--examples", "0", *ABSENT, "--output_dir", str(out)])
+        == 0
+    )
+    found = load(out / "input_decided_by_state.json")
+    shares = smallest_shares(explainer.eval(), tokenizer, SENTENCES).double()
+    assert found["count"] == 12 and found["margin"] == 0.05 and len(found["states"]) == 5
+    assert found["mean"] == pytest.approx(shares.mean(0).tolist(), abs=1e-5)
+    assert (out / "input_decided_by_state.png").read_bytes().startswith(b"\x89PNG")
+    page = Page(out / "index.html").text
+    assert "the smallest budget within a margin of 0.05" in page and "given the prediction" in page
+    assert f"{found['median'][-1]:.3f}" in page
 
 
 def test_page_is_escaped_and_refers_to_nothing_but_its_own_files(capsys, data, tmp_path):

@@ -99,6 +99,16 @@ def test_means_over_several_replacements(data, tmp_path, capsys):
     assert "every_replacement" not in one
 
 
+def test_a_replacement_that_needs_a_token_is_refused_before_anything_is_measured(data, tmp_path, capsys):
+    shutil.copytree(hf_diffmask.BUNDLED, tmp_path / "bundled")
+    model = tmp_path / "bundled" / "explainer"
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps({**config, "unk_token": None}))
+    options = ("--model", str(model), "--methods", "loo", "--held_out", "attention,unk")
+    refused(capsys, command(data, tmp_path / "out", *options), "has no unk token")
+    assert not list((tmp_path / "out").glob("attributions/*"))
+
+
 def test_costly_methods_run_on_few_inputs_and_all_others_are_shown_on_them(data, tmp_path):
     options = ("--methods", "diffmask,kernel_shap", "--costly_limit", "2", "--preset", "eraser")
     assert run(data, tmp_path / "out", *options) == 0

@@ -216,6 +216,20 @@ def test_thresholds_are_what_their_margin_says(classifier, tokenizer, masking, t
     assert len(COST_LEVELS) == explainer.costs.shape[-1] - 1
 
 
+def test_cuts_lie_between_scores_that_differ(classifier, tokenizer):
+    # With hidden masking the embedding state says the same of a token wherever it stands: many scores are equal.
+    explainer = path_of(classifier, tokenizer, **recipe_config("path", "hidden"))
+    batches = batches_of(tokenizer)
+    calibrate(explainer, batches)
+    units = torch.cat([(output := explainer(**features)).logits[output.maskable] for features in batches])
+    assert len(units[:, 0].unique()) < len(units) / 2
+    for state, cuts in enumerate(explainer.thresholds):
+        assert (units[:, state, None] - cuts).abs().min() > 1e-6
+        kept = (units[:, state, None] > cuts).double().mean(0)
+        wanted = torch.tensor(KEPT_SHARES, dtype=torch.float64)
+        assert (kept >= wanted - 1 / len(units)).all() and (cuts.diff() >= 0).all()
+
+
 def test_calibration_is_saved_and_read_back(classifier, tokenizer, tmp_path, batch):
     explainer = path_of(classifier, tokenizer)
     calibrate(explainer, batches_of(tokenizer, 8, 8))

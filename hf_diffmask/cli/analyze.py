@@ -220,14 +220,16 @@ def _decided_by_state(explain: DiffMaskAttributionPipeline, texts: Sequence[Text
     shares = analysis.smallest_shares(explain.model, explain.tokenizer, texts, batch_size=batch_size)
     data = analysis.decided_by_state(config.state_names, shares, config.margin)
     cost = "the class's probability falls" if config.target == "prediction" else "the output diverges (in nats)"
+    # Probes that are told the prediction do not say what the state alone holds.
+    knows = "the state, given the prediction," if config.class_conditional or config.read_context else "the state"
     title = f"When it was decided: the smallest budget within a margin of {config.margin:g}"
     return Entry(
         f"{config.masking}_decided_by_state",
         title,
         [
             f"Of each input and state, the share of tokens in the smallest mask of its path under which {cost} by at "
-            f"most {config.margin:g}; each such mask was run. What is not in it is irrelevant to the prediction, and "
-            "the state shows that. A smaller mask between two that were run may do, too.",
+            f"most {config.margin:g}; each such mask was run, or keeps everything. What is not in it is irrelevant to "
+            f"the prediction, and {knows} tells that. A smaller mask between two that were run may do, too.",
         ],
         f"Lines of the quartiles of the share over the states. The median from the first state to the last: "
         f"{data['median'][0]:.2f} to {data['median'][-1]:.2f}.",

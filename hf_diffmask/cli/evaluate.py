@@ -34,7 +34,7 @@ from ..errors import DiffMaskError, reason
 from ..faithfulness import PRESETS, Preset
 from ..model_card import card_of, write_faithfulness
 from ..modeling_diffmask import DiffMaskModel
-from ..removal import REPLACEMENTS
+from ..removal import REPLACEMENTS, check_replacement
 from .arguments import output_folder, parse
 from .explain import load_pipeline
 from .inputs import load_inputs
@@ -299,6 +299,8 @@ def run(arguments: list[str]) -> None:
     explainer, tokenizer = explain.model, explain.tokenizer
     if explainer.config.task != heads.CLASSIFICATION:
         raise DiffMaskError("Faithfulness is measured by a class's probability: this explainer is for no classifier.")
+    for replacement in [PRESETS[args.preset].replacement, *_held_out(args)]:
+        check_replacement(tokenizer, replacement)
     plain = DiffMaskModel.from_base_model(explainer.base, tokenizer).eval()
     hidden = None if args.hidden_model is None else load_pipeline(args.hidden_model, device=args.device).model
     if hidden is not None and hidden.config.base_model_fingerprint != explainer.config.base_model_fingerprint:
