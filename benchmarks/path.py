@@ -31,7 +31,7 @@ from hf_diffmask.analysis import decided_by_state, smallest_shares
 from hf_diffmask.cli import main as hf_diffmask
 from hf_diffmask.comparison import METHODS, Attributed, Explainers, attribute, interval, measured, rankable
 from hf_diffmask.data import TextFeatures, load_texts
-from hf_diffmask.explainers.path_refinement import forwards_of, refine_scores
+from hf_diffmask.explainers.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
 from hf_diffmask.faithfulness import PRESETS
 from hf_diffmask.stability import rank_correlation
 
@@ -159,7 +159,8 @@ def refine(args: argparse.Namespace) -> None:
             of_way = measured(explainers, tokenizer, inputs, ranks, PRESETS["hf_diffmask"]._replace(replacement=way))
             for name in FIGURES:
                 values[name].append(float(of_way[name].mean()))
-        point = {"start": start, "steps": steps, "passes": forwards_of(steps, 4), "forwards": found.forwards, **values}
+        passes = forwards_of(steps, REFINE_SAMPLES)
+        point = {"start": start, "steps": steps, "passes": passes, "forwards": found.forwards, **values}
         points.append(point)
         print({**point, **{name: [round(value, 3) for value in values[name]] for name in FIGURES}}, flush=True)
     save("refine", points, args.threads)

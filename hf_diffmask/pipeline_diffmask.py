@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers.pipelines.base import ChunkPipeline
 
 from . import heads, question_answering
-from .budget_search import smallest_budget
 from .data import EncodedText, Text, encode, max_length, windows
 from .errors import DiffMaskError
 from .explainers.per_example import REFINE_FORWARDS, per_example, refine
@@ -18,7 +17,7 @@ from .explainers.reinforce import reinforce
 from .gates import hard_mask
 from .modeling_diffmask import DiffMaskModel
 from .outputs import Recorded
-from .paths import threshold, top
+from .path_explanation import CURVE, explain_path
 
 AGGREGATIONS = ("token", "word")
 # Methods that need no probes.
@@ -27,8 +26,6 @@ SEARCHES: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
 ANSWERING: dict[str, Any] = {"top_k": 0, "max_answer_length": 30, "handle_impossible_answer": False}
 # What becomes of an explanation outside the margin.
 ON_VIOLATION = ("keep", "search", "refine", "abstain")
-# Shares of the tokens at which a whole curve is run.
-CURVE = tuple(k / 16 for k in range(17))
 # What the pipeline adds to a window's features, and the base model must not see.
 _OWN_KEYS = ("special_tokens_mask", "is_last", "encoded", "units")
 
@@ -72,6 +69,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         label (`str` or `int`, *optional*, defaults to the prediction):
             For paths of one class: the class to explain, its name or number.
         curve (`bool`, *optional*, defaults to `False`): For paths: whether to run masks of every share.
+        refine_steps (`int`, *optional*, defaults to `0`):
+            For paths: gradient steps on the scores of each input, from the explainer's own, see
+            [`~hf_diffmask.explainers.path_refinement.refine_scores`]: 24 forward passes each.
         top_k (`int`, *optional*): For question answering: how many `answers` to list, none by default.
         max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
@@ -93,9 +93,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
           **within_margin** -- whether the label is unchanged, and the divergence at most **margin**. Absent without
           `verify`. Of an answer the divergence is the sum of those of start and end, in the window that it comes from,
           and the prediction is unchanged if the same characters are still the best answer.
-        - **forwards** -- with `on_violation="refine"`, forward passes that refining took, 0 where it was not needed;
-          the keep probabilities of `state` are then those found. With `on_violation="abstain"`, **abstained** --
-          whether `tokens` is empty, and `kept_share` `None`, since the explanation is outside the margin.
+        - **forwards** -- with `on_violation="refine"` or `"search"`, or `refine_steps`, the forward passes that this
+          took, 0 where no refining was needed; the keep probabilities of `state` are then those found.
+        - **abstained** -- with `on_violation="abstain"`, whether `tokens` is empty, and `kept_share` `None`, since the
+          explanation is outside the margin.
         - **drop** -- of a path of one class, in the place of the divergence what the margin bounds: how much less
           probable the class is on the masked input. **explained_label** -- the class, where one was asked for.
           **curve** -- a list of `{kept_share, divergence, drop}`, from nothing kept to everything.
@@ -131,11 +132,12 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         margin: float | None = None,
         label: str | int | None = None,
         curve: bool | None = None,
+        refine_steps: int | None = None,
         **answering: Any,
     ) -> tuple[dict, dict, dict]:
         forward: dict[str, Any] = {}
         post: dict[str, Any] = {}
-        of_path = {"margin": margin, "label": label, "curve": curve}
+        of_path = {"margin": margin, "label": label, "curve": curve, "refine_steps": refine_steps}
         if self.model.config.objective != "path":
             for name, value in of_path.items():
                 if value is not None:
@@ -155,6 +157,12 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             forward["label"] = post["label"] = self._label_index(label)
         if curve is not None:
             forward["curve"] = curve
+        if refine_steps is not None:
+            if refine_steps < 0:
+                raise DiffMaskError(f"`refine_steps` must be 0 or more, but is {refine_steps}.")
+            if refine_steps and method in SEARCHES:
+                raise DiffMaskError(f"`method={method!r}` has no scores to refine: leave `refine_steps` out.")
+            forward["refine_steps"] = post["refine_steps"] = refine_steps
         if state is not None:
             forward["state"] = post["state"] = self._state_index(state)
         if verify is not None:
@@ -254,51 +262,51 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         margin: float | None = None,
         label: int | None = None,
         curve: bool = False,
+        refine_steps: int = 0,
     ) -> dict[str, Any]:
         features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
         special = model_inputs["special_tokens_mask"]
         recorded: Recorded = self.model.record(**features)
         classes = None if label is None else torch.full((len(special),), label, device=special.device)
-        given = {"recorded": recorded, "margin": margin, "classes": classes}
-        output = self.model(**features, special_tokens_mask=special, **given)
-        margin = float(self.model.config.margin) if margin is None else margin
-        if method == "amortised":
-            keep_probability, column = output.keep_probability, state
+        output = self.model(**features, special_tokens_mask=special, recorded=recorded, margin=margin, classes=classes)
+        if self.model.config.objective == "path" and method == "amortised":
+            found = explain_path(
+                self.model,
+                output,
+                recorded,
+                {**features, "special_tokens_mask": special},
+                state=state,
+                margin=margin,
+                classes=classes,
+                verify=verify,
+                search=verify and on_violation == "search",
+                curve=curve,
+                refine_steps=refine_steps,
+            )
+        elif method == "amortised":
+            found = {"keep_probability": output.keep_probability}
         else:
             masked_at = 0 if self.model.config.masks_inputs else state
-            found = SEARCHES[method](self.model, {**features, "special_tokens_mask": special}, masked_at)
+            keep = SEARCHES[method](self.model, {**features, "special_tokens_mask": special}, masked_at)
             # One column, for the one state; what cannot be masked is kept.
-            keep_probability, column = found.masked_fill(~output.maskable, 1.0)[..., None], 0
+            found = {"keep_probability": keep.masked_fill(~output.maskable, 1.0)[..., None]}
         outputs = {
-            "keep_probability": keep_probability,
             "target": output.target,
-            "kept": hard_mask(keep_probability[..., column, None]),
             "attention_mask": features["attention_mask"],
             **{name: model_inputs[name] for name in ("is_last", "encoded", "units")},
+            **found,
         }
-        if self.model.config.objective == "path" and method == "amortised":
-            outputs["evidence"] = output.logits
-        if verify and on_violation == "search":
-            scores, maskable = output.logits[..., state], output.maskable
-            found = smallest_budget(self.model, scores, maskable, margin, state, classes, **features)
-            outputs |= {"kept": found.kept[..., None], "masked": found.masked}
-            outputs["forwards"] = torch.full_like(found.budget, found.forwards)[:, None]
-            # Scores are above 0.5 where tokens are kept, here, too.
-            cut = threshold(scores, found.budget, maskable)[:, None]
-            keep_probability[..., state] = torch.sigmoid((scores - cut) / self.model.config.temperature)
-            keep_probability[..., state].masked_fill_(~maskable, 1.0)
-        elif verify:
+        if "kept" in outputs:
+            return outputs
+        column = state if method == "amortised" else 0
+        outputs["kept"] = hard_mask(outputs["keep_probability"][..., column, None])
+        if verify:
             outputs["masked"] = self.model.masked_forward(outputs["kept"][..., 0], state, recorded, **features)
-            if on_violation == "refine":
-                outside = self.model.cost(output.target, outputs["masked"], classes) > margin
-                outputs["refined"] = outside[:, None]
-                if outside.any():
-                    self._refine(outputs, {**features, "special_tokens_mask": special}, state, outside)
-        if curve:
-            scores, size = output.logits[..., state], output.maskable.sum(-1)
-            masks = [top(scores, (share * size).round().long(), output.maskable) for share in CURVE]
-            points = [self.model.masked_forward(mask, state, recorded, **features) for mask in masks]
-            outputs["curve"] = torch.stack(points, dim=1)
+        if verify and on_violation == "refine":
+            outside = self.model.cost(output.target, outputs["masked"], classes) > float(self.model.config.margin)
+            outputs["refined"] = outside[:, None]
+            if outside.any():
+                self._refine(outputs, {**features, "special_tokens_mask": special}, state, outside)
         return outputs
 
     def _refine(self, outputs: dict[str, Any], features: dict[str, Tensor], state: int, outside: Tensor) -> None:
@@ -320,6 +328,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         on_violation: str = "keep",
         margin: float | None = None,
         label: int | None = None,
+        refine_steps: int = 0,
         **answering: Any,
     ) -> dict[str, Any]:
         encoded: EncodedText = model_outputs[0]["encoded"]
@@ -369,11 +378,11 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             result["within_margin"] = cost <= result["margin"]
         if "curve" in model_outputs[0]:
             result["curve"] = self._curve(model_outputs, encoded, label, {**ANSWERING, **answering})
-        if on_violation == "search":
+        if on_violation == "search" or refine_steps:
             result["forwards"] = sum(int(window["forwards"]) for window in model_outputs)
         elif on_violation == "refine":
             result["forwards"] = REFINE_FORWARDS * sum(bool(window["refined"]) for window in model_outputs)
-        elif on_violation == "abstain":
+        if on_violation == "abstain":
             result["abstained"] = not result["within_margin"]
             if result["abstained"]:
                 result["tokens"], result["kept_share"] = [], None

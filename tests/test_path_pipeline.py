@@ -1,5 +1,7 @@
 """Explanations of a path: any margin, any class, verified masks, whole curves."""
 
+import math
+
 import pytest
 import torch
 from transformers import pipeline
@@ -11,6 +13,7 @@ from hf_diffmask.calibration import calibrate
 from hf_diffmask.data import TextFeatures, collate
 from hf_diffmask.demo import sentences
 from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.explainers.path_refinement import refine_scores
 from hf_diffmask.training_args import recipe_config
 
 TEXTS = ["a warm and quietly funny film", "the plot is dull and the cast looks tired of it", "fine"]
@@ -113,6 +116,35 @@ def test_the_curve(explain, classifier, tokenizer):
     assert curve[8]["drop"] == pytest.approx((whole.max() - masked[whole.argmax()]).item(), abs=1e-5)
 
 
+def test_refined_scores(explain, classifier, tokenizer):
+    plain, refined = explain(TEXTS[1]), explain(TEXTS[1], refine_steps=5)
+    assert refined["forwards"] == 5 * 4 * 2 * 3 and "forwards" not in plain
+    batch = dict(tokenizer(TEXTS[1], return_tensors="pt", return_special_tokens_mask=True))
+    own = explain.model(**batch).logits[..., -1]
+    wanted = refine_scores(explain.model, batch, own, steps=5)[0]
+    assert not torch.allclose(wanted, own[0], atol=1e-3)
+    found = torch.tensor([token["evidence"] for token in refined["tokens"]])
+    torch.testing.assert_close(found[1:-1], wanted[1:-1])
+    (cut,) = explain.model.threshold_at(0.1)[0][-1:].tolist()
+    for token, score in zip(refined["tokens"][1:-1], wanted[1:-1].tolist(), strict=True):
+        assert (
+            token["score"] == token["states"][-1] == pytest.approx(1 / (1 + math.exp((cut - score) / 0.5)), abs=1e-5)
+        )
+        assert token["kept"] == (score > cut)
+    for token, before in zip(refined["tokens"], plain["tokens"], strict=True):
+        assert token["states"][:-1] == before["states"][:-1], "of other states nothing is asked"
+    masked = by_hand(explain, tokenizer, classifier, TEXTS[1], kept_of(refined))
+    whole = by_hand(explain, tokenizer, classifier, TEXTS[1], [True] * len(refined["tokens"]))
+    assert refined["drop"] == pytest.approx((whole.max() - masked[whole.argmax()]).item(), abs=1e-5)
+    together = explain(TEXTS, refine_steps=5, batch_size=3)
+    for alone, other in zip([explain(text, refine_steps=5) for text in TEXTS], together, strict=True):
+        evidence = [[token["evidence"] for token in result["tokens"]] for result in (alone, other)]
+        assert evidence[0] == pytest.approx(evidence[1], abs=1e-3), "no input depends on those beside it"
+    searched = explain(TEXTS[1], refine_steps=5, on_violation="search", margin=0.01)
+    assert searched["within_margin"] and searched["forwards"] >= 120 + 8
+    assert [token["evidence"] for token in searched["tokens"]] == [token["evidence"] for token in refined["tokens"]]
+
+
 def test_another_class(explain):
     result = explain(TEXTS[0])
     names = explain.model.base.config.id2label
@@ -141,6 +173,10 @@ def test_refusals(explain, explainer, tokenizer):
     with pytest.raises(DiffMaskError, match="needs no refining"):
         explain("film", on_violation="refine")
     lagrangian = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
-    for asked in ({"margin": 0.2}, {"label": 1}, {"curve": True}, {"on_violation": "search"}):
+    with pytest.raises(DiffMaskError, match="`refine_steps` must be 0 or more, but is -1"):
+        explain("film", refine_steps=-1)
+    with pytest.raises(DiffMaskError, match="has no scores to refine"):
+        explain("film", refine_steps=3, method="per_example")
+    for asked in ({"margin": 0.2}, {"label": 1}, {"curve": True}, {"on_violation": "search"}, {"refine_steps": 3}):
         with pytest.raises(DiffMaskError, match="recipe path"):
             lagrangian("film", **asked)

@@ -74,6 +74,10 @@ class ExplainArguments:
         default=None,
         metadata={"help": "What an explanation may cost, for explainers trained with --recipe path. Default: theirs."},
     )
+    refine_steps: int | None = field(
+        default=None,
+        metadata={"help": "Gradient steps on each input's own scores, of a path: 24 forward passes each. Default: 0."},
+    )
     no_verify: bool = field(default=False, metadata={"help": "Skip the masked pass that checks each explanation."})
     batch_size: int = field(default=8, metadata={"help": "Inputs that run through the model at once."})
     device: str | None = field(
@@ -176,6 +180,7 @@ def run(arguments: list[str]) -> None:
         aggregation=args.aggregation,
         on_violation=args.on_violation,
         margin=args.margin,
+        refine_steps=args.refine_steps,
         batch_size=batch_size,
     )
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)

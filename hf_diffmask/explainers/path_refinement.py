@@ -3,9 +3,12 @@
 import torch
 from torch import Tensor
 
+from ..gates import gate_noise, hashed_uniform
 from ..modeling_diffmask import DiffMaskModel
 from ..objective import PathObjective, path_loss
 from ..paths import budgets, draw, threshold
+
+REFINE_SAMPLES = 4  # masks of a step
 
 
 def forwards_of(steps: int, samples: int) -> int:
@@ -22,6 +25,7 @@ def forwards_of(steps: int, samples: int) -> int:
     return steps * samples * 2 * 3
 
 
+@torch.enable_grad()
 def refine_scores(
     explainer: DiffMaskModel,
     features: dict[str, Tensor],
@@ -29,12 +33,14 @@ def refine_scores(
     state: int = -1,
     classes: Tensor | None = None,
     steps: int = 10,
-    samples: int = 4,
+    samples: int = REFINE_SAMPLES,
     learning_rate: float = 0.1,
     seed: int = 0,
 ) -> Tensor:
     """
     Moves each input's own scores down the objective of the path, from where they are.
+
+    All inputs draw the same budgets and noise, so that none depends on what it is refined along with.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model, baseline and temperature.
@@ -64,15 +70,18 @@ def refine_scores(
     ]
     of_samples = recorded._replace(target=target, states=states)
     explained = None if classes is None else classes.repeat_interleave(samples, 0)
-    generator = torch.Generator().manual_seed(seed)
+    units = many.get("attention_mask", torch.ones_like(many["input_ids"]))
+    # Samples are numbered within each input.
+    numbers = torch.arange(samples, device=scores.device).repeat(len(scores))
     found = scores.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([found], lr=learning_rate)
-    for _ in range(steps):
-        uniform = torch.rand(len(target), generator=generator)
-        shares = PathObjective.LOWEST + (PathObjective.HIGHEST - PathObjective.LOWEST) * uniform
-        noise = torch.rand(*maskable.shape, 3, generator=generator).to(found.device)
+    for step in range(steps):
+        shares = PathObjective.LOWEST + (PathObjective.HIGHEST - PathObjective.LOWEST) * hashed_uniform(
+            seed, step, numbers
+        )
+        noise = gate_noise(seed, step, numbers, units, 3)
         every = found.repeat_interleave(samples, 0)
-        cut = threshold(every.detach(), budgets(shares.to(found.device), maskable), maskable)
+        cut = threshold(every.detach(), budgets(shares, maskable), maskable)
         mask = draw((every - cut[:, None]) / explainer.config.temperature, noise, maskable)
         kept, left_out = (
             explainer.masked_forward(part.masked_fill(~maskable, 1.0), state, of_samples, **many)

@@ -1,0 +1,323 @@
+"""The recipe `path` with one thing changed at a time: the table of what was tried in docs/path.md.
+
+    python benchmarks/path_choices.py recipe                    (10 minutes on 2 cores, and as long for each other)
+    python benchmarks/path_choices.py mask_baseline log_uniform ...
+    python benchmarks/path_choices.py table
+
+Base model: minilm-sst2; explainers for input masking and the target `prediction`, trained on the training part of
+sst2_sentences_train and measured on the first 256 sentences of its validation part, so that nothing is chosen by
+sst2_dev: comprehensiveness and sufficiency, preset hf_diffmask, under the mask token and four other replacements. Each
+run adds to results/path_choices.json, under its name and seed.
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, set_seed
+from transformers.utils import logging
+
+from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, objective, paths
+from hf_diffmask.comparison import Explainers, attribute, measured, rankable
+from hf_diffmask.configuration_diffmask import DiffMaskConfig
+from hf_diffmask.data import TextFeatures, load_texts, max_length, train_validation_split
+from hf_diffmask.faithfulness import PRESETS
+from hf_diffmask.gates import hashed_uniform
+from hf_diffmask.objective import PathObjective
+from hf_diffmask.probes import DiffMaskProbes
+from hf_diffmask.training_args import recipe_config
+
+RESULTS = Path(__file__).parent / "results" / "path_choices.json"
+REPLACEMENTS = ("mask", "pad", "unk", "attention", "delete")
+FIGURES = ("comprehensiveness", "sufficiency")
+MEASURED = 256
+WARM_TEXTS, WARM_STEPS = 1000, 150
+
+
+class AddedProbes(DiffMaskProbes):
+    """Probes whose last state is what it is plus something learned, which is nothing at first."""
+
+    attention: nn.MultiheadAttention
+    out: nn.Linear
+
+    def forward(self, states: list[Tensor], target: Tensor, units: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Scores, as of [`DiffMaskProbes`]."""
+        normed = [nn.functional.layer_norm(state.float(), state.shape[-1:]) for state in (states[-1], states[3])]
+        last = states[-1].float() + states[-1].float().std(-1, keepdim=True) * self.added(normed, units)
+        return super().forward([*states[:-1], last], target, units, classes)
+
+    def added(self, normed: list[Tensor], units: Tensor) -> Tensor:
+        """What is added, in deviations of the state."""
+        if hasattr(self, "attention"):
+            there = units.clone()
+            there[:, 0] = True  # a row must attend to something
+            return self.out(self.attention(normed[0], normed[0], normed[0], key_padding_mask=~there)[0])
+        return self.out(normed[1])
+
+
+def with_added(model: DiffMaskModel, attends: bool) -> None:
+    """Gives an explainer such probes."""
+    width = model.config.hidden_size
+    model.probes.__class__ = AddedProbes
+    if attends:
+        model.probes.attention = nn.MultiheadAttention(width, 4, batch_first=True)
+    model.probes.out = nn.Linear(width, width)
+    nn.init.zeros_(model.probes.out.weight)
+    nn.init.zeros_(model.probes.out.bias)
+
+
+class LogUniform(PathObjective):
+    """Budgets whose logarithm is uniform."""
+
+    def draw(self, seed: int, step: int, example_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """States and shares."""
+        states, shares = super().draw(seed, step, example_ids)
+        uniform = (shares - self.LOWEST) / (self.HIGHEST - self.LOWEST)
+        return states, self.LOWEST * (self.HIGHEST / self.LOWEST) ** uniform
+
+
+class FewUnits(PathObjective):
+    """Budgets that are numbers of units, 1 to 12 of them, whatever the length (of 19 on average)."""
+
+    def draw(self, seed: int, step: int, example_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """States and shares."""
+        states, _ = super().draw(seed, step, example_ids)
+        self.number = 1 + 11 * hashed_uniform(seed, step, example_ids, 104729)
+        return states, self.number
+
+
+def numbers_of_units(shares: Tensor, maskable: Tensor) -> Tensor:
+    """Budgets that are numbers already."""
+    return torch.minimum(shares.long(), maskable.sum(-1)).clamp(min=1)
+
+
+class EveryState(PathObjective):
+    """Each example draws a state, whose scores mask it, with input masking, too."""
+
+    def draw(self, seed: int, step: int, example_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """States and shares."""
+        _, shares = super().draw(seed, step, example_ids)
+        return (hashed_uniform(seed, step, example_ids, 7919) * self.num_states).long(), shares
+
+    def loss(self, output: Any, states: Tensor) -> Tensor:
+        """Without the distances of the lower states."""
+        self.masks_inputs = False
+        return super().loss(output, states)
+
+
+def weighted(complement: float) -> Callable:
+    """The objective with another weight of what the complement still has."""
+
+    def loss(preserved: str, target: Tensor, masked: Tensor, left_out: Tensor, classes: Any = None) -> Tensor:
+        classes = target.argmax(-1) if classes is None else classes
+        whole, kept, left = (values.gather(-1, classes[:, None])[:, 0] for values in (target, masked, left_out))
+        return whole - kept + complement * left.exp()
+
+    return loss
+
+
+def in_probability(preserved: str, target: Tensor, masked: Tensor, left_out: Tensor, classes: Any = None) -> Tensor:
+    """Probabilities in both terms, as in the figures."""
+    classes = target.argmax(-1)
+    whole, kept, left = (values.gather(-1, classes[:, None])[:, 0].exp() for values in (target, masked, left_out))
+    return whole - kept + left
+
+
+def straight_through(logits: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
+    """Binary Concrete gates with a straight-through gradient, at the same spread."""
+    uniform = noise[..., 0]
+    soft = torch.sigmoid((paths.SHARPNESS * logits + uniform.log() - (-uniform).log1p()) / 0.5)
+    return (soft > 0.5).float() + soft - soft.detach()
+
+
+class Anneal(TrainerCallback):
+    """Gates that are soft at first and hard at the end."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """The temperature falls from 1 to 0.25, in equal factors."""
+        model.config.temperature = 4.0 ** -(state.global_step / state.max_steps)
+
+
+class Resampled(TrainerCallback):
+    """The baseline of each step is that learned, the mask token's or the padding token's embedding."""
+
+    def __init__(self, vectors: list[Tensor]):
+        self.vectors = vectors
+        self.learned: Tensor | None = None
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Takes turns."""
+        if self.learned is None:
+            self.learned = model.baseline.detach().clone()
+        vectors = [self.learned, *self.vectors]
+        model.baseline.data.copy_(vectors[state.global_step % len(vectors)])
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """The learned one stays."""
+        model.baseline.data.copy_(self.learned)
+
+
+def warm_start(trainer: DiffMaskTrainer, plain: DiffMaskModel, tokenizer: Any, texts: list, method: str) -> None:
+    """The last state's scores learn those of another method, of a part of the texts, before the path."""
+    items = TextFeatures(tokenizer, texts[:WARM_TEXTS], 512).items
+    explainers = Explainers(plain, plain, None, 0)
+    wanted = attribute(explainers, tokenizer, items, method).scores
+    model, size = trainer.model, 64
+    optimizer = torch.optim.AdamW(model.probes.parameters(), lr=1e-2)
+    order = torch.Generator().manual_seed(trainer.args.seed)
+    for _ in range(WARM_STEPS):
+        rows = torch.randint(len(items), (size,), generator=order).tolist()
+        features = trainer._features(trainer.data_collator([{**items[k], "example_ids": k} for k in rows]))
+        output = model(**features)
+        scores = torch.zeros_like(output.logits[..., -1])
+        for row, k in enumerate(rows):
+            scores[row, : len(wanted[k])] = torch.tensor(wanted[k])
+        units = output.maskable
+        scores = scores / scores[units].std()
+        # Differences within an input are what ranks.
+        apart = (output.logits[..., -1] - scores) * units
+        apart = apart - (apart.sum(-1) / units.sum(-1))[:, None] * units
+        loss = (apart.square().sum(-1) / units.sum(-1)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+# Each: settings of the training arguments, fields of the config, or the name of a change that `run` makes.
+CHOICES: dict[str, dict[str, Any]] = {
+    "recipe": {},
+    "mask_baseline": {"args": {"baseline_steps": 0}},
+    "resampled_baseline": {},
+    "no_complement": {},
+    "double_complement": {},
+    "in_probability": {},
+    "log_uniform": {},
+    "few_units": {},
+    "every_state": {},
+    "straight_through": {},
+    "annealed": {},
+    "soft": {"config": {"temperature": 1.0}},
+    "hard": {"config": {"temperature": 0.25}},
+    "no_context": {"config": {"read_context": False}},
+    "wide": {},
+    "attention_between_units": {"args": {"learning_rate": 3e-3}},
+    "reads_middle_state": {},
+    "warm_start_ig": {"args": {"max_steps": 300}},
+    "warm_start_loo": {"args": {"max_steps": 300}},
+    "slow": {"args": {"learning_rate": 3e-3, "level_learning_rate": 3e-3}},
+    "fast": {"args": {"learning_rate": 3e-2, "level_learning_rate": 3e-2}},
+    "long": {"args": {"max_steps": 800}},
+}
+LOSSES = {"no_complement": weighted(0.0), "double_complement": weighted(2.0), "in_probability": in_probability}
+OBJECTIVES = {"log_uniform": LogUniform, "every_state": EveryState, "few_units": FewUnits}
+
+
+def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Trains one and measures it."""
+    set_seed(args.seed)
+    folder = args.shared / "models" / "minilm-sst2"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    narrow = DiffMaskConfig.probe_size
+    if name == "wide":
+        DiffMaskConfig.probe_size = property(lambda self: 2 * narrow.fget(self))  # type: ignore
+    texts = load_texts(str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"))
+    training, validation = train_validation_split(texts, args.seed)
+    choice = CHOICES[name]
+    config = {**recipe_config("path"), **choice.get("config", {})}
+    model = DiffMaskModel.from_base_model(base, tokenizer, **config)
+    DiffMaskConfig.probe_size = narrow  # type: ignore
+    plain = DiffMaskModel.from_base_model(base, tokenizer).eval()
+    if name in ("attention_between_units", "reads_middle_state"):
+        with_added(model, attends=name == "attention_between_units")
+    table = base.get_input_embeddings().weight.detach()
+    callbacks: list[TrainerCallback] = []
+    if name == "annealed":
+        callbacks.append(Anneal())
+    if name == "resampled_baseline":
+        callbacks.append(Resampled([table[tokenizer.mask_token_id], table[tokenizer.pad_token_id]]))
+    length = max_length(base, tokenizer)
+    with tempfile.TemporaryDirectory() as output:
+        settings = DiffMaskTrainingArguments(
+            output_dir=output,
+            recipe="path",
+            seed=args.seed,
+            report_to=[],
+            save_strategy="no",
+            eval_strategy="no",
+            load_best_model_at_end=False,
+            **choice.get("args", {}),
+        )
+        trainer = DiffMaskTrainer(
+            model,
+            settings,
+            train_dataset=TextFeatures(tokenizer, training, length),
+            eval_dataset=TextFeatures(tokenizer, validation, length),
+            processing_class=tokenizer,
+            callbacks=callbacks,
+        )
+        if name in OBJECTIVES:
+            trainer.objective = OBJECTIVES[name](model.config.num_states, model.config.target)
+        kept = objective.path_loss, paths.draw, paths.budgets
+        begun = time.perf_counter()
+        try:
+            objective.path_loss = LOSSES.get(name, objective.path_loss)
+            if name == "straight_through":
+                paths.draw = straight_through
+            if name == "few_units":
+                paths.budgets = numbers_of_units
+            if name.startswith("warm_start"):
+                warm_start(trainer, plain, tokenizer, training, name.rpartition("_")[-1])
+            trainer.train()
+        finally:
+            objective.path_loss, paths.draw, paths.budgets = kept
+        minutes = (time.perf_counter() - begun) / 60
+    model.eval()
+    items = TextFeatures(tokenizer, validation[:MEASURED], length).items
+    explainers = Explainers(model, plain, None, args.seed)
+    scores, _ = rankable(items, attribute(explainers, tokenizer, items, "diffmask").scores, PRESETS["hf_diffmask"])
+    found: dict[str, Any] = {"minutes": minutes, "settings": json.loads(json.dumps(choice)), "inputs": len(items)}
+    for way in REPLACEMENTS:
+        values = measured(explainers, tokenizer, items, scores, PRESETS["hf_diffmask"]._replace(replacement=way))
+        found[way] = {figure: float(values[figure].mean()) for figure in FIGURES}
+    return found
+
+
+def main() -> None:
+    """Runs some, or prints what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("choices", nargs="+", choices=[*CHOICES, "table"])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    logging.disable_progress_bar()
+    for name in args.choices:
+        results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        if name == "table":
+            for key, of_seeds in results["choices"].items():
+                for seed, row in of_seeds.items():
+                    every = [float(np.mean([row[way][figure] for way in REPLACEMENTS])) for figure in FIGURES]
+                    cells = [f"{every[0]:.3f} / {every[1]:.3f}"]
+                    cells += [f"{row[way][FIGURES[0]]:.3f} / {row[way][FIGURES[1]]:.3f}" for way in REPLACEMENTS]
+                    print(f"| {key} | {seed} | {' | '.join(cells)} |")
+            continue
+        found = run(name, args)
+        print(name, json.dumps(found), flush=True)
+        machine = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}"
+        choices = results.get("choices", {})
+        choices[name] = {**choices.get(name, {}), str(args.seed): found}
+        RESULTS.write_text(json.dumps({"machine": machine, "choices": choices}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
