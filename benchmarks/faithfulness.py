@@ -6,7 +6,7 @@
     python benchmarks/faithfulness.py parity --figures others/figures.json
     python benchmarks/faithfulness.py table
 
-Base model: minilm-sst2. Explainers: the default recipe with input and with hidden masking, seeds 0, 1 and 2, trained
+Base model: minilm-sst2. Explainers: the recipe `fast` with input and with hidden masking, seeds 0, 1 and 2, trained
 on sst2_sentences_train. Measured: all of sst2_dev, and its first 100 sentences with the costly methods. `evaluate`
 runs `hf-diffmask evaluate` for each seed; for the first with further figures, with --extended, and the search for the
 best and worst rankings, with --bounds. With --others others/attn_lrp.jsonl, which other_packages.py writes, AttnLRP is

@@ -83,7 +83,7 @@ def score(mask: Tensor, optimal: Tensor) -> tuple[float, float, float]:
 
 
 def train(target: Any, tokenizer: Any, texts: list[str], seed: int) -> DiffMaskModel:
-    """An explainer by the default recipe."""
+    """An explainer by the recipe `fast`."""
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("fast"))

@@ -3,6 +3,8 @@
     python benchmarks/path.py train --folder FOLDER        (six explainers, each 8 minutes on 2 cores)
     python benchmarks/path.py evaluate --folder FOLDER     (an hour on 2 cores)
     python benchmarks/path.py compare --folder FOLDER      (from what `evaluate` wrote, in seconds)
+    python benchmarks/path.py few --folder FOLDER          (an hour)
+    python benchmarks/path.py masks --folder FOLDER        (5 minutes)
     python benchmarks/path.py refine --folder FOLDER       (20 minutes)
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
 
@@ -11,8 +13,10 @@ trained on sst2_sentences_train; training sees the learned baseline alone, and n
 all of sst2_dev, preset hf_diffmask, where tokens become the mask token, and under four other replacements. `evaluate`
 runs `hf-diffmask evaluate` for each explainer, for the first along with its rivals. `compare` sets each beside each
 rival: means of both figures under each replacement and over all five, with 95 % intervals of the paired difference,
-for each seed and for the mean of the seeds. `refine` follows gradient steps on single inputs, on the first 100
-sentences, and `decided` searches the smallest budgets at every state.
+for each seed and for the mean of the seeds. `few` sets every method, the costly ones as well, beside the best rankings
+that a beam search finds, on the first 100 sentences: the plot of faithfulness over cost. `masks` measures the masks of
+the config's margin. `refine` follows gradient steps on single inputs, on the first 100 sentences, and `decided`
+searches the smallest budgets at every state.
 """
 
 import argparse
@@ -30,16 +34,19 @@ from hf_diffmask import DiffMaskModel
 from hf_diffmask.analysis import decided_by_state, smallest_shares
 from hf_diffmask.cli import main as hf_diffmask
 from hf_diffmask.comparison import METHODS, Attributed, Explainers, attribute, interval, measured, rankable
-from hf_diffmask.data import TextFeatures, load_texts
+from hf_diffmask.data import TextFeatures, collate, load_texts
 from hf_diffmask.explainers.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
 from hf_diffmask.faithfulness import PRESETS
 from hf_diffmask.stability import rank_correlation
+from hf_diffmask.validation import measure, table_of_states
 
 RESULTS = Path(__file__).parent / "results" / "path.json"
 SEEDS = (0, 1, 2)
 TARGETS = ("prediction", "distribution")
 RIVALS = ("ig", "ig_50", "loo")
 REPLACEMENTS = ("mask", "pad", "unk", "attention", "delete")
+CHEAP = ("gradient_norm", "input_x_gradient", "attention", "random")
+COSTLY = ("diffmask_refined", "kernel_shap", "sequential_ig")
 FIGURES = ("comprehensiveness", "sufficiency")
 STEPS = (0, 5, 10, 20, 40)  # of refining
 
@@ -79,7 +86,7 @@ def evaluate(args: argparse.Namespace) -> None:
         output = args.folder / f"measured-{target}-{seed}"
         run(
             *("evaluate", "--model", str(args.folder / f"{target}-{seed}"), "--seed", str(seed)),
-            *("--methods", ",".join(["diffmask", *RIVALS, "random"] if first else ["diffmask"])),
+            *("--methods", ",".join(["diffmask", *RIVALS, *CHEAP] if first else ["diffmask"])),
             *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
             *("--held_out", ",".join(REPLACEMENTS[1:]), "--output_dir", str(output)),
         )  # fmt: skip
@@ -98,7 +105,7 @@ def compare(args: argparse.Namespace) -> None:
         """`(N, 2, 5)`: inputs, figures, replacements."""
         return np.array([[[line[name][way] for way in REPLACEMENTS] for name in FIGURES] for line in lines])
 
-    rivals = {name: figures(lines_of(first, name)) for name in (*RIVALS, "random")}
+    rivals = {name: figures(lines_of(first, name)) for name in (*RIVALS, *CHEAP)}
     found: dict[str, Any] = {"replacements": REPLACEMENTS, "means": {}, "leads": {}, "rank_correlation": {}}
     for name, values in rivals.items():
         found["means"][name] = {figure: values[:, k].mean(0).tolist() for k, figure in enumerate(FIGURES)}
@@ -134,6 +141,40 @@ def compare(args: argparse.Namespace) -> None:
         print("   behind under:", behind or "none")
     print("rank correlation of seeds", found["rank_correlation"])
     save("compare", found, args.threads)
+
+
+def few(args: argparse.Namespace) -> None:
+    """Everything on the first 100 sentences, with bounds and the plot."""
+    output = args.folder / "measured-few"
+    run(
+        *("evaluate", "--model", str(args.folder / f"{TARGETS[0]}-{SEEDS[0]}"), "--limit", "100", "--bounds"),
+        *("--methods", ",".join(["diffmask", *RIVALS, *CHEAP, *COSTLY]), "--output_dir", str(output)),
+        *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
+    )
+    found = json.loads((output / "faithfulness.json").read_text())
+    save("few", {name: found[name] for name in ("inputs", "bounds", "on_few")}, args.threads)
+    print(f"The plot is {output / 'faithfulness.png'}.")
+
+
+def masks(args: argparse.Namespace) -> None:
+    """What the masks of the margin keep and cost, at every state, on all of sst2_dev; and what training took."""
+    base, tokenizer, texts = load(args.shared)
+    items = sorted(TextFeatures(tokenizer, texts, 512).items, key=lambda item: len(item["input_ids"]))
+    found: dict[str, Any] = {}
+    for target, seed in itertools.product(args.targets, args.seeds):
+        folder = args.folder / f"{target}-{seed}"
+        explainer = DiffMaskModel.from_pretrained(folder, base_model=base).eval()
+        rows = []
+        for start in range(0, len(items), 64):
+            batch = collate(tokenizer, [{**item, "example_ids": 0} for item in items[start : start + 64]])
+            del batch["example_ids"]
+            rows.append(measure(explainer, batch))
+        table = table_of_states(list(explainer.config.state_names), torch.cat(rows))
+        log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+        minutes = next(entry["train_runtime"] for entry in log if "train_runtime" in entry) / 60
+        print(target, seed, f"{minutes:.1f} minutes", *table, sep="\n", flush=True)
+        found[f"{target}-{seed}"] = {"minutes": minutes, "rows": [row._asdict() for row in table]}
+    save("masks", found, args.threads)
 
 
 def refine(args: argparse.Namespace) -> None:
@@ -191,7 +232,8 @@ def load(shared: Path) -> tuple[Any, Any, list]:
 def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"train": train, "evaluate": evaluate, "compare": compare, "refine": refine, "decided": decided}
+    parts = {"train": train, "evaluate": evaluate, "compare": compare, "few": few, "masks": masks}
+    parts |= {"refine": refine, "decided": decided}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--folder", type=Path, required=True, help="where explainers and measurements go")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")

@@ -3,7 +3,7 @@
     python benchmarks/sst5_target.py --output sst5-gru
     python benchmarks/sst5.py --target sst5-gru --output sst5-gru-diffmask     (a few minutes on 2 cores)
 
-Trains each explainer by the default recipe on the sentences of sst5_trees_train and prints its table of states over
+Trains each explainer by the recipe `fast` on the sentences of sst5_trees_train and prints its table of states over
 those of sst5_trees_dev, which nothing is chosen by. OUTPUT/input and OUTPUT/hidden hold the explainers, for
 
     hf-diffmask analyze --trees sst5_trees_dev.txt.gz --model OUTPUT/input --hidden_model OUTPUT/hidden \\

@@ -49,6 +49,8 @@ def write_card(
         base_model_relation=None if is_local else "adapter",
         tags=["diffmask", "interpretability", "attribution"],
     )
+    of_path = explainer.config.objective == "path"
+    coverage = explainer.threshold_at(float(explainer.config.margin))[1][-1].item() if of_path else None
     card = ModelCard.from_template(
         data,
         template_str=TEMPLATE.read_text(encoding="utf-8"),
@@ -58,7 +60,8 @@ def write_card(
         validation_size=validation_size,
         margin=explainer.config.margin,
         class_conditional=explainer.config.class_conditional,
-        path=explainer.config.objective == "path",
+        path=of_path,
+        coverage=None if coverage is None else f"{coverage:.2f}",
         preserved="prediction" if explainer.config.target == "prediction" else "output",
         question_answering=explainer.config.task == heads.QUESTION_ANSWERING,
         hidden_masking=explainer.config.masking == "hidden",

@@ -22,6 +22,9 @@ from .probes import DiffMaskProbes
 KEPT_SHARES = (1.0, 0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.22, 0.16, 0.1, 0.05)
 # Quantiles of the costs that are kept, beside their mean.
 COST_LEVELS = tuple(k / 20 for k in range(21))
+# Share of the validation inputs that the threshold of a margin is within it for: the 16th of them.
+COVERAGE = COST_LEVELS[16]
+UNCALIBRATED = -1e4  # below any score
 
 
 class DiffMaskModel(PreTrainedModel):
@@ -155,8 +158,7 @@ class DiffMaskModel(PreTrainedModel):
             for baseline in module.baselines():
                 init.zeros_(baseline)
             if self.config.objective == "path":
-                # Until it is calibrated everything is kept.
-                init.constant_(module.thresholds, -1e4)
+                init.constant_(module.thresholds, UNCALIBRATED)
                 init.zeros_(module.costs)
 
     def baselines(self) -> list[nn.Parameter]:
@@ -298,9 +300,21 @@ class DiffMaskModel(PreTrainedModel):
             units = units & ~special_tokens_mask.bool()
         return units
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a path's masks of a margin are known (`bool`); until then everything is kept."""
+        return bool((self.thresholds != UNCALIBRATED).all())
+
+    @torch.no_grad()
+    def forget_calibration(self) -> None:
+        """Keeps everything again: weights that change leave no threshold of a path right."""
+        self.thresholds.fill_(UNCALIBRATED)
+        self.costs.zero_()
+
     def threshold_at(self, margin: float) -> tuple[Tensor, Tensor]:
         """
-        The thresholds of a path whose masks cost a margin, on average over the validation inputs.
+        The thresholds of a path whose masks are within a margin: in the mean over the validation inputs, and for 0.8
+        of them each by itself.
 
         Args:
             margin (`float`): What an explanation may cost, see [`DiffMaskConfig`].
@@ -309,15 +323,15 @@ class DiffMaskModel(PreTrainedModel):
             `tuple`: The threshold of each state, `(S,)`, and its coverage: the share of validation inputs whose own
             cost was within the margin, `(S,)`.
         """
-        means = self.costs[..., 0]
-        # The last threshold before a mean leaves the margin for the first time, and how far it is to the next one.
-        within = (means <= margin).cummin(-1).values.sum(-1) - 1
-        first, second = (place.clamp(0, means.shape[1] - 1)[:, None] for place in (within, within + 1))
-        lower, upper = means.gather(1, first), means.gather(1, second)
+        costs = torch.maximum(self.costs[..., 0], self.costs[..., 1 + COST_LEVELS.index(COVERAGE)])
+        # The last threshold before the costs leave the margin for the first time, and how far it is to the next one.
+        within = (costs <= margin).cummin(-1).values.sum(-1) - 1
+        first, second = (place.clamp(0, costs.shape[1] - 1)[:, None] for place in (within, within + 1))
+        lower, upper = costs.gather(1, first), costs.gather(1, second)
         part = torch.where(upper > lower, (margin - lower) / (upper - lower).clamp(min=1e-12), 0.0).clamp(0, 1)
         # Of costs up to the margin: quantiles read the other way round.
-        levels = torch.tensor(COST_LEVELS, device=means.device, dtype=means.dtype)
-        below = (self.costs[..., 1:] <= margin).to(means.dtype) * levels
+        levels = torch.tensor(COST_LEVELS, device=costs.device, dtype=costs.dtype)
+        below = (self.costs[..., 1:] <= margin).to(costs.dtype) * levels
         covered = below.amax(-1)
         mixed = [values.gather(1, first).lerp(values.gather(1, second), part) for values in (self.thresholds, covered)]
         return mixed[0][:, 0], mixed[1][:, 0]

@@ -170,6 +170,8 @@ class DiffMaskTrainer(Trainer):
         """
         checkpoint = check_output_dir(self.args, resume_from_checkpoint)
         self.cache = self._make_cache()
+        if isinstance(self.objective, PathObjective):
+            self.model.forget_calibration()  # of an earlier run
         for baseline in self.model.baselines():
             baseline.requires_grad_(True)  # not so where the explainer was trained before
         if checkpoint is None:
@@ -331,31 +333,38 @@ class DiffMaskTrainer(Trainer):
             nats, `agreement` and `within_margin`. `selection` is what checkpoints are compared by, lower is better:
             the share kept where the divergence at the last state is within the margin, else 1 plus the divergence; its
             mean over all states where none of their masks is the one handed out, with hidden masking; of a path, what
-            [`~hf_diffmask.validation.measure_ranking`] finds. `rows` of the trainer holds the same as a table.
+            [`~hf_diffmask.validation.measure_ranking`] finds, which is all there is before it is calibrated. `rows`
+            of the trainer holds the same as a table.
         """
         loader = self.get_eval_dataloader(eval_dataset)
         self.model.eval()
+        of_path = isinstance(self.objective, PathObjective)
+        # Before it is calibrated a path has a ranking, and no masks to measure.
+        has_masks = not of_path or self.model.is_calibrated
         measured, ranked = [], []
         for batch in loader:
             features = self._features(batch)
             with self.accelerator.autocast():
-                measured.append(self.accelerator.gather_for_metrics(measure(self.model, features)).cpu())
-                if isinstance(self.objective, PathObjective):
+                if has_masks:
+                    measured.append(self.accelerator.gather_for_metrics(measure(self.model, features)).cpu())
+                if of_path:
                     ranked.append(self.accelerator.gather_for_metrics(measure_ranking(self.model, features)).cpu())
-        self.rows = table_of_states(list(self.model.config.state_names), torch.cat(measured))
-        last = self.rows[-1]
-        counted = [last] if self.model.config.masks_inputs else self.rows
+        metrics, self.rows = {}, []
+        if has_masks:
+            self.rows = table_of_states(list(self.model.config.state_names), torch.cat(measured))
+            last = self.rows[-1]
+            for name, row in [("", last), *((f"{row.state}_", row) for row in self.rows)]:
+                for column, value in zip(row._fields[1:], row[1:], strict=True):
+                    metrics[f"{metric_key_prefix}_{name}{column}"] = value
         if ranked:
             selection = torch.cat(ranked).mean().item()
         else:
+            counted = [last] if self.model.config.masks_inputs else self.rows
             shares = [
                 row.kept_share if row.divergence <= self.model.config.margin else 1 + row.divergence for row in counted
             ]
             selection = sum(shares) / len(shares)
-        metrics = {f"{metric_key_prefix}_selection": selection}
-        for name, row in [("", last), *((f"{row.state}_", row) for row in self.rows)]:
-            for column, value in zip(row._fields[1:], row[1:], strict=True):
-                metrics[f"{metric_key_prefix}_{name}{column}"] = value
+        metrics = {f"{metric_key_prefix}_selection": selection, **metrics}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

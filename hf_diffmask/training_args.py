@@ -124,12 +124,13 @@ class DiffMaskTrainingArguments(TrainingArguments):
     [`~transformers.TrainingArguments`], with defaults that fit explainers, and what is particular to them.
 
     Args:
-        recipe (`str`, *optional*, defaults to `"fast"`):
+        recipe (`str`, *optional*, defaults to `"path"`):
             `"path"` trains a ranking of the tokens, `"fast"` and `"paper"` solve the constrained objective, in our way
             and in the authors'. It also gives `max_steps`, the learning rates and the schedule, where they are not
             set.
         margin (`float`, *optional*, defaults to `0.1`):
-            Divergence in nats that masking may cost (paper, equation 4).
+            What masking may cost: a divergence in nats (paper, equation 4), or of a path of one class the drop of its
+            probability.
         level_learning_rate (`float`, *optional*):
             Learning rate of the levels `c_l`, which move all gates of a state at once.
         baseline_steps (`int`, *optional*):
@@ -147,10 +148,10 @@ class DiffMaskTrainingArguments(TrainingArguments):
     """
 
     recipe: str = field(
-        default="fast",
+        default="path",
         metadata={"help": "path, a ranking for any margin; or sets for one margin: fast (ours) or paper."},
     )
-    margin: float = field(default=0.1, metadata={"help": "Divergence in nats that masking may cost."})
+    margin: float = field(default=0.1, metadata={"help": "What masking may cost: nats, or a drop of probability."})
     cache_memory: float = field(
         default=4.0, metadata={"help": "GiB of hidden states to hold in memory; more goes to disk; 0 caches nothing."}
     )

@@ -107,6 +107,7 @@ def test_report_of_a_data_set(capsys, data, tmp_path):
     assert explainer["margin"] == 0.1 and explainer["masking"] == "input" and len(explainer["states"]) == 5
     assert len(report["notes"]) == 1 and "spaCy" in report["notes"][0]
     names = [f"heat_map_{k}" for k in (1, 2, 3, 4)] + ["input_keep_by_state", "input_fixed_by_state"]
+    names += ["input_decided_by_state"]
     assert [figure["image"] for figure in report["figures"]] == [f"{name}.png" for name in names]
     files = {f"{name}.{kind}" for name in names for kind in ("png", "json")} | {"index.html", "report.json"}
     assert {path.name for path in out.iterdir()} == files
@@ -164,9 +165,9 @@ def test_page_is_escaped_and_refers_to_nothing_but_its_own_files(capsys, data, t
     assert "<script" not in raw and "http" not in raw and "prefers-color-scheme: dark" in raw
     assert "The analyses by part of speech and by entity type are left out." in page.text
     alts = page.values("alt")
-    assert len(alts) == page.tags.count("img") == 14 and all(len(alt) > 30 for alt in alts)
+    assert len(alts) == page.tags.count("img") == 15 and all(len(alt) > 30 for alt in alts)
     # The data of each figure are on the page, too.
-    assert page.tags.count("table") == 14 and "ordinary tokens" in page.text
+    assert page.tags.count("table") == 15 and "ordinary tokens" in page.text
 
 
 def test_report_of_trees_and_two_explainers(capsys, trees, hidden_model, tmp_path):

@@ -102,8 +102,12 @@ def test_refusals(explain, options, message):
         explain(TEXTS[0], **options)
 
 
-def test_the_command(capsys):
-    assert main(["explain", "--on_violation", "refine", "--format", "json", *TEXTS]) == 0
-    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(results) == len(TEXTS) and all(result["within_margin"] for result in results)
-    assert all("forwards" in result for result in results)
+def test_the_command(capsys, explain, tmp_path):
+    explain.model.save_pretrained(tmp_path)
+    explain.tokenizer.save_pretrained(tmp_path)
+    # The bundled explainer is a path.
+    for asked in (["refine", "--model", str(tmp_path)], ["search"]):
+        assert main(["explain", "--on_violation", *asked, "--format", "json", *TEXTS]) == 0
+        results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert len(results) == len(TEXTS) and all(result["within_margin"] for result in results)
+        assert all("forwards" in result for result in results)
