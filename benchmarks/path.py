@@ -8,8 +8,9 @@
     python benchmarks/path.py refine --folder FOLDER       (20 minutes)
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
 
-Base model: minilm-sst2. Explainers: the recipe `path`, for the prediction and for the distribution, seeds 0, 1 and 2,
-trained on sst2_sentences_train; training sees the learned baseline alone, and none of the replacements. Measured on
+Base model: minilm-sst2, or with --base_model another, such as llama_target.py makes. Explainers: the recipe `path`,
+for the prediction and for the distribution, seeds 0, 1 and 2, trained on sst2_sentences_train; training sees the
+learned baseline alone, and none of the replacements. Measured on
 all of sst2_dev, preset hf_diffmask, where tokens become the mask token, and under four other replacements. `evaluate`
 runs `hf-diffmask evaluate` for each explainer, for the first along with its rivals. `compare` sets each beside each
 rival: means of both figures under each replacement and over all five, with 95 % intervals of the paired difference,
@@ -58,11 +59,17 @@ def run(*arguments: str) -> None:
         raise SystemExit(1)
 
 
-def save(name: str, value: Any, threads: int) -> None:
-    """Adds a part to the results."""
+def save(args: argparse.Namespace, part: str, value: Any) -> None:
+    """Adds a part to the results of a base model."""
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    machine = f"{platform.machine()}, {threads} threads, torch {torch.__version__}"
-    RESULTS.write_text(json.dumps({**results, "machine": machine, name: value}, indent=1))
+    machine = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}"
+    of_model = {**results.get(base_model(args).name, {}), part: {"machine": machine, "found": value}}
+    RESULTS.write_text(json.dumps({**results, base_model(args).name: of_model}, indent=1))
+
+
+def base_model(args: argparse.Namespace) -> Path:
+    """The folder of the base model."""
+    return args.base_model or args.shared / "models" / "minilm-sst2"
 
 
 def train(args: argparse.Namespace) -> None:
@@ -72,7 +79,7 @@ def train(args: argparse.Namespace) -> None:
         if (folder / "all_results.json").is_file():
             continue
         run(
-            *("train", "--base_model", str(args.shared / "models" / "minilm-sst2"), "--target", target),
+            *("train", "--base_model", str(base_model(args)), "--target", target),
             *("--recipe", "path"),
             *("--dataset", str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"), "--seed", str(seed)),
             *("--output_dir", str(folder), "--overwrite_output_dir", "--report_to", "none"),
@@ -88,7 +95,7 @@ def evaluate(args: argparse.Namespace) -> None:
             *("evaluate", "--model", str(args.folder / f"{target}-{seed}"), "--seed", str(seed)),
             *("--methods", ",".join(["diffmask", *RIVALS, *CHEAP] if first else ["diffmask"])),
             *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
-            *("--held_out", ",".join(REPLACEMENTS[1:]), "--output_dir", str(output)),
+            *("--held_out", ",".join(args.replacements[1:]), "--output_dir", str(output)),
         )  # fmt: skip
 
 
@@ -103,10 +110,10 @@ def compare(args: argparse.Namespace) -> None:
 
     def figures(lines: list[dict[str, Any]]) -> np.ndarray:
         """`(N, 2, 5)`: inputs, figures, replacements."""
-        return np.array([[[line[name][way] for way in REPLACEMENTS] for name in FIGURES] for line in lines])
+        return np.array([[[line[name][way] for way in args.replacements] for name in FIGURES] for line in lines])
 
     rivals = {name: figures(lines_of(first, name)) for name in (*RIVALS, *CHEAP)}
-    found: dict[str, Any] = {"replacements": REPLACEMENTS, "means": {}, "leads": {}, "rank_correlation": {}}
+    found: dict[str, Any] = {"replacements": args.replacements, "means": {}, "leads": {}, "rank_correlation": {}}
     for name, values in rivals.items():
         found["means"][name] = {figure: values[:, k].mean(0).tolist() for k, figure in enumerate(FIGURES)}
     for target in args.targets:
@@ -120,7 +127,7 @@ def compare(args: argparse.Namespace) -> None:
                 lead = (values - rivals[rival]) * np.array([1, -1])[None, :, None]
                 found["leads"][f"{name} over {rival}"] = {
                     figure: {
-                        **{way: interval(lead[:, k, place]) for place, way in enumerate(REPLACEMENTS)},
+                        **{way: interval(lead[:, k, place]) for place, way in enumerate(args.replacements)},
                         "every": interval(lead[:, k].mean(-1)),
                     }
                     for k, figure in enumerate(FIGURES)
@@ -133,14 +140,14 @@ def compare(args: argparse.Namespace) -> None:
         found["rank_correlation"][target] = [float(np.mean(pair)) for pair in correlations]
     for name, means in found["means"].items():
         every = [f"{np.mean(means[figure]):.3f}" for figure in FIGURES]
-        ways = [" / ".join(f"{means[figure][k]:.3f}" for figure in FIGURES) for k in range(len(REPLACEMENTS))]
+        ways = [" / ".join(f"{means[figure][k]:.3f}" for figure in FIGURES) for k in range(len(args.replacements))]
         print(f"| {name} | {' / '.join(every)} | {' | '.join(ways)} |")
     for name, leads in found["leads"].items():
         print(name, {figure: [round(end, 4) for end in leads[figure]["every"]] for figure in FIGURES})
-        behind = [(figure, way) for figure in FIGURES for way in REPLACEMENTS if leads[figure][way][1] < 0]
+        behind = [(figure, way) for figure in FIGURES for way in args.replacements if leads[figure][way][1] < 0]
         print("   behind under:", behind or "none")
     print("rank correlation of seeds", found["rank_correlation"])
-    save("compare", found, args.threads)
+    save(args, "compare", found)
 
 
 def few(args: argparse.Namespace) -> None:
@@ -152,13 +159,13 @@ def few(args: argparse.Namespace) -> None:
         *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
     )
     found = json.loads((output / "faithfulness.json").read_text())
-    save("few", {name: found[name] for name in ("inputs", "bounds", "on_few")}, args.threads)
+    save(args, "few", {name: found[name] for name in ("inputs", "bounds", "on_few")})
     print(f"The plot is {output / 'faithfulness.png'}.")
 
 
 def masks(args: argparse.Namespace) -> None:
     """What the masks of the margin keep and cost, at every state, on all of sst2_dev; and what training took."""
-    base, tokenizer, texts = load(args.shared)
+    base, tokenizer, texts = load(args)
     items = sorted(TextFeatures(tokenizer, texts, 512).items, key=lambda item: len(item["input_ids"]))
     found: dict[str, Any] = {}
     for target, seed in itertools.product(args.targets, args.seeds):
@@ -174,12 +181,12 @@ def masks(args: argparse.Namespace) -> None:
         minutes = next(entry["train_runtime"] for entry in log if "train_runtime" in entry) / 60
         print(target, seed, f"{minutes:.1f} minutes", *table, sep="\n", flush=True)
         found[f"{target}-{seed}"] = {"minutes": minutes, "rows": [row._asdict() for row in table]}
-    save("masks", found, args.threads)
+    save(args, "masks", found)
 
 
 def refine(args: argparse.Namespace) -> None:
     """Faithfulness over the forward passes that refining takes, on the first 100 sentences."""
-    base, tokenizer, texts = load(args.shared)
+    base, tokenizer, texts = load(args)
     inputs = TextFeatures(tokenizer, texts[:100], 512).items
     trained = DiffMaskModel.from_pretrained(args.folder / f"{TARGETS[0]}-{SEEDS[0]}", base_model=base).eval()
     explainers = Explainers(trained, trained, None, 0)
@@ -196,7 +203,7 @@ def refine(args: argparse.Namespace) -> None:
         found: Attributed = attribute(explainers, tokenizer, inputs, "refining")
         values: dict[str, list[float]] = {name: [] for name in FIGURES}
         ranks, _ = rankable(inputs, found.scores, PRESETS["hf_diffmask"])
-        for way in REPLACEMENTS:
+        for way in args.replacements:
             of_way = measured(explainers, tokenizer, inputs, ranks, PRESETS["hf_diffmask"]._replace(replacement=way))
             for name in FIGURES:
                 values[name].append(float(of_way[name].mean()))
@@ -204,12 +211,12 @@ def refine(args: argparse.Namespace) -> None:
         point = {"start": start, "steps": steps, "passes": passes, "forwards": found.forwards, **values}
         points.append(point)
         print({**point, **{name: [round(value, 3) for value in values[name]] for name in FIGURES}}, flush=True)
-    save("refine", points, args.threads)
+    save(args, "refine", points)
 
 
 def decided(args: argparse.Namespace) -> None:
     """How much of its tokens an input needs at each state, verified, over sst2_dev."""
-    base, tokenizer, texts = load(args.shared)
+    base, tokenizer, texts = load(args)
     found = {}
     for target in args.targets:
         explainer = DiffMaskModel.from_pretrained(args.folder / f"{target}-{SEEDS[0]}", base_model=base).eval()
@@ -218,15 +225,15 @@ def decided(args: argparse.Namespace) -> None:
         print(
             target, {name: [round(share, 3) for share in found[target][name]] for name in ("lower", "median", "upper")}
         )
-    save("decided", found, args.threads)
+    save(args, "decided", found)
 
 
-def load(shared: Path) -> tuple[Any, Any, list]:
+def load(args: argparse.Namespace) -> tuple[Any, Any, list]:
     """Base model, tokenizer, and the sentences of sst2_dev."""
-    folder = shared / "models" / "minilm-sst2"
+    folder = base_model(args)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    return base, tokenizer, load_texts(str(shared / "data" / "sst2_dev.jsonl.gz"))
+    return base, tokenizer, load_texts(str(args.shared / "data" / "sst2_dev.jsonl.gz"))
 
 
 def main() -> None:
@@ -237,6 +244,8 @@ def main() -> None:
     parser.add_argument("part", choices=parts)
     parser.add_argument("--folder", type=Path, required=True, help="where explainers and measurements go")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
+    parser.add_argument("--base_model", type=Path, help="folder of another classifier of the same sentences")
+    parser.add_argument("--replacements", nargs="+", default=list(REPLACEMENTS), help="the first is the preset's")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--targets", nargs="+", default=list(TARGETS))
     parser.add_argument("--threads", type=int, default=2)
