@@ -7,6 +7,7 @@
     python benchmarks/path.py masks --folder FOLDER        (5 minutes)
     python benchmarks/path.py refine --folder FOLDER       (20 minutes)
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
+    python benchmarks/path.py audit --folder FOLDER        (half an hour)
 
 Base model: minilm-sst2, or with --base_model another, such as llama_target.py makes. Explainers: the recipe `path`,
 for the prediction and for the distribution, seeds 0, 1 and 2, trained on sst2_sentences_train; training sees the
@@ -16,8 +17,9 @@ runs `hf-diffmask evaluate` for each explainer, for the first along with its riv
 rival: means of both figures under each replacement and over all five, with 95 % intervals of the paired difference,
 for each seed and for the mean of the seeds. `few` sets every method, the costly ones as well, beside the best rankings
 that a beam search finds, on the first 100 sentences: the plot of faithfulness over cost. `masks` measures the masks of
-the config's margin. `refine` follows gradient steps on single inputs, on the first 100 sentences, and `decided`
-searches the smallest budgets at every state.
+the config's margin. `refine` follows gradient steps on single inputs, on the first 100 sentences, `decided`
+searches the smallest budgets at every state, and `audit` audits the first seeds beside the others, and trains the
+explainers of random base models for it.
 """
 
 import argparse
@@ -228,6 +230,21 @@ def decided(args: argparse.Namespace) -> None:
     save(args, "decided", found)
 
 
+def audit(args: argparse.Namespace) -> None:
+    """`hf-diffmask audit` for each target."""
+    found = {}
+    for target in args.targets:
+        first, *others = (str(args.folder / f"{target}-{seed}") for seed in SEEDS)
+        output = args.folder / f"audit-{target}"
+        run(
+            *("audit", "--model", first, "--other_seeds", *others, "--output_dir", str(output)),
+            *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
+            *("--train_dataset", str(args.shared / "data" / "sst2_sentences_train.jsonl.gz")),
+        )
+        found[target] = json.loads((output / "audit.json").read_text())["findings"]
+    save(args, "audit", found)
+
+
 def load(args: argparse.Namespace) -> tuple[Any, Any, list]:
     """Base model, tokenizer, and the sentences of sst2_dev."""
     folder = base_model(args)
@@ -240,7 +257,7 @@ def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"train": train, "evaluate": evaluate, "compare": compare, "few": few, "masks": masks}
-    parts |= {"refine": refine, "decided": decided}
+    parts |= {"refine": refine, "decided": decided, "audit": audit}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--folder", type=Path, required=True, help="where explainers and measurements go")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
