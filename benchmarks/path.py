@@ -8,6 +8,7 @@
     python benchmarks/path.py refine --folder FOLDER       (20 minutes)
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
     python benchmarks/path.py audit --folder FOLDER        (half an hour)
+    python benchmarks/path.py other_class --folder FOLDER  (10 minutes)
 
 Base model: minilm-sst2, or with --base_model another, such as llama_target.py makes. Explainers: the recipe `path`,
 for the prediction and for the distribution, seeds 0, 1 and 2, trained on sst2_sentences_train; training sees the
@@ -19,7 +20,8 @@ for each seed and for the mean of the seeds. `few` sets every method, the costly
 that a beam search finds, on the first 100 sentences: the plot of faithfulness over cost. `masks` measures the masks of
 the config's margin. `refine` follows gradient steps on single inputs, on the first 100 sentences, `decided`
 searches the smallest budgets at every state, and `audit` audits the first seeds beside the others, and trains the
-explainers of random base models for it.
+explainers of random base models for it. `other_class` asks for the class that is not predicted, which training never
+asks for.
 """
 
 import argparse
@@ -31,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_diffmask import DiffMaskModel
@@ -38,8 +41,9 @@ from hf_diffmask.analysis import decided_by_state, smallest_shares
 from hf_diffmask.cli import main as hf_diffmask
 from hf_diffmask.comparison import METHODS, Attributed, Explainers, attribute, interval, measured, rankable
 from hf_diffmask.data import TextFeatures, collate, load_texts
+from hf_diffmask.explainers.gradients import integrated_gradients
 from hf_diffmask.explainers.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
-from hf_diffmask.faithfulness import PRESETS
+from hf_diffmask.faithfulness import PRESETS, curves, mean_measures, measures
 from hf_diffmask.stability import rank_correlation
 from hf_diffmask.validation import measure, table_of_states
 
@@ -245,6 +249,42 @@ def audit(args: argparse.Namespace) -> None:
     save(args, "audit", found)
 
 
+def other_class(args: argparse.Namespace) -> None:
+    """Rankings for the class that is not predicted, of two, on all of sst2_dev."""
+    base, tokenizer, texts = load(args)
+    inputs = TextFeatures(tokenizer, texts, 512).items
+    explainer = DiffMaskModel.from_pretrained(args.folder / f"{TARGETS[0]}-{SEEDS[0]}", base_model=base).eval()
+    plain = DiffMaskModel.from_base_model(base, tokenizer).eval()
+    scores: dict[str, list[list[float]]] = {
+        name: [] for name in ("asked for", "own, negated", "ig, negated", "random")
+    }
+    classes = []
+    for start in tqdm(range(0, len(inputs), 32), desc="Explaining"):
+        batch = collate(tokenizer, [{**one, "example_ids": 0} for one in inputs[start : start + 32]])
+        del batch["example_ids"]
+        with torch.no_grad():
+            own = explainer(**batch)
+            other = 1 - own.target.argmax(-1)
+            asked = explainer.attribution(explainer(**batch, classes=other))
+        found = {
+            "asked for": asked,
+            "own, negated": -explainer.attribution(own),
+            "ig, negated": -integrated_gradients(plain, batch, steps=32, signed=True),
+            "random": torch.rand(asked.shape),
+        }
+        classes += other.tolist()
+        for name, values in found.items():
+            rows = zip(values, batch["attention_mask"].bool(), strict=True)
+            scores[name] += [row[there].tolist() for row, there in rows]
+    figures = {}
+    for name, of_method in scores.items():
+        found_curves = curves(base, tokenizer, inputs, of_method, "hf_diffmask", classes)
+        means = mean_measures(measures(one) for one in found_curves)
+        figures[name] = {figure: means[figure] for figure in FIGURES}
+        print(name, figures[name], flush=True)
+    save(args, "other_class", figures)
+
+
 def load(args: argparse.Namespace) -> tuple[Any, Any, list]:
     """Base model, tokenizer, and the sentences of sst2_dev."""
     folder = base_model(args)
@@ -257,7 +297,7 @@ def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"train": train, "evaluate": evaluate, "compare": compare, "few": few, "masks": masks}
-    parts |= {"refine": refine, "decided": decided, "audit": audit}
+    parts |= {"refine": refine, "decided": decided, "audit": audit, "other_class": other_class}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--folder", type=Path, required=True, help="where explainers and measurements go")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
