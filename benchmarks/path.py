@@ -4,6 +4,7 @@
     python benchmarks/path.py evaluate --folder FOLDER     (an hour on 2 cores)
     python benchmarks/path.py compare --folder FOLDER      (from what `evaluate` wrote, in seconds)
     python benchmarks/path.py few --folder FOLDER          (an hour)
+    python benchmarks/path.py plot --folder FOLDER         (docs/faithfulness.png, from what `few` saved)
     python benchmarks/path.py masks --folder FOLDER        (5 minutes)
     python benchmarks/path.py refine --folder FOLDER       (20 minutes)
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
@@ -44,6 +45,7 @@ from hf_diffmask.data import TextFeatures, collate, load_texts
 from hf_diffmask.explainers.gradients import integrated_gradients
 from hf_diffmask.explainers.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
 from hf_diffmask.faithfulness import PRESETS, curves, mean_measures, measures
+from hf_diffmask.plots import faithfulness_by_cost
 from hf_diffmask.stability import rank_correlation
 from hf_diffmask.validation import measure, table_of_states
 
@@ -166,7 +168,14 @@ def few(args: argparse.Namespace) -> None:
     )
     found = json.loads((output / "faithfulness.json").read_text())
     save(args, "few", {name: found[name] for name in ("inputs", "bounds", "on_few")})
-    print(f"The plot is {output / 'faithfulness.png'}.")
+
+
+def plot(args: argparse.Namespace) -> None:
+    """docs/faithfulness.png, from what `few` saved."""
+    found = json.loads(RESULTS.read_text())[base_model(args).name]["few"]["found"]
+    title = f"{base_model(args).name}, first {found['inputs']} sentences of sst2_dev, tokens become the mask token"
+    figure = faithfulness_by_cost(found["on_few"], title, found["bounds"])
+    figure.savefig(RESULTS.parents[2] / "docs" / "faithfulness.png", dpi=110)
 
 
 def masks(args: argparse.Namespace) -> None:
@@ -296,7 +305,7 @@ def load(args: argparse.Namespace) -> tuple[Any, Any, list]:
 def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = {"train": train, "evaluate": evaluate, "compare": compare, "few": few, "masks": masks}
+    parts = {"train": train, "evaluate": evaluate, "compare": compare, "few": few, "plot": plot, "masks": masks}
     parts |= {"refine": refine, "decided": decided, "audit": audit, "other_class": other_class}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--folder", type=Path, required=True, help="where explainers and measurements go")

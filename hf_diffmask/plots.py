@@ -239,16 +239,20 @@ def states_kept(data: StatesKept, title: str = "") -> "Figure":
     return figure
 
 
-def faithfulness_by_cost(methods: dict[str, Any], title: str = "") -> "Figure":
+def faithfulness_by_cost(
+    methods: dict[str, Any], title: str = "", bounds: dict[str, dict[str, float]] | None = None
+) -> "Figure":
     """
     Draws comprehensiveness and sufficiency of methods over what they cost.
 
     Args:
         methods (`dict`): Of each method `figures`, with `mean`, `low` and `high`, and `forwards`, which may be `None`.
         title (`str`, *optional*): Title.
+        bounds (`dict`, *optional*): Of both figures `low` and `high`, the worst and the best that a ranking can do.
 
     Returns:
-        `matplotlib.figure.Figure`: Two panels; methods without a cost of their own are drawn as lines across.
+        `matplotlib.figure.Figure`: Two panels; methods without a cost of their own, and the better of the bounds, are
+        drawn as lines across.
 
     Raises:
         DiffMaskError: If matplotlib is not installed.
@@ -270,6 +274,10 @@ def faithfulness_by_cost(methods: dict[str, Any], title: str = "") -> "Figure":
                 max(found["forwards"], 0.01), value["mean"], yerr=spread, color=color, marker=marker, capsize=3,
                 linestyle="none", label=label,
             )  # fmt: skip
+        if bounds is not None:
+            best = bounds[name]["high" if better == "higher" else "low"]
+            label = "best ranking found" if name == "comprehensiveness" else None
+            axes.axhline(best, color="#606060", linestyle="--", linewidth=1.0, label=label)
         axes.set_xscale("log")
         axes.set_xlabel("cost, in forward passes of the base model")
         axes.set_ylabel(f"{name} ({better} is better)")

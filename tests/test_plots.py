@@ -157,6 +157,31 @@ def test_bars_and_their_errors():
     drawn(figure)
 
 
+def test_faithfulness_over_cost_and_its_best():
+    def figures(comprehensiveness, sufficiency):
+        spread = {"comprehensiveness": comprehensiveness, "sufficiency": sufficiency}
+        return {name: {"mean": mean, "low": mean - 0.1, "high": mean + 0.2} for name, mean in spread.items()}
+
+    methods = {
+        "diffmask": {"figures": figures(0.5, 0.1), "forwards": 1.1},
+        "given": {"figures": figures(0.3, 0.2), "forwards": None},
+    }
+    bounds = {"comprehensiveness": {"low": -0.1, "high": 0.7}, "sufficiency": {"low": -0.05, "high": 0.8}}
+    figure = plots.faithfulness_by_cost(methods, "of three", bounds)
+    for axes, mean, across in zip(figure.axes, (0.5, 0.1), ([0.3, 0.7], [0.2, -0.05]), strict=True):
+        (bars,) = axes.containers
+        (point,) = zip(*bars.lines[0].get_data(), strict=True)
+        assert point == pytest.approx((1.1, mean))
+        (segment,) = bars.lines[2][0].get_segments()
+        assert [end[1] for end in segment] == pytest.approx([mean - 0.1, mean + 0.2])
+        lines = [line for line in axes.get_lines() if line is not bars.lines[0] and len(set(line.get_ydata())) == 1]
+        assert [line.get_ydata()[0] for line in lines if line.get_linestyle() in (":", "--")] == across
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["given", "best ranking found", "diffmask"]
+    drawn(figure)
+    drawn(plots.faithfulness_by_cost(methods))
+
+
 def test_without_matplotlib_one_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(DiffMaskError, match=r"pip install 'hf-diffmask\[plots\]'"):

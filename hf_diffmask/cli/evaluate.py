@@ -398,7 +398,10 @@ def run(arguments: list[str]) -> None:
             "gradient_norm and random all are: compare methods whose scores have signs with one another."
         )
     shown = result["methods"] or result["on_few"]
-    plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs").savefig(folder / "faithfulness.png")
+    # Bounds are those of the first inputs alone.
+    ends = result.get("bounds") if len(few) == len(inputs) else None
+    figure = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
+    figure.savefig(folder / "faithfulness.png")
     print(f"\n{len(inputs)} inputs, preset {args.preset}, held out: {result['held_out']}\n{_table(result['methods'])}")
     if len(held_out) > 1 and result["methods"]:
         names_of_all = ", ".join([preset.replacement, result["held_out"]])
