@@ -49,6 +49,7 @@ def train(
     validation: counting.Counts,
     masking: str,
     seed: int,
+    recipe: str = "fast",
 ) -> DiffMaskModel:
     """
     An explainer of both states. They are read as they are: of two numbers, normalising leaves but a sign. The truth
@@ -56,7 +57,7 @@ def train(
     """
     set_seed(seed)
     fields = {
-        **recipe_config("fast", masking),
+        **recipe_config(recipe, masking, target="distribution" if recipe == "path" else None),
         "normalize_states": False,
         "class_conditional": False,
         "read_context": False,
@@ -65,7 +66,7 @@ def train(
         explainer = DiffMaskModel.from_base_model(target, states=counting.STATES, margin=MARGIN, **fields)
         args = DiffMaskTrainingArguments(
             output_dir=folder,
-            recipe="fast",
+            recipe=recipe,
             margin=MARGIN,
             seed=seed,
             use_cpu=True,
@@ -137,6 +138,9 @@ def run(seed: int, count: int) -> tuple[list[dict[str, Any]], dict[str, list[flo
         begun = time.perf_counter()
         explainers[masking] = train(target, examples, validation, masking, seed)
         minutes[masking] = (time.perf_counter() - begun) / 60
+    begun = time.perf_counter()
+    explainers["path"] = train(target, examples, validation, "hidden", seed, "path")
+    minutes["path"] = (time.perf_counter() - begun) / 60
     truth = validation.truth()
     counts = torch.where(truth.sum(-1) > 0)[0]
     # To be shown: the first with eight digits of which four are the query's, both of them among these.
@@ -159,9 +163,14 @@ def run(seed: int, count: int) -> tuple[list[dict[str, Any]], dict[str, list[flo
             if state == "encoder":
                 shown[name] = scores[-1].tolist()
     batch = {key: value[counts] for key, value in features.items()}
-    begun = time.perf_counter()
-    scores = amortised(explainers["input"], batch, 1)
-    rows.append(row("DiffMask, input masking", "encoder", truth[counts], scores, time.perf_counter() - begun))
+    for name, kind, number in (
+        ("DiffMask, input masking", "input", 1),
+        ("DiffMask, path", "path", 0),
+        ("DiffMask, path", "path", 1),
+    ):
+        begun = time.perf_counter()
+        scores = amortised(explainers[kind], batch, number)
+        rows.append(row(name, counting.STATES[number], truth[counts], scores, time.perf_counter() - begun))
     for entry in rows:
         entry |= {"seed": seed, "accuracy": accuracy, "minutes": minutes}
     return rows, shown
