@@ -116,6 +116,14 @@ def compare(args: argparse.Namespace) -> None:
     """Each explainer beside each rival, paired."""
     first = args.folder / f"measured-{TARGETS[0]}-{SEEDS[0]}"
 
+    tokenizer = AutoTokenizer.from_pretrained(base_model(args))
+    # The unknown token stands for a word.
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+
+    def ordinary(line: dict[str, Any]) -> list[float]:
+        """Scores of tokens that are not special."""
+        return [score for score, token in zip(line["scores"], line["input_ids"], strict=True) if token not in special]
+
     def figures(lines: list[dict[str, Any]]) -> np.ndarray:
         """`(N, 2, 5)`: inputs, figures, replacements."""
         return np.array([[[line[name][way] for way in args.replacements] for name in FIGURES] for line in lines])
@@ -141,11 +149,14 @@ def compare(args: argparse.Namespace) -> None:
                     for k, figure in enumerate(FIGURES)
                 }
         correlations = [
-            [rank_correlation(one["scores"][1:-1], other["scores"][1:-1]) for one, other in zip(a, b, strict=True)
-             if len(one["scores"]) > 3]
+            [rank_correlation(ordinary(one), ordinary(other)) for one, other in zip(a, b, strict=True)
+             if len(ordinary(one)) > 1]
             for a, b in itertools.combinations(of_seeds, 2)
         ]  # fmt: skip
         found["rank_correlation"][target] = [float(np.mean(pair)) for pair in correlations]
+    of_first = json.loads((first / "faithfulness.json").read_text())
+    found["machine_of_costs"] = of_first["machine"]
+    found["forwards"] = {name: one["forwards"] for name, one in of_first["methods"].items()}
     for name, means in found["means"].items():
         every = [f"{np.mean(means[figure]):.3f}" for figure in FIGURES]
         ways = [" / ".join(f"{means[figure][k]:.3f}" for figure in FIGURES) for k in range(len(args.replacements))]
@@ -268,6 +279,7 @@ def other_class(args: argparse.Namespace) -> None:
         name: [] for name in ("asked for", "own, negated", "ig, negated", "random")
     }
     classes = []
+    noise = torch.Generator().manual_seed(0)
     for start in tqdm(range(0, len(inputs), 32), desc="Explaining"):
         batch = collate(tokenizer, [{**one, "example_ids": 0} for one in inputs[start : start + 32]])
         del batch["example_ids"]
@@ -279,7 +291,7 @@ def other_class(args: argparse.Namespace) -> None:
             "asked for": asked,
             "own, negated": -explainer.attribution(own),
             "ig, negated": -integrated_gradients(plain, batch, steps=32, signed=True),
-            "random": torch.rand(asked.shape),
+            "random": torch.rand(asked.shape, generator=noise),
         }
         classes += other.tolist()
         for name, values in found.items():

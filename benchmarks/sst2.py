@@ -1,8 +1,8 @@
-"""Explainers for a real classifier on real text: what the README's table of `fast` and `paper` comes from.
+"""Explainers for a real classifier on real text: what docs/recipe.md says of `fast` and `paper`.
 
     python benchmarks/sst2.py fast --seed 0      (and 1, 2: 6 minutes each on 2 cores)
     python benchmarks/sst2.py paper              (about 40 minutes)
-    python benchmarks/sst2.py pace               (a training step of either recipe, the two taking turns)
+    python benchmarks/sst2.py pace               (a training step of each recipe, taking turns)
     python benchmarks/sst2.py cost
     python benchmarks/sst2.py memory
     python benchmarks/sst2.py table

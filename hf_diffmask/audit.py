@@ -292,8 +292,8 @@ def random_base(
         found (`Sequence[Explained]`): What the explainer says.
         others (`Sequence[Explained]`, *optional*): What the one for the random base model says.
         special (`Sequence[Sequence[int]]`): Of each input, 1 at special tokens.
-        to_lose (`float`): What masking everything costs the random base model, in nats.
-        bound (`float`): The margin of that explainer, in nats. One that may mask everything has nothing to learn.
+        to_lose (`float`): What masking everything costs the random base model, in the terms of the margin.
+        bound (`float`): The margin of that explainer. One that may mask everything has nothing to learn.
 
     Returns:
         [`Finding`]
@@ -341,7 +341,7 @@ def margin(found: Sequence[Explained], bound: float) -> Finding:
 
     Args:
         found (`Sequence[Explained]`): What the explainer says.
-        bound (`float`): The margin, in nats.
+        bound (`float`): The margin.
 
     Returns:
         [`Finding`]

@@ -21,8 +21,8 @@ class Found(NamedTuple):
     """The mask, `(B, T)`, `bool`."""
     masked: Tensor
     """Log-probabilities under it, `(B, C)` or `(B, 2, T)`."""
-    forwards: int
-    """Forward passes that the search took of each input."""
+    forwards: Tensor
+    """Forward passes that the search took, `(B,)`, `int64`."""
 
 
 @torch.no_grad()
@@ -57,15 +57,15 @@ def smallest_budget(
     """
     recorded = explainer.record(**features)
     masked_at = 0 if explainer.config.masks_inputs else state % explainer.config.num_states
-    rows, forwards = len(scores), 0
     size = maskable.sum(-1)
+    rows, forwards = len(scores), torch.zeros_like(size)
     # Nothing kept is out of bounds until it is run, and everything kept is within.
     low, high = torch.full_like(size, -1), size.clone()
     masked = recorded.target.clone()
     places = torch.arange(1, TRIED + 1, device=scores.device)
     while (high - low > 1).any():
         # Near the small end first, where most answers are, and then evenly.
-        part = (places / (TRIED + 1)) ** (2 if forwards == 0 else 1)
+        part = (places / (TRIED + 1)) ** (1 if forwards.any() else 2)
         tried = low[:, None] + ((high - low)[:, None] * part).long().clamp(min=1)
         tried = torch.minimum(tried, high[:, None] - 1).clamp(min=0)
         flat = tried.flatten()
@@ -86,5 +86,5 @@ def smallest_budget(
         masked[better] = of_first[better]
         below = torch.where((tried < high[:, None]) & open_, tried, -1).amax(-1)
         low = torch.maximum(low, below)
-        forwards += TRIED
+        forwards += TRIED * open_[:, 0]
     return Found(high, top(scores, high, maskable), masked, forwards)

@@ -142,13 +142,14 @@ def _section(result: dict[str, Any]) -> str:
             f'<tr><th scope="row">{text}</th><td>{token["score"]:.2f}</td>{cells}'
             f"<td>{escape(_fate(token, names, 'kept').removeprefix('dropped at '))}</td></tr>"
         )
+    column = "mask" if any("evidence" in token for token in result["tokens"]) else "dropped at"
     header = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     return f"""<section>
 <h2>{escape(predicted(result))} <span class="quiet">{result["score"]:.3f}</span></h2>
 <p>{" ".join(units)}</p>
 <p class="quiet">{escape(certificate(result))}</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Keep probability of each token at each state">
-<table><thead><tr><th scope="col">token</th><th scope="col">score</th>{header}<th scope="col">dropped at</th></tr>
+<table><thead><tr><th scope="col">token</th><th scope="col">score</th>{header}<th scope="col">{column}</th></tr>
 </thead><tbody>
 {chr(10).join(rows)}
 </tbody></table></div>
@@ -188,7 +189,8 @@ def to_text(result: dict[str, Any], color: bool) -> str:
         color (`bool`): Whether to use ANSI colours.
 
     Returns:
-        `str`: The prediction, the tokens, the certificate, and a line a token with the state that dropped it.
+        `str`: The prediction, the tokens, the certificate, and a line a token with the state that dropped it, or of a
+        path whether it is kept.
     """
 
     def paint(text: str, value: float, kept: bool) -> str:

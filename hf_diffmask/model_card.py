@@ -50,7 +50,8 @@ def write_card(
         tags=["diffmask", "interpretability", "attribution"],
     )
     of_path = explainer.config.objective == "path"
-    coverage = explainer.threshold_at(float(explainer.config.margin))[1][-1].item() if of_path else None
+    has_masks = of_path and explainer.is_calibrated
+    coverage = explainer.threshold_at(float(explainer.config.margin))[1][-1].item() if has_masks else None
     card = ModelCard.from_template(
         data,
         template_str=TEMPLATE.read_text(encoding="utf-8"),

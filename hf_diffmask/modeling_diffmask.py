@@ -302,8 +302,11 @@ class DiffMaskModel(PreTrainedModel):
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether a path's masks of a margin are known (`bool`); until then everything is kept."""
-        return bool((self.thresholds != UNCALIBRATED).all())
+        """
+        Whether the masks of a margin are known (`bool`). A path keeps everything until they are; other explainers are
+        trained for their margin.
+        """
+        return self.config.objective != "path" or bool((self.thresholds != UNCALIBRATED).all())
 
     @torch.no_grad()
     def forget_calibration(self) -> None:
@@ -321,7 +324,8 @@ class DiffMaskModel(PreTrainedModel):
 
         Returns:
             `tuple`: The threshold of each state, `(S,)`, and its coverage: the share of validation inputs whose own
-            cost was within the margin, `(S,)`.
+            cost was within the margin, `(S,)`, both interpolated between thresholds that were measured. A path that is
+            not calibrated has a coverage of 1: it keeps everything.
         """
         costs = torch.maximum(self.costs[..., 0], self.costs[..., 1 + COST_LEVELS.index(COVERAGE)])
         # The last threshold before the costs leave the margin for the first time, and how far it is to the next one.
@@ -329,12 +333,15 @@ class DiffMaskModel(PreTrainedModel):
         first, second = (place.clamp(0, costs.shape[1] - 1)[:, None] for place in (within, within + 1))
         lower, upper = costs.gather(1, first), costs.gather(1, second)
         part = torch.where(upper > lower, (margin - lower) / (upper - lower).clamp(min=1e-12), 0.0).clamp(0, 1)
-        # Of costs up to the margin: quantiles read the other way round.
-        levels = torch.tensor(COST_LEVELS, device=costs.device, dtype=costs.dtype)
-        below = (self.costs[..., 1:] <= margin).to(costs.dtype) * levels
-        covered = below.amax(-1)
-        mixed = [values.gather(1, first).lerp(values.gather(1, second), part) for values in (self.thresholds, covered)]
-        return mixed[0][:, 0], mixed[1][:, 0]
+        cuts = self.thresholds.gather(1, first).lerp(self.thresholds.gather(1, second), part)[:, 0]
+        rows = torch.arange(len(costs), device=costs.device)
+        quantiles = self.costs[rows, first[:, 0], 1:].lerp(self.costs[rows, second[:, 0], 1:], part)
+        # The quantiles read the other way round: what share of the costs is up to the margin.
+        step = quantiles.diff(dim=-1)
+        passed = torch.where(
+            step > 0, (margin - quantiles[:, :-1]) / step.clamp(min=1e-12), (quantiles[:, 1:] <= margin).to(step)
+        )
+        return cuts, passed.clamp(0, 1).mean(-1)
 
     def attribution(self, output: DiffMaskOutput) -> Tensor:
         """

@@ -57,7 +57,7 @@ def violations(states: Tensor, divergence: Tensor, agreement: Tensor, kept: Tens
 
 class FastObjective(nn.Module):
     """
-    Our recipe: each example draws its own state, and what counts is the expected keep probability itself.
+    The recipe `fast`: each example draws its own state, and what counts is the expected keep probability itself.
 
     The multipliers are controlled in proportion to the violation and by its sum (Stooke et al. 2020): their logs move
     by the violation relative to the bound, and the violation also acts at once, so that they neither overshoot nor

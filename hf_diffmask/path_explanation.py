@@ -53,18 +53,18 @@ def explain_path(
     """
     inputs = {name: value for name, value in features.items() if name != "special_tokens_mask"}
     evidence, keep, maskable = output["logits"].clone(), output["keep_probability"].clone(), output["maskable"]
-    temperature, forwards = explainer.config.temperature, 0
+    temperature, forwards = explainer.config.temperature, torch.zeros_like(maskable.sum(-1))
+    margin = float(explainer.config.margin) if margin is None else margin
     if refine_steps:
         scores = refine_scores(explainer, features, evidence[..., state], state, classes, steps=refine_steps)
         # The threshold stays that of the margin.
-        cuts, _ = explainer.threshold_at(float(explainer.config.margin) if margin is None else margin)
+        cuts, _ = explainer.threshold_at(margin)
         evidence[..., state], keep[..., state] = scores, torch.sigmoid((scores - cuts[state]) / temperature)
         forwards += forwards_of(refine_steps, REFINE_SAMPLES)
     scores = evidence[..., state]
     found: dict[str, Any] = {"evidence": evidence}
     if search:
-        limit = float(explainer.config.margin) if margin is None else margin
-        smallest = smallest_budget(explainer, scores, maskable, limit, state, classes, **inputs)
+        smallest = smallest_budget(explainer, scores, maskable, margin, state, classes, **inputs)
         # Keep probabilities are above 0.5 where tokens are kept, here, too.
         cut = threshold(scores, smallest.budget, maskable)[:, None]
         keep[..., state] = torch.sigmoid((scores - cut) / temperature)
@@ -80,5 +80,5 @@ def explain_path(
         masks = [top(scores, (share * size).round().long(), maskable) for share in CURVE]
         points = [explainer.masked_forward(mask, state, recorded, **inputs) for mask in masks]
         found["curve"] = torch.stack(points, dim=1)
-    found["forwards"] = torch.full((len(keep), 1), forwards, device=keep.device)
+    found["forwards"] = forwards[:, None]
     return {**found, "keep_probability": keep}

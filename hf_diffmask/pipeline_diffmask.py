@@ -8,6 +8,7 @@ import datasets
 import torch
 from torch import Tensor
 from transformers.pipelines.base import ChunkPipeline
+from transformers.utils import logging
 
 from . import heads, question_answering
 from .data import EncodedText, Text, encode, max_length, windows
@@ -18,6 +19,8 @@ from .gates import hard_mask
 from .modeling_diffmask import DiffMaskModel
 from .outputs import Recorded
 from .path_explanation import CURVE, explain_path
+
+logger = logging.get_logger(__name__)
 
 AGGREGATIONS = ("token", "word")
 # Methods that need no probes.
@@ -32,7 +35,7 @@ _OWN_KEYS = ("special_tokens_mask", "is_last", "encoded", "units")
 
 class DiffMaskAttributionPipeline(ChunkPipeline):
     """
-    Explains predictions: which tokens suffice to preserve the output, and from which state on the rest can go.
+    Explains predictions: how tokens rank as evidence, and which of them suffice to preserve the output.
 
     Import `hf_diffmask` first, which registers the task:
 
@@ -47,7 +50,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
     Inputs longer than the base model takes are split into overlapping windows. The prediction is then the mean of the
     windows' probabilities, weighted by their length; a token in an overlap is taken from the window where it is most
-    central; and the divergence compares those means.
+    central; and divergence and drop compare those means. Each window is ranked, and its mask searched, for its own
+    prediction, or for `label`.
 
     Args (of the constructor or of a call):
         state (`str` or `int`, *optional*, defaults to the last):
@@ -59,11 +63,11 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             `"per_example"` or `"reinforce"` search the mask of each input by itself, see `hf_diffmask.explainers`:
             hundreds of passes instead of one. They give keep probabilities at the state that units are masked at.
         on_violation (`str`, *optional*, defaults to `"keep"`):
-            What becomes of an explanation outside the margin. `"keep"`: it is returned, and says so. `"refine"`: its
-            masks are searched for the input by itself, starting from the explainer's, so that it is within the margin
-            again; `forwards` tells what that took. `"abstain"`: prediction and check are returned, and no tokens.
-            `"search"`, for paths, in the place of `"refine"`: the smallest mask on the input's own path that is
-            within the margin is searched, see [`~hf_diffmask.budget_search.smallest_budget`].
+            What becomes of an explanation outside the margin. `"keep"`: it is returned, and says so. `"abstain"`:
+            prediction and check are returned, and no tokens. `"search"`, for paths: the smallest mask on the input's
+            own path that is within the margin is searched, see [`~hf_diffmask.budget_search.smallest_budget`].
+            `"refine"`, for explainers of the recipes `fast` and `paper`: its masks are searched for the input by
+            itself, starting from the explainer's, so that it is within the margin again.
         margin (`float`, *optional*, defaults to the config's):
             For paths (`--recipe path`): what an explanation may cost, see [`DiffMaskConfig`].
         label (`str` or `int`, *optional*, defaults to the prediction):
@@ -90,9 +94,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         - **states** -- the states' names, and **state** -- the one that `kept` speaks of.
         - **kept_share** -- the share of tokens kept, special ones left out.
         - **divergence** -- in nats, between the output on the whole and on the masked input; **same_prediction** and
-          **within_margin** -- whether the label is unchanged, and the divergence at most **margin**. Absent without
-          `verify`. Of an answer the divergence is the sum of those of start and end, in the window that it comes from,
-          and the prediction is unchanged if the same characters are still the best answer.
+          **within_margin** -- whether the label is unchanged, and the divergence, or the drop, at most **margin**.
+          Absent without `verify`. Of an answer the divergence is the sum of those of start and end, in the window that
+          it comes from, and the prediction is unchanged if the same characters are still the best answer.
         - **forwards** -- with `on_violation="refine"` or `"search"`, or `refine_steps`, the forward passes that this
           took, 0 where no refining was needed; the keep probabilities of `state` are then those found.
         - **abstained** -- with `on_violation="abstain"`, whether `tokens` is empty, and `kept_share` `None`, since the
@@ -120,6 +124,11 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 "`hf-diffmask train --base_model ...`, then name the folder that this writes."
             )
         super().__init__(model, *args, **kwargs)
+        if not model.is_calibrated:
+            logger.warning(
+                "This explainer was trained without validation inputs, which thresholds come from: its masks keep "
+                'everything. Rank by `evidence`, or use `on_violation="search"`.'
+            )
         self.length = max_length(self.model.base, self.tokenizer)
 
     def _sanitize_parameters(
@@ -160,8 +169,6 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         if refine_steps is not None:
             if refine_steps < 0:
                 raise DiffMaskError(f"`refine_steps` must be 0 or more, but is {refine_steps}.")
-            if refine_steps and method in SEARCHES:
-                raise DiffMaskError(f"`method={method!r}` has no scores to refine: leave `refine_steps` out.")
             forward["refine_steps"] = post["refine_steps"] = refine_steps
         if state is not None:
             forward["state"] = post["state"] = self._state_index(state)
@@ -180,18 +187,30 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 raise DiffMaskError(
                     f"`on_violation` must be one of {', '.join(ON_VIOLATION)}, but is {on_violation!r}."
                 )
-            if on_violation != "keep" and verify is False:
-                raise DiffMaskError(f"`on_violation={on_violation!r}` needs the check: leave `verify` on.")
-            if on_violation in ("search", "refine") and method in SEARCHES:
-                raise DiffMaskError(
-                    f"`method={method!r}` stays within the margin by itself: leave `on_violation` out."
-                )
             forward["on_violation"] = post["on_violation"] = on_violation
         if answering.keys() - ANSWERING.keys():
             raise DiffMaskError(f"There is no argument {', '.join(sorted(answering.keys() - ANSWERING.keys()))}.")
         if answering and self.model.config.task != heads.QUESTION_ANSWERING:
             raise DiffMaskError(f"`{next(iter(answering))}` is for question answering, and this explainer's is not.")
         return {}, forward, {**post, **answering}
+
+    def _check_together(self, verify: bool, method: str, on_violation: str, of_path: dict[str, Any]) -> None:
+        """Refuses what does not go together, whether it was said to the constructor or in a call."""
+        if on_violation != "keep" and not verify:
+            raise DiffMaskError(f"`on_violation={on_violation!r}` needs the check: leave `verify` on.")
+        if method in SEARCHES:
+            if on_violation in ("search", "refine"):
+                raise DiffMaskError(
+                    f"`method={method!r}` stays within the margin by itself: leave `on_violation` out."
+                )
+            for name, value in of_path.items():
+                if value:
+                    raise DiffMaskError(f"`method={method!r}` does without the path: leave `{name}` out.")
+        elif of_path["margin"] and on_violation != "search" and not self.model.is_calibrated:
+            raise DiffMaskError(
+                "This explainer was trained without validation inputs, and which of its masks cost a margin is not "
+                'known: use `on_violation="search"`.'
+            )
 
     def _state_index(self, state: str | int) -> int:
         names = list(self.model.config.state_names)
@@ -264,6 +283,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         curve: bool = False,
         refine_steps: int = 0,
     ) -> dict[str, Any]:
+        of_path = {"margin": margin, "label": label is not None, "curve": curve, "refine_steps": refine_steps}
+        self._check_together(verify, method, on_violation, of_path)
         features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
         special = model_inputs["special_tokens_mask"]
         recorded: Recorded = self.model.record(**features)
@@ -279,7 +300,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 margin=margin,
                 classes=classes,
                 verify=verify,
-                search=verify and on_violation == "search",
+                search=on_violation == "search",
                 curve=curve,
                 refine_steps=refine_steps,
             )
@@ -303,7 +324,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         if verify:
             outputs["masked"] = self.model.masked_forward(outputs["kept"][..., 0], state, recorded, **features)
         if verify and on_violation == "refine":
-            outside = self.model.cost(output.target, outputs["masked"], classes) > float(self.model.config.margin)
+            outside = self.model.cost(output.target, outputs["masked"]) > float(self.model.config.margin)
             outputs["refined"] = outside[:, None]
             if outside.any():
                 self._refine(outputs, {**features, "special_tokens_mask": special}, state, outside)
@@ -490,7 +511,7 @@ def _most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, key
 
 
 def _merge_words(tokens: list[dict[str, Any]], encoded: EncodedText) -> list[dict[str, Any]]:
-    """Merges the sub-words of each word: score and states are their maxima, a word is kept if any of them is."""
+    """Merges sub-words: a word's score, evidence and states are their maxima, and it is kept if any of them is."""
     merged: list[dict[str, Any]] = []
     previous = None
     for token, segment, word in zip(tokens, encoded.segments, encoded.words, strict=True):
@@ -507,6 +528,8 @@ def _merge_words(tokens: list[dict[str, Any]], encoded: EncodedText) -> list[dic
             whole["token"] = encoded.texts[segment][whole["start"] : whole["end"]]
             whole["score"] = max(whole["score"], token["score"])
             whole["kept"] = whole["kept"] or token["kept"]
+            if "evidence" in token:
+                whole["evidence"] = max(whole["evidence"], token["evidence"])
             whole["states"] = [max(pair) for pair in zip(whole["states"], token["states"], strict=True)]
         previous = key
     return merged

@@ -130,8 +130,13 @@ class DiffMaskTrainer(Trainer):
                 raise DiffMaskError(
                     f"The recipe {args.recipe!r} trains explainers with {name}={needed[name]}, and this one was made "
                     f"with {getattr(model.config, name)}: make it with DiffMaskModel.from_base_model(..., "
-                    f"**recipe_config({args.recipe!r}))."
+                    f"**recipe_config({args.recipe!r}, {model.config.masking!r}, {model.config.task!r}))."
                 )
+        if args.recipe == "path" and args.load_best_model_at_end and args.metric_for_best_model != "selection":
+            raise DiffMaskError(
+                "Of a path only `selection` is known in training: leave --metric_for_best_model out, or add "
+                "--load_best_model_at_end False."
+            )
         model.config.margin = args.margin
         # Done here, or the Trainer would do it with a warning that means nothing for an explainer.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -139,6 +144,8 @@ class DiffMaskTrainer(Trainer):
                 setattr(model.config, name, getattr(processing_class, name))
         args.remove_unused_columns = False
         args.dataloader_pin_memory &= args.device.type != "cpu"
+        if eval_dataset is None and args.recipe == "path":
+            logger.warning("Without validation inputs a path has no thresholds: its masks will keep everything.")
         if eval_dataset is None:
             args.eval_strategy, args.load_best_model_at_end = "no", False
         super().__init__(

@@ -9,7 +9,7 @@ from . import heads
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError
 
-# Per recipe: what a user has not set. `paper` is the authors' published recipe; `fast` is measured in benchmarks/.
+# Per recipe: what a user has not set. `paper` is the authors' published recipe; all are measured in benchmarks/.
 RECIPES: dict[str, dict[str, Any]] = {
     "path": {
         "max_steps": 400,

@@ -49,7 +49,7 @@ def test_what_is_found_is_within_the_margin_and_small(classifier, tokenizer, inp
             assert found.budget[row] == within.index(True)
         else:
             assert found.budget[row] == 0 or not within[found.budget[row] - 1]
-    assert 8 <= found.forwards <= 24
+    assert ((found.forwards >= 8) & (found.forwards <= 24) & (found.forwards % 8 == 0)).all()
 
 
 def test_where_nothing_may_change_everything_is_kept(classifier, tokenizer, inputs):

@@ -111,3 +111,5 @@ def test_the_command(capsys, explain, tmp_path):
         results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert len(results) == len(TEXTS) and all(result["within_margin"] for result in results)
         assert all("forwards" in result for result in results)
+    assert main(["explain", "--refine_steps", "2", "--format", "json", TEXTS[0]]) == 0
+    assert json.loads(capsys.readouterr().out)["forwards"] == 2 * 24

@@ -14,6 +14,7 @@ from hf_diffmask.data import TextFeatures, collate
 from hf_diffmask.demo import sentences
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.explainers.path_refinement import refine_scores
+from hf_diffmask.model_card import write_card
 from hf_diffmask.training_args import recipe_config
 
 TEXTS = ["a warm and quietly funny film", "the plot is dull and the cast looks tired of it", "fine"]
@@ -68,7 +69,7 @@ def test_scores_evidence_and_the_check(explain, classifier, tokenizer):
 
 
 def test_any_margin_and_any_state(explain):
-    shares = [explain(TEXTS[1], margin=margin)["kept_share"] for margin in (1e-4, 0.05, 0.5)]
+    shares = [explain(TEXTS[0], margin=margin)["kept_share"] for margin in (1e-4, 0.5, 0.9)]
     assert shares == sorted(shares, reverse=True) and shares[0] > shares[-1]
     assert explain(TEXTS[1], margin=0.5)["margin"] == 0.5
     early = explain(TEXTS[1], state="embeddings")
@@ -91,12 +92,18 @@ def test_search_hands_out_what_is_within_the_margin(explain, classifier, tokeniz
     together = explain(TEXTS, on_violation="search", batch_size=3)
     alone = [explain(text, on_violation="search") for text in TEXTS]
     assert [kept_of(result) for result in together] == [kept_of(result) for result in alone]
+    assert [result["forwards"] for result in together] == [result["forwards"] for result in alone]
 
 
 def test_a_long_text_is_searched_window_by_window(explain):
     explain.length = 12
     result = explain(" ".join(TEXTS * 3), on_violation="search", margin=0.2)
     assert result["forwards"] >= 3 * 8 and len(result["tokens"]) > 30
+    # Windows are searched for their own predictions: whether the whole is within is checked, too.
+    assert result["within_margin"] == (result["drop"] <= 0.2)
+    refined = explain(" ".join(TEXTS * 3), refine_steps=2, label=1)
+    count, rest = divmod(refined["forwards"], 2 * 4 * 2 * 3)
+    assert rest == 0 and 3 <= count <= result["forwards"] / 8
     assert explain(" ".join(TEXTS * 3), curve=True)["curve"][-1]["divergence"] == pytest.approx(0, abs=1e-6)
 
 
@@ -145,6 +152,50 @@ def test_refined_scores(explain, classifier, tokenizer):
     assert [token["evidence"] for token in searched["tokens"]] == [token["evidence"] for token in refined["tokens"]]
 
 
+def test_of_a_word_the_most_evidence_counts(explain):
+    text = "unforgettablyweird overproducedly mismarketed films"
+    pieces, words = explain(text)["tokens"], explain(text, aggregation="word")["tokens"]
+    later = 0
+    for word in words[1:-1]:
+        of_word = [token["evidence"] for token in pieces[1:-1] if word["start"] <= token["start"] < word["end"]]
+        assert word["evidence"] == max(of_word)
+        later += max(of_word) > of_word[0]
+    assert len(words) == 6 and later > 0
+
+
+def test_what_does_not_go_together_is_refused_wherever_it_is_said(explain, tokenizer):
+    def anew(**settings):
+        return pipeline(hf_diffmask.TASK, model=explain.model, tokenizer=tokenizer, device="cpu", **settings)
+
+    for on_violation in ("search", "abstain"):
+        with pytest.raises(DiffMaskError, match="needs the check: leave `verify` on"):
+            anew(verify=False)("film", on_violation=on_violation)
+    with pytest.raises(DiffMaskError, match="stays within the margin by itself"):
+        anew(method="per_example")("film", on_violation="search")
+    for asked in ({"margin": 0.2}, {"label": 0}, {"curve": True}, {"refine_steps": 2}):
+        with pytest.raises(DiffMaskError, match=f"does without the path: leave `{next(iter(asked))}` out"):
+            anew(method="per_example")("film", **asked)
+    assert "curve" in anew(curve=True)("film", verify=False)
+
+
+def test_without_validation_inputs_there_are_no_thresholds(classifier, tokenizer, tmp_path):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path")).eval()
+    explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
+    assert explain(TEXTS[1])["kept_share"] == 1
+    with pytest.raises(DiffMaskError, match="trained without validation inputs"):
+        explain(TEXTS[1], margin=0.2)
+    result = explain(TEXTS[1], margin=0.2, on_violation="search")
+    assert result["within_margin"] and result["kept_share"] < 1
+    card = write_card(tmp_path, explainer, [], 0, {}).read_text()
+    assert "Nothing was measured" in card and "of the calibration" not in card
+
+
+def test_the_card_states_the_coverage(explain, tmp_path):
+    coverage = explain.model.threshold_at(0.1)[1][-1].item()
+    card = write_card(tmp_path, explain.model, [], 40, {}).read_text()
+    assert f"at the last state {coverage:.2f} of the calibration inputs" in card and 0.7 < coverage <= 1
+
+
 def test_another_class(explain):
     result = explain(TEXTS[0])
     names = explain.model.base.config.id2label
@@ -175,8 +226,6 @@ def test_refusals(explain, explainer, tokenizer):
     lagrangian = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
     with pytest.raises(DiffMaskError, match="`refine_steps` must be 0 or more, but is -1"):
         explain("film", refine_steps=-1)
-    with pytest.raises(DiffMaskError, match="has no scores to refine"):
-        explain("film", refine_steps=3, method="per_example")
     for asked in ({"margin": 0.2}, {"label": 1}, {"curve": True}, {"on_violation": "search"}, {"refine_steps": 3}):
         with pytest.raises(DiffMaskError, match="recipe path"):
             lagrangian("film", **asked)

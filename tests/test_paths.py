@@ -323,6 +323,50 @@ def test_an_explainer_can_be_trained_again(classifier, tokenizer, tmp_path):
         assert not torch.equal(before, explainer.baseline)
 
 
+def test_no_masks_are_measured_before_there_are_any(classifier, tokenizer, tmp_path):
+    explainer = path_of(classifier, tokenizer)
+    settings = dict(
+        output_dir=str(tmp_path), recipe="path", max_steps=4, baseline_steps=1, per_device_train_batch_size=8,
+        use_cpu=True, disable_tqdm=True, report_to="none", overwrite_output_dir=True, eval_steps=2, eval_delay=0,
+        save_steps=2,
+    )  # fmt: skip
+    data = TextFeatures(tokenizer, sentences(32), 64), TextFeatures(tokenizer, sentences(20, seed=1), 64)
+    trainer = DiffMaskTrainer(explainer, DiffMaskTrainingArguments(**settings), *data, processing_class=tokenizer)
+    assert (
+        not explainer.is_calibrated and trainer.evaluate().keys() == {"eval_selection", "epoch"} and trainer.rows == []
+    )
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "eval_selection" in entry]
+    assert len(logged) >= 2 and not any("eval_kept_share" in entry for entry in logged)
+    assert explainer.is_calibrated and trainer.evaluate()["eval_kept_share"] == trainer.rows[-1].kept_share
+    with pytest.raises(DiffMaskError, match="Of a path only `selection` is known in training"):
+        args = DiffMaskTrainingArguments(**settings, metric_for_best_model="kept_share")
+        DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
+    # Thresholds of weights that were trained further would be wrong ones.
+    settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    DiffMaskTrainer(explainer, DiffMaskTrainingArguments(**settings), data[0], processing_class=tokenizer).train()
+    assert not explainer.is_calibrated and (explainer(**batches_of(tokenizer)[0]).keep_probability == 1).all()
+
+
+def test_coverage_is_read_off_the_quantiles(classifier, tokenizer):
+    explainer = path_of(classifier, tokenizer)
+    explainer.thresholds.copy_(torch.arange(float(len(KEPT_SHARES))).expand_as(explainer.thresholds))
+    # At the threshold number g the q-quantile of the costs is g q / 10: at the margin 0.4, 0.8 of them at number 5.
+    levels = torch.tensor(COST_LEVELS)
+    spread = torch.arange(len(KEPT_SHARES))[:, None] / 10 * levels
+    explainer.costs.copy_(torch.cat([spread.mean(-1, keepdim=True), spread], dim=-1).expand_as(explainer.costs))
+    for margin, cut in ((0.4, 5.0), (0.44, 5.5), (0.72, 9.0)):
+        cuts, coverage = explainer.threshold_at(margin)
+        torch.testing.assert_close(cuts, torch.full_like(cuts, cut))
+        torch.testing.assert_close(coverage, torch.full_like(coverage, 0.8))
+    assert (explainer.threshold_at(2.0)[1] == 1).all(), "nothing costs so much"
+    # Where the mean is what binds, fewer are outside.
+    explainer.costs[..., 0] *= 2
+    cuts, coverage = explainer.threshold_at(0.4)
+    torch.testing.assert_close(cuts, torch.full_like(cuts, 4.0))
+    torch.testing.assert_close(coverage, torch.full_like(coverage, 1.0))
+
+
 def test_validation_texts_that_say_nothing_of_the_scale_leave_it(classifier, tokenizer):
     explainer = path_of(classifier, tokenizer)
     before = explainer.probes.out_weight.clone()
@@ -330,6 +374,26 @@ def test_validation_texts_that_say_nothing_of_the_scale_leave_it(classifier, tok
         batch = dict(tokenizer(texts, return_tensors="pt", return_special_tokens_mask=True))
         calibrate(explainer, [batch])
         torch.testing.assert_close(explainer.probes.out_weight, before)
+
+
+@pytest.mark.parametrize(("masking", "target"), [("hidden", "prediction"), ("input", "distribution")])
+def test_refining_of_other_kinds(classifier, tokenizer, batch, masking, target):
+    explainer = path_of(classifier, tokenizer, **recipe_config("path", masking, target=target))
+    output = explainer(**batch)
+    # Of the last state a classifier reads the first token alone, which is never masked.
+    state = 1 if masking == "hidden" else -1
+    scores = output.logits[..., state].detach()
+    found = refine_scores(explainer, batch, scores, state, steps=3)
+    from_end = state % explainer.config.num_states - explainer.config.num_states
+    torch.testing.assert_close(found, refine_scores(explainer, batch, scores, from_end, steps=3))
+    assert (found != scores)[output.maskable].any()
+    assert torch.equal(found[~output.maskable], scores[~output.maskable])
+    if masking == "hidden":
+        assert not torch.allclose(found, refine_scores(explainer, batch, scores, 0, steps=3)), "masked elsewhere"
+        assert torch.equal(scores, refine_scores(explainer, batch, scores, -1, steps=3))
+    if target == "prediction":
+        other = 1 - output.target.argmax(-1)
+        assert not torch.allclose(found, refine_scores(explainer, batch, scores, state, classes=other, steps=3))
 
 
 def test_refining_moves_scores_down_the_objective(classifier, tokenizer, batch):

@@ -164,7 +164,7 @@ def margin_alike(
         args ([`DiffMaskTrainingArguments`]): Of the training to come.
 
     Returns:
-        `float`: In nats, to three digits.
+        `float`: In the terms of the explainer's margin, to three digits.
     """
     data = TextFeatures(tokenizer, texts, max_length(other.base, tokenizer))
 
@@ -192,7 +192,8 @@ def _of_random_weights(
         args.margin = json.loads(saved.read_text(encoding="utf-8"))["margin"]
     else:
         names = None if explainer.config.state_names == state_names_of(base) else explainer.config.state_names
-        other = DiffMaskModel.from_base_model(random, tokenizer, names, masking=explainer.config.masking).eval()
+        fields = {name: getattr(explainer.config, name) for name in ("masking", "objective", "target")}
+        other = DiffMaskModel.from_base_model(random, tokenizer, names, **fields).eval()
         args.margin = margin_alike(explainer, other, tokenizer, texts, inputs, args)
     return _trained(explainer, random, tokenizer, texts, args)
 

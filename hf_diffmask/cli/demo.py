@@ -83,7 +83,7 @@ def run(arguments: list[str]) -> None:
     print(f"2. Saved to {demo.output_dir}; loading it back with pipeline({hf_diffmask.TASK!r}, ...).\n")
     explain = load_pipeline(demo.output_dir)
     results = explain(EXAMPLES)
-    print("3. Bright tokens are kept; for each token the layer at which it was dropped:\n")
+    print("3. Bright tokens are kept, the others can go; for each token how surely:\n")
     color = sys.stdout.isatty() or "FORCE_COLOR" in os.environ
     for result in results:
         print(to_text(result, color) + "\n")

@@ -301,6 +301,10 @@ def run(arguments: list[str]) -> None:
         raise DiffMaskError("Faithfulness is measured by a class's probability: this explainer is for no classifier.")
     for replacement in [PRESETS[args.preset].replacement, *_held_out(args)]:
         check_replacement(tokenizer, replacement)
+    if "diffmask_refined" in names and explainer.config.objective == "path" and not explainer.config.masks_inputs:
+        raise DiffMaskError(
+            "diffmask_refined is of one state's scores, and with hidden masking they are of all states."
+        )
     plain = DiffMaskModel.from_base_model(explainer.base, tokenizer).eval()
     hidden = None if args.hidden_model is None else load_pipeline(args.hidden_model, device=args.device).model
     if hidden is not None and hidden.config.base_model_fingerprint != explainer.config.base_model_fingerprint:
@@ -393,15 +397,18 @@ def run(arguments: list[str]) -> None:
         if unranked:
             print(f"hf-diffmask: {name} ranks no token of {unranked} inputs: the order of the text had to do.")
     if preset.positive:
+        without_sign = "attention, gradient_norm and random"
+        if explainer.config.objective == "lagrangian":
+            without_sign = f"diffmask, {without_sign}"
         print(
-            f"hf-diffmask: with the preset {args.preset!r} only scores above 0 count. Those of diffmask, attention, "
-            "gradient_norm and random all are: compare methods whose scores have signs with one another."
+            f"hf-diffmask: with the preset {args.preset!r} only scores above 0 count. Those of {without_sign} all "
+            "are: compare methods whose scores have signs with one another."
         )
     shown = result["methods"] or result["on_few"]
     # Bounds are those of the first inputs alone.
     ends = result.get("bounds") if len(few) == len(inputs) else None
-    figure = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
-    figure.savefig(folder / "faithfulness.png")
+    drawn = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
+    drawn.savefig(folder / "faithfulness.png")
     print(f"\n{len(inputs)} inputs, preset {args.preset}, held out: {result['held_out']}\n{_table(result['methods'])}")
     if len(held_out) > 1 and result["methods"]:
         names_of_all = ", ".join([preset.replacement, result["held_out"]])

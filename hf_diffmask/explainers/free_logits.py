@@ -31,7 +31,7 @@ def search(
 
     All inputs are optimised side by side, each with its own logits and multiplier; the noise does not depend on which
     others are in the batch. The multipliers go by the hard mask, and so does the result: of the hard masks met on the
-    way that stay within the margin it is that which keeps the fewest units, and of several that of lowest divergence.
+    way that stay within the margin it is that which keeps the fewest units, and of several that of lowest cost.
 
     Args:
         masking ([`Masking`]): The inputs and the state.
@@ -73,7 +73,7 @@ def search(
             with torch.no_grad():
                 keep = log_keep_probability(logits).exp()
                 mask = hard_mask(keep)
-                cost = masking.divergence(mask)
+                cost = masking.cost(mask)
                 multipliers *= (multiplier_learning_rate * (cost / masking.margin - 1).clamp(-1, 1)).exp()
                 multipliers.clamp_(LOWEST, HIGHEST)
                 count = (mask & maskable).sum(-1)

@@ -52,7 +52,7 @@ class Masking:
 
     @property
     def margin(self) -> float:
-        """Divergence in nats that masking may cost (`float`)."""
+        """What masking may cost (`float`)."""
         return float(self.explainer.config.margin)
 
     def predict(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -100,9 +100,21 @@ class Masking:
         keep = mask.to(self.baseline.dtype).masked_fill(~maskable, 1.0)[..., None]
         return keep * hidden + (1 - keep) * self.baseline
 
+    def cost(self, mask: Tensor) -> Tensor:
+        """
+        What masks cost in the terms of the margin, see [`DiffMaskModel.cost`].
+
+        Args:
+            mask (`torch.Tensor` of shape `(B, T)`): `z`, in [0, 1] or `bool`.
+
+        Returns:
+            `torch.Tensor` of shape `(B,)`: The divergence in nats, or the drop of the predicted class's probability.
+        """
+        return self.explainer.cost(self.target, self.predict(self.mask(mask)))
+
     def divergence(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """
-        What masks cost.
+        How far masks move the output.
 
         Args:
             mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`.
