@@ -172,13 +172,23 @@ def compare(args: argparse.Namespace) -> None:
 def few(args: argparse.Namespace) -> None:
     """Everything on the first 100 sentences, with bounds and the plot."""
     output = args.folder / "measured-few"
-    run(
-        *("evaluate", "--model", str(args.folder / f"{TARGETS[0]}-{SEEDS[0]}"), "--limit", "100", "--bounds"),
-        *("--methods", ",".join(["diffmask", *RIVALS, *CHEAP, *COSTLY]), "--output_dir", str(output)),
-        *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--overwrite_output_dir"),
-    )
+    names = ["diffmask", *RIVALS, *CHEAP, *COSTLY]
+    if not (output / "attributions" / f"{names[-1]}.jsonl").is_file():
+        run(
+            *("evaluate", "--model", str(args.folder / f"{TARGETS[0]}-{SEEDS[0]}"), "--limit", "100", "--bounds"),
+            *("--methods", ",".join(names), "--output_dir", str(output), "--overwrite_output_dir"),
+            *("--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz")),
+        )
     found = json.loads((output / "faithfulness.json").read_text())
-    save(args, "few", {name: found[name] for name in ("inputs", "bounds", "on_few")})
+    leads: dict[str, Any] = {}
+    own = lines_of(output, "diffmask")
+    for name in names[1:]:
+        others = lines_of(output, name)
+        for way, (figure, sign) in itertools.product(("mask", "attention"), zip(FIGURES, (1, -1), strict=True)):
+            less = [sign * (a[figure][way] - b[figure][way]) for a, b in zip(own, others, strict=True)]
+            leads.setdefault(name, {}).setdefault(figure, {})[way] = interval(np.array(less))
+        print(name, leads[name])
+    save(args, "few", {**{name: found[name] for name in ("inputs", "bounds", "on_few")}, "leads": leads})
 
 
 def plot(args: argparse.Namespace) -> None:
