@@ -126,8 +126,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         super().__init__(model, *args, **kwargs)
         if not model.is_calibrated:
             logger.warning(
-                "This explainer was trained without validation inputs, which thresholds come from: its masks keep "
-                'everything. Rank by `evidence`, or use `on_violation="search"`.'
+                "This path saw no validation inputs, which thresholds come from: its masks keep everything. Rank by "
+                '`evidence`, or use `on_violation="search"`.'
             )
         self.length = max_length(self.model.base, self.tokenizer)
 
