@@ -83,7 +83,7 @@ def dropped_at(token: dict[str, Any], states: list[str]) -> str | None:
 def _fate(token: dict[str, Any], states: list[str], kept: str) -> str:
     """What becomes of a token. Masks of a path are not nested over states: whether the one handed out keeps it."""
     if "evidence" in token:
-        return kept if token["kept"] else "dropped"
+        return "kept" if token["kept"] else "dropped"
     dropped = dropped_at(token, states)
     return kept if dropped is None else f"dropped at {dropped}"
 
