@@ -171,7 +171,7 @@ def run(arguments: list[str]) -> None:
     texts = _texts(args, given.texts, explain.model.config.task)
     batch_size = 1 if explain.tokenizer.pad_token_id is None else min(args.batch_size, len(texts))
     inputs = (
-        {"text": text} if isinstance(text, str) else dict(zip(("text", "text_pair"), text, strict=True))
+        dict(zip(("text", "text_pair"), text, strict=True)) if isinstance(text, tuple) else {"text": text}
         for text in texts
     )
     results = explain(
