@@ -16,6 +16,7 @@ from .errors import DiffMaskError
 from .explainers.per_example import REFINE_FORWARDS, per_example, refine
 from .explainers.reinforce import reinforce
 from .gates import hard_mask
+from .merging import length_weighted_mean, merge_words, most_central
 from .modeling_diffmask import DiffMaskModel
 from .outputs import Recorded
 from .path_explanation import CURVE, explain_path
@@ -356,9 +357,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         names = list(self.model.config.state_names)
         if method != "amortised":
             names, state = [names[0 if self.model.config.masks_inputs else state]], 0
-        keep_probability = _most_central(model_outputs, encoded, "keep_probability")
-        (kept,) = _most_central(model_outputs, encoded, "kept").T
-        evidence = _most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None
+        keep_probability = most_central(model_outputs, encoded, "keep_probability")
+        (kept,) = most_central(model_outputs, encoded, "kept").T
+        evidence = most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None
         is_pair = 1 in encoded.segments
         tokens = []
         for unit, token in enumerate(encoded.tokens):
@@ -384,7 +385,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             prediction, check = self._classify(model_outputs, label)
         result = {
             **prediction,
-            "tokens": _merge_words(tokens, encoded) if aggregation == "word" else tokens,
+            "tokens": merge_words(tokens, encoded) if aggregation == "word" else tokens,
             "states": names,
             "state": names[state],
             "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
@@ -429,12 +430,12 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         self, model_outputs: list[dict[str, Any]], label: int | None
     ) -> tuple[dict[str, Any], tuple[float, bool, float] | None]:
         """Label and score; divergence, whether the label is unchanged, and the cost, if there was a masked pass."""
-        target = _length_weighted_mean(model_outputs, "target")
+        target = length_weighted_mean(model_outputs, "target")
         best = int(target.argmax())
         prediction = {"label": self.model.base.config.id2label[best], "score": target[best].exp().item()}
         if "masked" not in model_outputs[0]:
             return prediction, None
-        masked = _length_weighted_mean(model_outputs, "masked")
+        masked = length_weighted_mean(model_outputs, "masked")
         # Rounding can leave a divergence of nothing a hair below 0.
         divergence = max(0.0, heads.divergence(target[None], masked[None]).item())
         classes = torch.tensor([best if label is None else label])
@@ -478,58 +479,3 @@ def _as_text(item: Any, what: str) -> Text:
         if not part.strip():
             raise DiffMaskError(f"{what} is empty: give a text with at least one visible character.")
     return parts[0] if len(parts) == 1 else (parts[0], parts[1])
-
-
-def _real(window: dict[str, Any]) -> Tensor:
-    """Positions of a window that hold no padding, whichever side the tokenizer pads on."""
-    return window["attention_mask"][0].bool()
-
-
-def _length_weighted_mean(model_outputs: list[dict[str, Any]], key: str) -> Tensor:
-    """Log of the windows' mean probabilities, weighted by their length, `(C,)`."""
-    lengths = torch.tensor([len(window["units"]) for window in model_outputs], dtype=torch.float32)
-    logs = torch.stack([window[key][0] for window in model_outputs])
-    return torch.logsumexp(logs + (lengths / lengths.sum()).log()[:, None], dim=0)
-
-
-def _most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, key: str) -> Tensor:
-    """Values of a whole input's units, `(T, K)`: of each unit from the window in whose middle it is most."""
-    first = model_outputs[0][key]
-    merged = torch.empty(len(encoded.tokens), first.shape[-1], dtype=first.dtype)
-    margin = torch.full((len(encoded.tokens),), -1)
-    segments = torch.tensor([-1 if segment is None else segment for segment in encoded.segments])
-    for window in model_outputs:
-        units = torch.tensor(window["units"])
-        from_edge = torch.zeros_like(units)
-        for segment in (0, 1):  # each text of a pair is cut by itself
-            (run,) = torch.where(segments[units] == segment)
-            from_edge[run] = torch.minimum(torch.arange(len(run)), torch.arange(len(run)).flip(0))
-        better = from_edge > margin[units]
-        merged[units[better]] = window[key][0][_real(window)][better]
-        margin[units[better]] = from_edge[better]
-    return merged
-
-
-def _merge_words(tokens: list[dict[str, Any]], encoded: EncodedText) -> list[dict[str, Any]]:
-    """Merges sub-words: a word's score, evidence and states are their maxima, and it is kept if any of them is."""
-    merged: list[dict[str, Any]] = []
-    previous = None
-    for token, segment, word in zip(tokens, encoded.segments, encoded.words, strict=True):
-        if segment is None:
-            merged.append(dict(token))
-            previous = None
-            continue
-        key = (segment, word)
-        if key != previous:
-            merged.append({**token, "token": encoded.texts[segment][token["start"] : token["end"]]})
-        else:
-            whole = merged[-1]
-            whole["end"] = max(whole["end"], token["end"])
-            whole["token"] = encoded.texts[segment][whole["start"] : whole["end"]]
-            whole["score"] = max(whole["score"], token["score"])
-            whole["kept"] = whole["kept"] or token["kept"]
-            if "evidence" in token:
-                whole["evidence"] = max(whole["evidence"], token["evidence"])
-            whole["states"] = [max(pair) for pair in zip(whole["states"], token["states"], strict=True)]
-        previous = key
-    return merged
