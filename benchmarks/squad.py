@@ -2,6 +2,7 @@
 
     python benchmarks/squad_target.py --encoder FOLDER --output minilm-squad
     python benchmarks/squad.py --target minilm-squad --output minilm-squad-diffmask     (40 minutes on 2 cores)
+    python benchmarks/squad.py --target minilm-squad --output minilm-squad-path --recipe path
 
 Trains on the questions of squad_v1.1_train_subset that fit with their context into a window, without their answers,
 and prints the table of states over the first 1,000 questions of squad_v1.1_dev, which nothing is chosen by.
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--target", required=True, help="folder that squad_target.py wrote")
     parser.add_argument("--data", default="../shared/data", help="folder of the two SQuAD files")
     parser.add_argument("--output", required=True, help="folder to write the explainer and results.json to")
+    parser.add_argument("--recipe", default="fast", choices=["fast", "path"])
     parser.add_argument("--masking", default="hidden", choices=["input", "hidden"])
     parser.add_argument("--train_length", type=int, default=LENGTH, help="tokens of the longest question and context")
     parser.add_argument("--max_steps", type=int, default=900)
@@ -69,9 +71,8 @@ def main() -> None:
     pairs = [pair for pair in pairs if len(encode(tokenizer, pair).tokens) <= args.train_length]
     training, validation = train_validation_split(pairs, args.seed)
     set_seed(args.seed)
-    explainer = DiffMaskModel.from_base_model(
-        target, tokenizer, **{**recipe_config("fast", args.masking), "margin": SETTINGS["margin"]}
-    )
+    config = recipe_config(args.recipe, args.masking, "question-answering")
+    explainer = DiffMaskModel.from_base_model(target, tokenizer, **{**config, "margin": SETTINGS["margin"]})
     begun = time.perf_counter()
     trainer = train(
         explainer,
@@ -79,7 +80,7 @@ def main() -> None:
         training,
         validation,
         DiffMaskTrainingArguments(
-            output_dir=args.output, recipe="fast", max_steps=args.max_steps, seed=args.seed, **SETTINGS
+            output_dir=args.output, recipe=args.recipe, max_steps=args.max_steps, seed=args.seed, **SETTINGS
         ),
     )
     minutes = (time.perf_counter() - begun) / 60
