@@ -9,12 +9,10 @@ sst2_dev go into the card beside it.
 
 import argparse
 import json
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
@@ -23,9 +21,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import hf_diffmask
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
-from hf_diffmask.cli.train import train
+from hf_diffmask.cli.train import record, train
 from hf_diffmask.data import load_texts, train_validation_split
-from hf_diffmask.model_card import write_card
+from hf_diffmask.results import read_results
 from hf_diffmask.training_args import recipe_config
 
 
@@ -53,9 +51,8 @@ def main() -> None:
         args = DiffMaskTrainingArguments(output_dir=folder, seed=options.seed, use_cpu=True)
         transformers.set_seed(options.seed)
         explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **recipe_config(args.recipe))
-        begun = time.perf_counter()
         trainer = train(explainer, tokenizer, texts, validation, args)
-        seconds = time.perf_counter() - begun
+        training = read_results(folder)["training"]
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         explainer.save_pretrained(target)
@@ -66,15 +63,9 @@ def main() -> None:
     stored = DiffMaskModel.from_pretrained(target, base_model=base)
     dev = load_texts(str(data / "sst2_dev.jsonl.gz"))
     trainer.evaluate(type(trainer.eval_dataset)(tokenizer, dev, tokenizer.model_max_length))
-    settings = {
-        **args.settings(explainer.config),
-        "training data": "sst2_sentences_train, without labels",
-        "validation data of this card": "sst2_dev",
-        "training time": f"{seconds:.0f} s on {options.threads} threads of {platform.machine()}",
-        "versions": f"torch {torch.__version__}, transformers {transformers.__version__}",
-        "script": "benchmarks/bundled.py",
-    }
-    write_card(target, stored, trainer.rows, len(dev), settings)
+    # The figures of the card are of other data than those that checkpoints were chosen by.
+    training |= {"dataset": "sst2_sentences_train (figures: sst2_dev)", "validation_inputs": len(dev)}
+    record(str(target), stored, tokenizer, training, trainer.rows)
     print((target / "README.md").read_text())
 
 

@@ -1,7 +1,18 @@
 """What an explainer is."""
 
+from dataclasses import fields
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+from .errors import DiffMaskError
+
+# What can stand in the file beside the fields of a config: `transformers`, or the trainer for it, writes it.
+WRITTEN_BESIDE = {
+    "auto_map", "bos_token_id", "eos_token_id", "name_or_path", "num_labels", "pad_token_id", "torch_dtype",
+    "use_cache",
+}  # fmt: skip
 
 
 @strict
@@ -86,6 +97,30 @@ class DiffMaskConfig(PreTrainedConfig):
     read_context: bool = True
     path_gradient: bool = True
     initial_logit: float | int = 3.0
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """
+        Makes a config from what was saved; see [`~transformers.PreTrainedConfig.from_dict`].
+
+        Args:
+            config_dict (`dict`): Fields and their values.
+            kwargs: Passed on.
+
+        Returns:
+            [`DiffMaskConfig`]
+
+        Raises:
+            DiffMaskError: If there is a field that this version does not know: what it changes would be lost.
+        """
+        known = {one.name for one in fields(cls)} | PreTrainedConfig().to_dict().keys() | WRITTEN_BESIDE
+        unknown = sorted(config_dict.keys() - known)
+        if unknown and config_dict.get("model_type") == cls.model_type:
+            raise DiffMaskError(
+                f"The config has fields that this version of hf-diffmask does not know ({', '.join(unknown)}): update "
+                "the package, or get the explainer from where it was published."
+            )
+        return super().from_dict(config_dict, **kwargs)
 
     @property
     def num_states(self) -> int:

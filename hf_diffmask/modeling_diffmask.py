@@ -1,15 +1,20 @@
 """The explainer: probes and a baseline over a frozen base model."""
 
+import importlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
+from transformers.utils import logging
 
 from . import gates, heads, paths
 from .base_model import fingerprint, names_of_blocks, record, replace, state_names, state_widths
@@ -18,6 +23,8 @@ from .errors import DiffMaskError, reason
 from .outputs import DiffMaskOutput, Recorded
 from .probes import DiffMaskProbes
 
+logger = logging.get_logger(__name__)
+
 # Shares of the units that the thresholds of a path keep, over all validation inputs; what each costs is known.
 KEPT_SHARES = (1.0, 0.9, 0.75, 0.6, 0.5, 0.4, 0.3, 0.22, 0.16, 0.1, 0.05)
 # Quantiles of the costs that are kept, beside their mean.
@@ -25,6 +32,8 @@ COST_LEVELS = tuple(k / 20 for k in range(21))
 # Share of the validation inputs that the threshold of a margin is within it for: the 16th of them.
 COVERAGE = COST_LEVELS[16]
 UNCALIBRATED = -1e4  # below any score
+# What reaches a Hub: whoever loads an explainer with them has its base model loaded with them, too.
+HUB_OPTIONS = ("token", "cache_dir", "local_files_only")
 
 
 class DiffMaskModel(PreTrainedModel):
@@ -38,6 +47,9 @@ class DiffMaskModel(PreTrainedModel):
     Args:
         config ([`DiffMaskConfig`]): What the explainer is.
         base_model ([`~transformers.PreTrainedModel`], *optional*): The base model, if it is already loaded.
+        allow_base_mismatch (`bool`, *optional*, defaults to `False`):
+            Whether to go on, with a warning, where the base model has other weights than the explainer was trained
+            for. Its shapes have to be the same.
 
     Raises:
         DiffMaskError: If `base_model` is not the model that the explainer was trained for.
@@ -48,7 +60,9 @@ class DiffMaskModel(PreTrainedModel):
     base_model_prefix = ""
     main_input_name = "input_ids"
 
-    def __init__(self, config: DiffMaskConfig, base_model: PreTrainedModel | None = None):
+    def __init__(
+        self, config: DiffMaskConfig, base_model: PreTrainedModel | None = None, allow_base_mismatch: bool = False
+    ):
         super().__init__(config)
         if not config.state_names:
             raise DiffMaskError(
@@ -66,9 +80,52 @@ class DiffMaskModel(PreTrainedModel):
         self.__dict__["_base"] = base_model
         self.__dict__["_base_is_borrowed"] = base_model is not None
         self.__dict__["_base_location"] = _locate(config.base_model_name_or_path, config.name_or_path)
+        self.__dict__["_hub_options"] = {}
+        self.__dict__["_revision"] = None
+        self.__dict__["_allow_base_mismatch"] = allow_base_mismatch
         if base_model is not None:
             self._check_base(base_model)
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        Loads an explainer from a folder or the Hub; see [`~transformers.PreTrainedModel.from_pretrained`].
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): A folder, or an id on the Hub.
+            args: Passed on.
+            kwargs: Passed on, such as `revision`; `base_model` and `allow_base_mismatch` are those of the class.
+                `token`, `cache_dir` and `local_files_only` hold for the base model, too.
+
+        Returns:
+            [`DiffMaskModel`], in eval mode.
+
+        Raises:
+            DiffMaskError: If weights are missing, unknown, damaged or not finite, or the base model is another one.
+                Only safetensors are read.
+            OSError: If there is no such explainer, or it holds no safetensors.
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        try:
+            options = {**kwargs, "use_safetensors": True, "output_loading_info": True}
+            explainer, info = super().from_pretrained(pretrained_model_name_or_path, *args, **options)
+        except SafetensorError as error:
+            raise DiffMaskError(
+                f"The weights of {pretrained_model_name_or_path} are damaged ({reason(error)}): get them again from "
+                "where they were published."
+            ) from error
+        if wrong := sorted({*info["missing_keys"], *info["unexpected_keys"]}):
+            raise DiffMaskError(
+                f"The weights of {pretrained_model_name_or_path} are not those that its config speaks of: "
+                f"{', '.join(wrong)} missing or unknown."
+            )
+        if not all(bool(values.isfinite().all()) for values in explainer.state_dict().values()):
+            raise DiffMaskError(f"The weights of {pretrained_model_name_or_path} are not all finite numbers.")
+        explainer._hub_options.update({name: kwargs[name] for name in HUB_OPTIONS if kwargs.get(name) is not None})
+        named = explainer.config.name_or_path
+        explainer.__dict__["_revision"] = commit_of(named, kwargs.get("revision"), kwargs.get("cache_dir"))
+        return (explainer, info) if wants_info else explainer
 
     @classmethod
     def from_base_model(
@@ -90,7 +147,8 @@ class DiffMaskModel(PreTrainedModel):
             states (`Sequence[str]`, *optional*):
                 Names of its states, in the order in which they are computed: `embeddings` or paths of modules, for a
                 model without blocks. The first is the one that input masking masks.
-            config: Further fields of [`DiffMaskConfig`], such as `margin` and `masking`.
+            config: Further fields of [`DiffMaskConfig`], such as `margin` and `masking`. Of a base model from the Hub
+                that is not of the main branch, `base_model_revision` has to name the commit.
 
         Returns:
             [`DiffMaskModel`]: The explainer, holding `base_model`.
@@ -112,7 +170,7 @@ class DiffMaskModel(PreTrainedModel):
         explainer = cls(
             DiffMaskConfig(
                 base_model_name_or_path=os.path.abspath(location) if os.path.isdir(location) else location or None,
-                base_model_revision=getattr(base_model.config, "_commit_hash", None),
+                base_model_revision=config.pop("base_model_revision", None) or commit_of(location),
                 base_model_fingerprint=fingerprint(base_model, base_model.dtype),
                 base_model_dtype=str(base_model.dtype).removeprefix("torch."),
                 base_model_class=type(base_model).__name__,
@@ -209,14 +267,18 @@ class DiffMaskModel(PreTrainedModel):
     def _load_base(self) -> PreTrainedModel:
         if self._base_location is None:
             raise DiffMaskError("This explainer names no base model: pass the model itself as `base_model=`.")
+        location, options = self._base_location, {"revision": self.config.base_model_revision, **self._hub_options}
+        if location.startswith("./"):  # beside the explainer, in its repo
+            options |= {"revision": self._revision, "subfolder": location[2:]}
+            location = self.config.name_or_path
         try:
             base = heads.AUTO_CLASSES[self.config.task].from_pretrained(
-                self._base_location, revision=self.config.base_model_revision, dtype=self.config.base_model_dtype
+                location, dtype=self.config.base_model_dtype, use_safetensors=True, **options
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise DiffMaskError(
-                f"The base model {self._base_location!r} of this explainer cannot be loaded: put it there, or pass "
-                f"the model itself as `base_model=` ({reason(error)})."
+                f"The base model {self._base_location!r} of this explainer cannot be loaded: put it there, as "
+                f"safetensors, or pass the model itself as `base_model=` ({reason(error)})."
             ) from error
         self._check_base(base)
         return base.eval()
@@ -236,18 +298,26 @@ class DiffMaskModel(PreTrainedModel):
         expected_and_found["vocabulary"] = (self.config.vocab_size, table.shape[0])
         if found_task == heads.CLASSIFICATION:
             expected_and_found["number of classes"] = (self.config.num_labels, base.config.num_labels)
+        of_weights: dict[str, tuple[Any, Any]] = {}
         if self.config.base_model_fingerprint is not None:
             found = fingerprint(base, getattr(torch, self.config.base_model_dtype))
-            expected_and_found["weights fingerprint"] = (self.config.base_model_fingerprint, found)
-        different = [
-            f"{what} {found} instead of {expected}"
-            for what, (expected, found) in expected_and_found.items()
-            if expected != found
-        ]
-        if different:
+            of_weights["weights fingerprint"] = (self.config.base_model_fingerprint, found)
+        if self.config.base_model_class is not None:
+            of_weights["class"] = (self.config.base_model_class, type(base).__name__)
+        shapes, weights = (
+            [f"{what} {found} instead of {wanted}" for what, (wanted, found) in of_part.items() if wanted != found]
+            for of_part in (expected_and_found, of_weights)
+        )
+        if weights and not shapes and self._allow_base_mismatch:
+            logger.warning(
+                f"This base model is not the one that the explainer was trained for ({', '.join(weights)}): what it "
+                "says of it may be wrong. Verify every explanation."
+            )
+        elif shapes or weights:
             raise DiffMaskError(
-                f"This base model is not the one that the explainer was trained for: {', '.join(different)}. Use the "
-                "base model it was trained for, or train an explainer for this one."
+                f"This base model is not the one that the explainer was trained for: {', '.join(shapes + weights)}. "
+                "Use the base model it was trained for, or train an explainer for this one."
+                + ("" if shapes else " For a later version of it, `allow_base_mismatch=True` goes on with a warning.")
             )
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -266,6 +336,25 @@ class DiffMaskModel(PreTrainedModel):
             super().save_pretrained(save_directory, **kwargs)
         finally:
             self.config.base_model_name_or_path = named
+
+    def push_to_hub(self, repo_id: str, *, tokenizer: PreTrainedTokenizerBase | None = None, **kwargs: Any) -> str:
+        """
+        Publishes the explainer, its tokenizer, its card and what is known of it, in one commit.
+
+        Args:
+            repo_id (`str`): The repo, `user/name` or `organisation/name`; made where there is none.
+            tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
+                The base model's; by default what lies beside the explainer or its base model.
+            kwargs: Passed on to [`~hf_diffmask.hub.push`], such as `private`, `revision` and `token`.
+
+        Returns:
+            `str`: Address of the commit.
+
+        Raises:
+            DiffMaskError: If there is no tokenizer, or the Hub refuses or cannot be reached.
+        """
+        # Not needed where code from the Hub is run, which collects imports by their form.
+        return importlib.import_module(".hub", __package__).push_model(self, repo_id, tokenizer, **kwargs)
 
     @torch.no_grad()
     def record(self, **features: Tensor) -> Recorded:
@@ -505,8 +594,35 @@ class DiffMaskModel(PreTrainedModel):
         return heads.log_probabilities(output, features.get("attention_mask"))
 
 
+def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None = None) -> str | None:
+    """
+    The commit that a model was just loaded from, as the cache knows it.
+
+    Args:
+        repo_id (`str`): Id on the Hub, or a folder.
+        revision (`str`, *optional*): Branch, tag or commit that was asked for.
+        cache_dir (`str`, *optional*): The cache.
+
+    Returns:
+        `str` or `None`: Its full sha; `None` for a folder.
+    """
+    if not repo_id or os.path.isdir(repo_id):
+        return None
+    try:
+        found = try_to_load_from_cache(repo_id, "config.json", cache_dir=cache_dir, revision=revision)
+    except HFValidationError:  # a path that is no longer there
+        return None
+    match = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", found) if isinstance(found, str) else None
+    return match[1] if match else None
+
+
 def _locate(base_model: str | None, explainer: str) -> str | None:
-    """Resolves a base model's relative path against the folder of the explainer that names it."""
-    if base_model is not None and base_model.startswith(("./", "../")) and os.path.isdir(explainer):
+    """
+    Resolves a base model's relative path against the folder of the explainer that names it. In a repo of the Hub it
+    can only be beside the explainer.
+    """
+    if base_model is None or not base_model.startswith(("./", "../")):
+        return base_model
+    if os.path.isdir(explainer):
         return os.path.abspath(os.path.join(explainer, base_model))
-    return base_model
+    return base_model if base_model.startswith("./") and ".." not in base_model.split("/") else None

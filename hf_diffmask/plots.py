@@ -199,6 +199,40 @@ def _lines(figure: "Figure", states: list[str], lines: dict[str, list[float]], t
     return axes
 
 
+def sparsity_divergence(data: dict[str, list[tuple[float, float]]], margin: float, cost: str) -> "Figure":
+    """
+    Draws what masks cost over the share of tokens that they keep.
+
+    Args:
+        data (`dict`): Points of share and cost by state, see [`~hf_diffmask.validation.cost_by_share`].
+        margin (`float`): A line across.
+        cost (`str`): What the cost is, with its unit.
+
+    Returns:
+        `matplotlib.figure.Figure`
+
+    Raises:
+        DiffMaskError: If matplotlib is not installed.
+    """
+    figure = _figure(6.0, 4.2)
+    axes = figure.subplots()
+    for place, (state, points) in enumerate(data.items()):
+        shares, costs = zip(*sorted(points), strict=True)
+        color = _color(0.9 * place / max(1, len(data) - 1))
+        axes.plot(shares, costs, label=_shown(state), color=color, marker="os^Dv<>"[place % 7], markersize=4)
+    axes.axhline(margin, color="#606060", linestyle="--", linewidth=1.0, label="margin")
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlabel("share of tokens kept")
+    axes.set_ylabel(f"mean {cost}")
+    axes.grid(color="#d0d0d0", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    for text in legend.get_texts():
+        text.set(**_LITERAL)
+    return figure
+
+
 def states_kept(data: StatesKept, title: str = "") -> "Figure":
     """
     Draws the mean number of states at which tokens are kept: a bar for each label, and its standard error.

@@ -9,6 +9,8 @@ from . import heads
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError
 
+HUB_STRATEGIES = ("end", "checkpoint")
+
 # Per recipe: what a user has not set. `paper` is the authors' published recipe; all are measured in benchmarks/.
 RECIPES: dict[str, dict[str, Any]] = {
     "path": {
@@ -144,7 +146,8 @@ class DiffMaskTrainingArguments(TrainingArguments):
             Whether to train into a folder that holds something already.
 
     Raises:
-        DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, or the recipe is unknown.
+        DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, or the recipe or the strategy of
+            pushing is unknown.
     """
 
     recipe: str = field(
@@ -182,6 +185,10 @@ class DiffMaskTrainingArguments(TrainingArguments):
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
     metric_for_best_model: str | None = field(default="selection", metadata={"help": "See DiffMaskTrainer.evaluate."})
     greater_is_better: bool | None = field(default=False, metadata={"help": "Of metric_for_best_model."})
+    hub_strategy: str = field(
+        default="end",
+        metadata={"help": "With --push_to_hub: end, or checkpoint, which also pushes what can be resumed from."},
+    )
 
     def __post_init__(self):
         if self.recipe not in RECIPES:
@@ -200,6 +207,11 @@ class DiffMaskTrainingArguments(TrainingArguments):
             self.eval_delay = max(0, self.max_steps // 2) if self.eval_strategy == "steps" else 0
         if self.num_train_epochs is None:
             self.num_train_epochs = 3.0  # without effect: max_steps is set
+        if str(getattr(self.hub_strategy, "value", self.hub_strategy)) not in HUB_STRATEGIES:
+            raise DiffMaskError(
+                f"--hub_strategy must be {' or '.join(HUB_STRATEGIES)}, but is {self.hub_strategy!r}: before training "
+                "ends there is no explainer to publish."
+            )
         super().__post_init__()
         # One process drives one device: nn.DataParallel would leave the base model behind on the first.
         self._n_gpu = min(self.n_gpu, 1)

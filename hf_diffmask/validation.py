@@ -7,7 +7,7 @@ from torch import Tensor
 
 from . import heads, paths
 from .gates import hard_mask
-from .modeling_diffmask import DiffMaskModel
+from .modeling_diffmask import KEPT_SHARES, DiffMaskModel
 
 BUDGETS = (0.1, 0.2, 0.3, 0.5)  # shares of the units that a ranking is judged at
 COLUMNS = ("kept", "units", "divergence", "agreement", "within_margin")
@@ -127,3 +127,26 @@ def format_table(rows: list[StateRow]) -> str:
     lines = ["| state | kept | divergence | same prediction | within margin |", "|---|---|---|---|---|"]
     lines += [f"| {row.state} | {' | '.join(f'{value:.3f}' for value in row[1:])} |" for row in rows]
     return "\n".join(lines)
+
+
+def cost_by_share(explainer: DiffMaskModel, rows: list[StateRow]) -> dict[str, list[tuple[float, float]]]:
+    """
+    What masks cost by the share that they keep: the data of a card's plot.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The explainer.
+        rows (`list[StateRow]`): Its table of states.
+
+    Returns:
+        `dict[str, list[tuple[float, float]]]`: Points of share and mean cost: of a path a line for each state, over
+        the inputs that it was calibrated on, and else one point for each state, in nats.
+    """
+    if explainer.config.objective != "path":
+        return {row.state: [(row.kept_share, row.divergence)] for row in rows}
+    if not explainer.is_calibrated:
+        return {}
+    means = explainer.costs[..., 0].tolist()
+    return {
+        state: list(zip(KEPT_SHARES, of_state, strict=True))
+        for state, of_state in zip(explainer.config.state_names, means, strict=True)
+    }

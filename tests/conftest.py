@@ -7,6 +7,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from hub_server import HubServer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import hf_diffmask
@@ -43,3 +44,13 @@ def batch(tokenizer):
     """Three sentences of different length, padded."""
     texts = ["a warm film", "the plot is dull and the cast looks tired of it", "not bad at all"]
     return dict(tokenizer(texts, padding=True, return_tensors="pt", return_special_tokens_mask=True))
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A running Hub on loopback with one user, who has a token to write with and another to read with."""
+    with HubServer(tmp_path / "hub") as server:
+        server.add_token("hf_test_write_token", "acme")
+        server.add_token("hf_test_read_token", "acme", write=False)
+        yield server
+    assert server.errors == []

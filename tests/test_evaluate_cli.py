@@ -9,6 +9,7 @@ from test_cli import refused
 
 import hf_diffmask
 from hf_diffmask.cli import main
+from hf_diffmask.model_card import front_matter, validate
 
 SENTENCES = [
     "a warm and quietly funny film",
@@ -39,7 +40,8 @@ def test_what_is_written_can_be_read_back(data, tmp_path, capsys):
     explainer = tmp_path / "explainer"
     shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, explainer)
     shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "classifier")
-    card = (explainer / "README.md").read_text()
+    with (explainer / "README.md").open("a") as card:
+        card.write("\nOf the owner.\n")
     options = ("--model", str(explainer), "--methods", "diffmask,loo,random", "--update_card")
     assert run(data, tmp_path / "out", *options) == 0
     printed = capsys.readouterr().out
@@ -54,7 +56,14 @@ def test_what_is_written_can_be_read_back(data, tmp_path, capsys):
     assert f"{loo['comprehensiveness']['mean']:.3f}" in printed
     assert (tmp_path / "out" / "faithfulness.png").read_bytes().startswith(b"\x89PNG")
     updated = (explainer / "README.md").read_text()
-    assert updated.startswith(card.rstrip()) and "## Faithfulness" in updated and "| loo |" in updated
+    assert updated.rstrip().endswith("Of the owner.") and "## Faithfulness" in updated and "| loo |" in updated
+    validate(updated)
+    index = front_matter(updated)["model-index"][0]["results"]
+    values = {
+        one["metrics"][0]["type"]: one["metrics"][0]["value"] for one in index if "faithful" in one["task"]["name"]
+    }
+    of_diffmask = found["methods"]["diffmask"]["figures"]
+    assert values == {name: pytest.approx(of["mean"], abs=1e-4) for name, of in of_diffmask.items()}
 
     # The scores of a method, read back as those of another library, are the same explanation.
     lines = tmp_path / "out" / "attributions" / "loo.jsonl"

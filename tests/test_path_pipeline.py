@@ -186,13 +186,13 @@ def test_without_validation_inputs_there_are_no_thresholds(classifier, tokenizer
         explain(TEXTS[1], margin=0.2)
     result = explain(TEXTS[1], margin=0.2, on_violation="search")
     assert result["within_margin"] and result["kept_share"] < 1
-    card = write_card(tmp_path, explainer, [], 0, {}).read_text()
+    card = write_card(tmp_path, explainer).read_text()
     assert "Nothing was measured" in card and "of the calibration" not in card
 
 
 def test_the_card_states_the_coverage(explain, tmp_path):
     coverage = explain.model.threshold_at(0.1)[1][-1].item()
-    card = write_card(tmp_path, explain.model, [], 40, {}).read_text()
+    card = write_card(tmp_path, explain.model).read_text()
     assert f"at the last state {coverage:.2f} of the calibration inputs" in card and 0.7 < coverage <= 1
 
 

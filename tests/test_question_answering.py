@@ -235,7 +235,7 @@ def test_other_explainers_take_start_and_end_together(explainer, pairs):
 
 
 def test_inputs_of_commands(tmp_path):
-    load = lambda name: load_inputs(str(tmp_path / name), heads.QUESTION_ANSWERING, None, None)  # noqa: E731
+    load = lambda name: load_inputs(str(tmp_path / name), heads.QUESTION_ANSWERING)  # noqa: E731
     flat = [{"question": question, "context": context} for question, context in OTHERS]
     (tmp_path / "flat.json").write_text(json.dumps(flat))
     (tmp_path / "lines.jsonl").write_text("\n".join(json.dumps(row) for row in flat))

@@ -1,4 +1,4 @@
-"""The command line: `hf-diffmask train | explain | analyze | evaluate | audit | demo`."""
+"""The command line: `hf-diffmask train | explain | analyze | evaluate | audit | card | push | list | demo`."""
 
 import importlib
 import os
@@ -12,6 +12,9 @@ COMMANDS = {
     "analyze": "sum up what is kept at which state over a data set: a page with figures",
     "evaluate": "measure how faithful explanations are, beside other methods",
     "audit": "test an explainer for the known faults of learned explanations",
+    "card": "write and validate the card of a local explainer",
+    "push": "publish an explainer on the Hub",
+    "list": "find explainers on the Hub",
     "demo": "train, save, load and use an explainer in three minutes, offline",
 }
 

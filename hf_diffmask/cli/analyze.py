@@ -22,7 +22,7 @@ from ..tagging import Tag, tag
 from ..tasks.sst import LABELS, Sentence, load_trees
 from .arguments import output_folder, parse
 from .explain import load_pipeline
-from .inputs import load_inputs
+from .inputs import DatasetArguments, load_inputs
 
 DESCRIPTION = """Explains a data set and sums up what is kept at which state: a page with figures, each also as data.
 
@@ -37,8 +37,8 @@ speech and entity type (pip install 'hf-diffmask[tagging]' and a spaCy model; el
 --trees, by the sentiment of the word. Without --model the small bundled sentiment classifier is analysed."""
 
 
-@dataclass
-class AnalyzeArguments:
+@dataclass(kw_only=True)
+class AnalyzeArguments(DatasetArguments):
     """What to analyse, and where to write the report."""
 
     output_dir: str = field(metadata={"help": "Folder of the report: index.html, report.json, and the figures."})
@@ -53,14 +53,6 @@ class AnalyzeArguments:
             "help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id; no labels needed. For "
             "question answering also a file in the format of SQuAD."
         },
-    )
-    text_column: str | None = field(
-        default=None,
-        metadata={"help": "Column of --dataset that holds the text. Default: text; question for question answering."},
-    )
-    text_pair_column: str | None = field(
-        default=None,
-        metadata={"help": "Column of the second text of a pair. Default: none; context for question answering."},
     )
     trees: str | None = field(
         default=None,
@@ -309,7 +301,8 @@ def run(arguments: list[str]) -> None:
     task = explainers[0].model.config.task
     every: list[Text] = [sentence.text for sentence in sentences]
     if args.dataset is not None:
-        every = load_inputs(args.dataset, task, args.text_column, args.text_pair_column)
+        # All of them are counted, but where that would read a whole stream.
+        every = load_inputs(args.dataset, task, args, limit=args.limit if args.streaming else None)
     texts = every[: args.limit]
     notes = []
     tags: list[list[list[Tag]]] = []

@@ -20,16 +20,16 @@ from .. import heads
 from ..audit import ROUNDING, audit, format_findings
 from ..base_model import state_names
 from ..baseline import fit_baseline, start_at_mean_states
-from ..data import Text, TextFeatures, collate, encode, max_length, train_validation_split, windows
+from ..data import Text, TextFeatures, collate, encode, is_on_hub, max_length, train_validation_split, windows
 from ..errors import DiffMaskError, reason
 from ..explained import masking_everything
-from ..model_card import card_of, write_audit
+from ..model_card import check_local, update_card
 from ..modeling_diffmask import DiffMaskModel
 from ..trainer import ARGUMENTS_FILE
 from ..training_args import DiffMaskTrainingArguments, recipe_config
 from .arguments import output_folder, parse
 from .explain import load_pipeline
-from .inputs import load_inputs
+from .inputs import DatasetArguments, load_inputs
 from .train import train
 
 DESCRIPTION = """Tests an explainer for the known faults of learned explanations, with a verdict for each.
@@ -46,8 +46,8 @@ with --other_seeds and --random_base.
 OUTPUT_DIR/audit.json holds what was found. docs/audit.md tells each test and the source of its threshold."""
 
 
-@dataclass
-class AuditArguments:
+@dataclass(kw_only=True)
+class AuditArguments(DatasetArguments):
     """What to test, and where to write it."""
 
     dataset: str = field(
@@ -66,8 +66,6 @@ class AuditArguments:
         default=None,
         metadata={"help": "An explainer that was trained the same way for the base model with random weights."},
     )
-    text_column: str | None = field(default=None, metadata={"help": "Column of the text. Default: text."})
-    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     limit: int = field(default=1000, metadata={"help": "Texts to test on: the first so many."})
     batch_size: int = field(default=32, metadata={"help": "Inputs that run through the model at once."})
     device: str | None = field(
@@ -230,7 +228,7 @@ def run(arguments: list[str]) -> None:
     if min(args.limit, args.batch_size) < 1:
         raise DiffMaskError("--limit and --batch_size must be at least 1.")
     if args.update_card:
-        card_of(args.model)
+        check_local(args.model)
     settings = {} if args.train_dataset is None else _settings(args.model)
     folder = output_folder(args.output_dir, args.overwrite_output_dir)
     logging.disable_progress_bar()
@@ -238,8 +236,7 @@ def run(arguments: list[str]) -> None:
     explainer, tokenizer, base = explain.model, explain.tokenizer, explain.model.base
     if explainer.config.task != heads.CLASSIFICATION:
         raise DiffMaskError("The audit asks what a mask tells of a class: this explainer is for no classifier.")
-    columns = explainer.config.task, args.text_column, args.text_pair_column
-    texts = load_inputs(args.dataset, *columns)[: args.limit]
+    texts = load_inputs(args.dataset, explainer.config.task, args, limit=args.limit)
     if len(set(texts)) < 20:
         raise DiffMaskError(f"The audit needs at least 20 different texts, and there are {len(set(texts))}.")
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
@@ -256,7 +253,7 @@ def run(arguments: list[str]) -> None:
         on_random = load_pipeline(args.random_base, device=args.device).model
         _check_named(explainer, args.random_base, on_random, same_base=False)
     if args.train_dataset is not None:
-        training, own = load_inputs(args.train_dataset, *columns), int(settings["seed"])
+        training, own = load_inputs(args.train_dataset, explainer.config.task, args), int(settings["seed"])
         for seed in () if others else (own + 1, own + 2):
             print(f"Training an explainer with seed {seed}.")
             arguments_of_run = _arguments(settings, folder / f"seed-{seed}", seed, base)
@@ -271,7 +268,7 @@ def run(arguments: list[str]) -> None:
         "machine": f"{platform.machine()}, torch {torch.__version__}",
         "model": Path(args.model).resolve().name if args.model else "bundled with the package",
         "base_model_fingerprint": explainer.config.base_model_fingerprint,
-        "dataset": Path(args.dataset).name,
+        "dataset": args.dataset if is_on_hub(args.dataset) else Path(args.dataset).name,
         "texts": len(texts),
         "inputs": len(inputs),
         "thresholds": {
@@ -286,4 +283,5 @@ def run(arguments: list[str]) -> None:
     counts = Counter(one.verdict for one in findings)
     print(f"\n{', '.join(f'{count} {verdict}' for verdict, count in counts.items())}: {folder / 'audit.json'}")
     if args.update_card:
-        write_audit(card_of(args.model), format_findings(findings), result)
+        known = {name: result[name] for name in ("texts", "dataset", "machine", "findings")}
+        update_card(args.model, explainer, audit={**known, "table": format_findings(findings)})

@@ -29,15 +29,15 @@ from ..comparison import (
     rankable,
     summary,
 )
-from ..data import TextFeatures, max_length
+from ..data import TextFeatures, is_on_hub, max_length
 from ..errors import DiffMaskError, reason
 from ..faithfulness import PRESETS, Preset
-from ..model_card import card_of, write_faithfulness
+from ..model_card import check_local, update_card
 from ..modeling_diffmask import DiffMaskModel
 from ..removal import REPLACEMENTS, check_replacement
 from .arguments import output_folder, parse
 from .explain import load_pipeline
-from .inputs import load_inputs
+from .inputs import DatasetArguments, load_inputs
 
 DESCRIPTION = """Measures how faithful an explainer is, beside other methods, on your model and data, in one run.
 
@@ -59,8 +59,8 @@ DEFAULT = "diffmask,ig,loo,gradient_norm,input_x_gradient,attention,random"
 SHOWN = ("comprehensiveness", "sufficiency")
 
 
-@dataclass
-class EvaluateArguments:
+@dataclass(kw_only=True)
+class EvaluateArguments(DatasetArguments):
     """What to measure, and where to write it."""
 
     dataset: str = field(
@@ -72,8 +72,6 @@ class EvaluateArguments:
         default=None,
         metadata={"help": "A second explainer for the same base model, with hidden masking, for diffmask_hidden."},
     )
-    text_column: str | None = field(default=None, metadata={"help": "Column of the text. Default: text."})
-    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     methods: str = field(default=DEFAULT, metadata={"help": "Methods to compare, with commas between them."})
     attributions: list[str] = field(
         default_factory=list,
@@ -149,7 +147,7 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
     if args.bounds and PRESETS[args.preset].positive:
         raise DiffMaskError(f"The preset {args.preset!r} leaves tokens out by their score and has no --bounds.")
     if args.update_card:
-        card_of(args.model)
+        check_local(args.model)
     plots.check_matplotlib()
     return output_folder(args.output_dir, args.overwrite_output_dir), methods, files
 
@@ -310,7 +308,7 @@ def run(arguments: list[str]) -> None:
     if hidden is not None and hidden.config.base_model_fingerprint != explainer.config.base_model_fingerprint:
         raise DiffMaskError("The two explainers are for different base models: compare two for the same.")
     explainers = Explainers(explainer, plain, hidden, args.seed)
-    texts = load_inputs(args.dataset, explainer.config.task, args.text_column, args.text_pair_column)[: args.limit]
+    texts = load_inputs(args.dataset, explainer.config.task, args, limit=args.limit)
     preset = PRESETS[args.preset]
     every = TextFeatures(tokenizer, texts, max_length(explainer.base, tokenizer)).items
     read = {name: _read(path, every) for name, path in files.items()}
@@ -326,7 +324,7 @@ def run(arguments: list[str]) -> None:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "model": Path(args.model).resolve().name if args.model else "bundled with the package",
         "base_model_fingerprint": explainer.config.base_model_fingerprint,
-        "dataset": Path(args.dataset).name,
+        "dataset": args.dataset if is_on_hub(args.dataset) else Path(args.dataset).name,
         "texts": len(texts),
         "inputs": len(inputs),
         "left_out": len(every) - len(inputs),
@@ -418,5 +416,11 @@ def run(arguments: list[str]) -> None:
     if result["extended"]:
         print(f"\nThe first {len(few)} inputs, further figures\n{_table_of_more(result['extended'])}")
     if args.update_card:
-        write_faithfulness(card_of(args.model), _table(shown), result)
+        about = {name: result[name] for name in ("preset", "inputs", "dataset", "held_out", "machine")}
+        about |= {"dataset_on_hub": is_on_hub(args.dataset), "dataset_config": args.dataset_config}
+        figures = shown["diffmask"]["figures"] if "diffmask" in shown else {}
+        on_hub = {"dataset_on_hub": is_on_hub(args.dataset), "dataset_config": args.dataset_config}
+        update_card(
+            args.model, explainer, faithfulness={**about, **on_hub, "figures": figures, "table": _table(shown)}
+        )
     print(f"\n{folder / 'faithfulness.json'}")

@@ -21,7 +21,7 @@ from ..data import READERS, Text
 from ..errors import DiffMaskError, reason
 from ..heatmap import to_html, to_text
 from .arguments import parse
-from .inputs import load_inputs
+from .inputs import DatasetArguments, load_inputs
 
 DESCRIPTION = """Explains predictions: which tokens suffice to preserve the model's output.
 
@@ -98,7 +98,8 @@ def _texts(args: ExplainArguments, given: list[str], task: str) -> list[Text]:
             raise DiffMaskError(f"There is no file {args.file}.")
         if any(suffix in READERS for suffix in path.suffixes):
             # Rows without text are refused, not left out: results must stay aligned with the file.
-            return load_inputs(args.file, task, args.text_column, args.text_pair_column, keep_empty=True)
+            columns = DatasetArguments(text_column=args.text_column, text_pair_column=args.text_pair_column)
+            return load_inputs(args.file, task, columns, keep_empty=True)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     else:
         if sys.stdin.isatty():

@@ -1,17 +1,41 @@
 """The inputs that a command is to run on."""
 
+from dataclasses import dataclass, field
+
 from .. import heads
 from ..data import Text, load_texts
+from ..errors import DiffMaskError
 from ..tasks.squad import is_squad, load_squad
+
+
+@dataclass(kw_only=True)
+class DatasetArguments:
+    """Which part of a data set to read."""
+
+    text_column: str | None = field(
+        default=None, metadata={"help": "Column of the text. Default: text; question for question answering."}
+    )
+    text_pair_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of the second text of a pair. Default: none; context for question answering."},
+    )
+    dataset_config: str | None = field(
+        default=None, metadata={"help": "Configuration of a data set on the Hub, where it has several."}
+    )
+    dataset_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub, such as test."})
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Read rows as they are needed, instead of getting the whole of a large data set first."},
+    )
 
 
 def load_inputs(
     dataset: str,
     task: str,
-    text_column: str | None,
-    text_pair_column: str | None,
-    split: str = "train",
+    which: DatasetArguments | None = None,
     keep_empty: bool = False,
+    limit: int | None = None,
+    split: str | None = None,
 ) -> list[Text]:
     """
     Reads texts or pairs, and for question answering questions with their contexts.
@@ -20,10 +44,10 @@ def load_inputs(
         dataset (`str`):
             A data file or the id of a data set; for question answering also a file in the format of SQuAD.
         task (`str`): What the base model predicts, see [`~hf_diffmask.heads.task_of`].
-        text_column (`str`, *optional*): Defaults to `text`, or to `question` for question answering.
-        text_pair_column (`str`, *optional*): Defaults to none, or to `context` for question answering.
-        split (`str`, *optional*, defaults to `"train"`): Which split of a data set on the Hub.
+        which ([`DatasetArguments`], *optional*): Columns, configuration and split.
         keep_empty (`bool`, *optional*, defaults to `False`): Whether to keep rows without text.
+        limit (`int`, *optional*): Most inputs to read, the first of them.
+        split (`str`, *optional*): Another split of a data set on the Hub than that of `which`.
 
     Returns:
         `list`: Texts, or pairs of texts.
@@ -31,8 +55,14 @@ def load_inputs(
     Raises:
         DiffMaskError: If the data set cannot be read, lacks a column, or holds no text.
     """
-    if task == heads.CLASSIFICATION:
-        return load_texts(dataset, text_column or "text", text_pair_column, split, keep_empty)
-    if is_squad(dataset):
-        return [(question.question, question.context) for question in load_squad(dataset, labelled=False)[0]]
-    return load_texts(dataset, text_column or "question", text_pair_column or "context", split, keep_empty)
+    which = DatasetArguments() if which is None else which
+    if limit is not None and limit < 1:
+        raise DiffMaskError(f"The number of inputs must be at least 1, but is {limit}.")
+    text, pair = which.text_column or "text", which.text_pair_column
+    if task == heads.QUESTION_ANSWERING:
+        if is_squad(dataset):
+            questions, _ = load_squad(dataset, labelled=False)
+            return [(one.question, one.context) for one in questions[:limit]]
+        text, pair = which.text_column or "question", pair or "context"
+    split = split or which.dataset_split
+    return load_texts(dataset, text, pair, split, keep_empty, which.dataset_config, which.streaming, limit)

@@ -1,0 +1,45 @@
+"""`hf-diffmask card`."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import DiffMaskError, reason
+from ..model_card import card_for, check_local, merge, validate, write_eval_results
+from ..modeling_diffmask import DiffMaskModel
+
+DESCRIPTION = """Writes and validates the card of a local explainer, without pushing anything.
+
+  hf-diffmask card my-explainer --license mit
+
+Sections between the marks <!-- hf-diffmask: begin ... --> and <!-- hf-diffmask: end ... --> are made anew from what
+training, `evaluate --update_card` and `audit --update_card` found. All else is yours, and stays."""
+
+
+def run(arguments: list[str]) -> None:
+    """
+    Runs the command.
+
+    Args:
+        arguments (`list[str]`): What follows `hf-diffmask card`.
+
+    Raises:
+        DiffMaskError: If the folder holds no explainer, or its card cannot be published.
+    """
+    parser = argparse.ArgumentParser(
+        prog="hf-diffmask card", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", help="Folder that `hf-diffmask train` wrote.")
+    parser.add_argument("--license", help="Identifier of the licence, such as mit. Default: what the card names.")
+    args = parser.parse_args(arguments)
+    check_local(args.folder)
+    try:
+        explainer = DiffMaskModel.from_pretrained(args.folder)
+    except OSError as error:
+        raise DiffMaskError(f"The explainer in {args.folder} cannot be loaded ({reason(error)}).") from error
+    path = Path(args.folder) / "README.md"
+    there = path.read_text(encoding="utf-8") if path.is_file() else ""
+    card = merge(there, card_for(args.folder, explainer, args.license))
+    path.write_text(card, encoding="utf-8")
+    write_eval_results(args.folder)
+    validate(card)
+    print(path)
