@@ -58,10 +58,8 @@ def test_what_is_written_can_be_read_back(data, tmp_path, capsys):
     updated = (explainer / "README.md").read_text()
     assert updated.rstrip().endswith("Of the owner.") and "## Faithfulness" in updated and "| loo |" in updated
     validate(updated)
-    index = front_matter(updated)["model-index"][0]["results"]
-    values = {
-        one["metrics"][0]["type"]: one["metrics"][0]["value"] for one in index if "faithful" in one["task"]["name"]
-    }
+    index = [one for one in front_matter(updated)["model-index"][0]["results"] if "faithful" in one["task"]["name"]]
+    values = {metric["type"]: metric["value"] for one in index for metric in one["metrics"]}
     of_diffmask = found["methods"]["diffmask"]["figures"]
     assert values == {name: pytest.approx(of["mean"], abs=1e-4) for name, of in of_diffmask.items()}
 
