@@ -355,6 +355,11 @@ def _persist(commit: Callable[[], str], folder: Path, repo_id: str, token: str |
             return commit()
         except (HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
             raise DiffMaskError(f"{_safe(reason(error), token)}: {folder} was not pushed.") from error
+        except DiffMaskError:
+            raise
+        except ValueError as error:  # what the Hub says of a card's front matter, such as an unknown licence
+            said = _safe(" ".join(str(error).split()), token)
+            raise DiffMaskError(f"The Hub refused the card ({said}): put it right, then push again.") from error
         except (HfHubHTTPError, httpx2.TransportError, RuntimeError, OSError) as error:
             wait = _wait(_cause(error), attempt)
             if wait is None or attempt == ATTEMPTS - 1:
