@@ -44,7 +44,7 @@ PUBLISHED = [
     "trainer_state.json", "all_results.json", "eval_results.json",
 ]  # fmt: skip
 BASE_FOLDER = "base_model"
-ATTEMPTS = 5
+ATTEMPTS = 4
 LONGEST_WAIT = 60.0  # seconds
 TIMEOUT = 60.0  # seconds without a byte
 
