@@ -89,6 +89,8 @@ def push(
         DiffMaskError: If the folder holds no explainer that can be loaded, its card cannot be published, or the Hub
             refuses or cannot be reached. What was published before is whole, and the folder is as it was.
     """
+    if not timeout > 0:
+        raise DiffMaskError(f"--timeout must be greater than 0, but is {timeout}.")
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise DiffMaskError(f"{folder} is no folder of an explainer: it holds no config.json.")
@@ -295,8 +297,10 @@ def find(base_model: str | None = None, token: str | None = None, limit: int = 1
         `list[huggingface_hub.ModelInfo]`: Those downloaded most first.
 
     Raises:
-        DiffMaskError: If the Hub cannot be reached.
+        DiffMaskError: If `limit` is less than 1, or the Hub cannot be reached.
     """
+    if limit < 1:
+        raise DiffMaskError(f"--limit must be at least 1, but is {limit}.")
     tags = ["diffmask", *([] if base_model is None else [f"base_model:{base_model}"])]
     try:
         with _bounded(TIMEOUT):

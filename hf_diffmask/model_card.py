@@ -305,7 +305,7 @@ def check_local(folder: str | os.PathLike | None) -> None:
         DiffMaskError: If it is no folder of an explainer.
     """
     if folder is None or not (Path(folder) / "config.json").is_file():
-        raise DiffMaskError("There is no card to update: name a local folder of an explainer with --model.")
+        raise DiffMaskError("There is no card to update: name a local folder of an explainer.")
 
 
 def write_eval_results(folder: str | os.PathLike) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from .errors import DiffMaskError, reason
 
 RESULTS_FILE = "explainer_results.json"
+PARTS = {"training": dict, "states": list, "examples": list, "faithfulness": dict, "audit": dict}
 
 
 def read_results(folder: str | os.PathLike) -> dict[str, Any]:
@@ -30,6 +31,9 @@ def read_results(folder: str | os.PathLike) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise ValueError("it holds no object")
+        for name, value in found.items():
+            if not isinstance(value, PARTS.get(name, object)):
+                raise ValueError(f"{name} has the wrong type")
     except (OSError, ValueError) as error:
         raise DiffMaskError(f"{path} cannot be read ({reason(error)}): delete it, and measure again.") from error
     return found

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import hf_diffmask
 from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskModel
 from hf_diffmask.demo import sentences
-from hf_diffmask.hub import _persist, merged_card, published
+from hf_diffmask.hub import _persist, find, merged_card, published, push
 from hf_diffmask.model_card import front_matter, validate
 
 WRITE, READ = "hf_test_write_token", "hf_test_read_token"
@@ -268,6 +268,13 @@ def test_another_base_model_is_refused_unless_asked_for(folder, classifier, capl
     classifier.resize_token_embeddings(20)
     with pytest.raises(DiffMaskError, match="vocabulary 20 instead of 15108"):
         DiffMaskModel.from_pretrained(folder, base_model=classifier, allow_base_mismatch=True)
+
+
+def test_limits_that_cannot_be(folder):
+    with pytest.raises(DiffMaskError, match="--limit must be at least 1, but is 0"):
+        find(limit=0)
+    with pytest.raises(DiffMaskError, match="--timeout must be greater than 0, but is 0"):
+        push(folder, "acme/explainer", timeout=0)
 
 
 def test_only_what_is_named_is_published(folder):

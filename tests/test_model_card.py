@@ -61,6 +61,9 @@ def test_a_card_of_somebody_else_is_left_alone_until_asked(explainer, tmp_path, 
     assert main(["card", str(tmp_path), "--license", "apache-2.0"]) == 0
     card = (tmp_path / "README.md").read_text()
     assert outside(card) == "# Mine\n\nText." and front_matter(card)["license"] == "apache-2.0"
+    (tmp_path / "README.md").write_text(f"{card}\n## Left empty\n")
+    assert main(["card", str(tmp_path)]) == 2 and "nothing under the heading 'Left empty'" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == f"{card}\n## Left empty\n"
     assert main(["card", str(tmp_path / "nothing")]) == 2 and "name a local folder" in capsys.readouterr().err
 
 
@@ -77,9 +80,14 @@ def test_evaluations_where_the_hub_looks_for_them(explainer, tmp_path):
     add_results(tmp_path, faithfulness={**measured, "dataset": "mine.csv", "dataset_on_hub": False})
     write_card(tmp_path, explainer)
     assert not (tmp_path / ".eval_results" / "hf-diffmask.yaml").exists()
-    (tmp_path / RESULTS_FILE).write_text("[]")
-    with pytest.raises(DiffMaskError, match="holds no object"):
-        read_results(tmp_path)
+    for wrong, says in (
+        ("[]", "holds no object"),
+        ('{"training": 5}', "training has the wrong type"),
+        ("{", "delete it"),
+    ):
+        (tmp_path / RESULTS_FILE).write_text(wrong)
+        with pytest.raises(DiffMaskError, match=says):
+            read_results(tmp_path)
 
 
 def test_nothing_in_a_text_is_markup():

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from transformers.utils import logging
+
 from ..errors import DiffMaskError, reason
 from ..model_card import card_for, check_local, merge, validate, write_eval_results
 from ..modeling_diffmask import DiffMaskModel
@@ -31,6 +33,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("folder", help="Folder that `hf-diffmask train` wrote.")
     parser.add_argument("--license", help="Identifier of the licence, such as mit. Default: what the card names.")
     args = parser.parse_args(arguments)
+    logging.disable_progress_bar()
     check_local(args.folder)
     try:
         explainer = DiffMaskModel.from_pretrained(args.folder)
@@ -39,7 +42,7 @@ def run(arguments: list[str]) -> None:
     path = Path(args.folder) / "README.md"
     there = path.read_text(encoding="utf-8") if path.is_file() else ""
     card = merge(there, card_for(args.folder, explainer, args.license))
+    validate(card)  # first: a card that cannot be published does not take the place of one that can
     path.write_text(card, encoding="utf-8")
     write_eval_results(args.folder)
-    validate(card)
     print(path)
