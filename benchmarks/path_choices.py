@@ -63,6 +63,25 @@ class AddedProbes(DiffMaskProbes):
         return self.out(normed[1])
 
 
+class SharedMeanProbes(DiffMaskProbes):
+    """Probes that all read the mean of their state by the same weights."""
+
+    shared: nn.Parameter
+
+    @property
+    def mean_weight(self) -> Tensor:
+        """Of each state above the first."""
+        return self.shared.expand(len(self.state_weight), -1, -1)
+
+
+def with_shared_mean(model: DiffMaskModel) -> None:
+    """Gives an explainer such probes."""
+    first = model.probes.mean_weight[:1].detach().clone()
+    del model.probes.mean_weight
+    model.probes.__class__ = SharedMeanProbes
+    model.probes.shared = nn.Parameter(first)
+
+
 def with_added(model: DiffMaskModel, attends: bool) -> None:
     """Gives an explainer such probes."""
     width = model.config.hidden_size
@@ -207,6 +226,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "soft": {"config": {"temperature": 1.0}},
     "hard": {"config": {"temperature": 0.25}},
     "no_context": {"config": {"read_context": False}},
+    "shared_mean": {},
     "wide": {},
     "attention_between_units": {"args": {"learning_rate": 3e-3}},
     "reads_middle_state": {},
@@ -224,9 +244,8 @@ OBJECTIVES = {"log_uniform": LogUniform, "every_state": EveryState, "few_units":
 def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Trains one and measures it."""
     set_seed(args.seed)
-    folder = args.shared / "models" / "minilm-sst2"
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(args.base_model)
+    base = AutoModelForSequenceClassification.from_pretrained(args.base_model, dtype=torch.float32).eval()
     narrow = DiffMaskConfig.probe_size
     if name == "wide":
         DiffMaskConfig.probe_size = property(lambda self: 2 * narrow.fget(self))  # type: ignore
@@ -239,6 +258,8 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
     plain = DiffMaskModel.from_base_model(base, tokenizer).eval()
     if name in ("attention_between_units", "reads_middle_state"):
         with_added(model, attends=name == "attention_between_units")
+    if name == "shared_mean":
+        with_shared_mean(model)
     table = base.get_input_embeddings().weight.detach()
     callbacks: list[TrainerCallback] = []
     if name == "annealed":
@@ -286,7 +307,7 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
     explainers = Explainers(model, plain, None, args.seed)
     scores, _ = rankable(items, attribute(explainers, tokenizer, items, "diffmask").scores, PRESETS["hf_diffmask"])
     found: dict[str, Any] = {"minutes": minutes, "settings": json.loads(json.dumps(choice)), "inputs": len(items)}
-    for way in REPLACEMENTS:
+    for way in args.replacements:
         values = measured(explainers, tokenizer, items, scores, PRESETS["hf_diffmask"]._replace(replacement=way))
         found[way] = {figure: float(values[figure].mean()) for figure in FIGURES}
     return found
@@ -299,17 +320,21 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--base_model", type=Path, help="by default minilm-sst2")
+    parser.add_argument("--replacements", nargs="+", default=REPLACEMENTS, choices=REPLACEMENTS)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
+    args.base_model = args.base_model or args.shared / "models" / "minilm-sst2"
     torch.set_num_threads(args.threads)
     logging.disable_progress_bar()
     for name in args.choices:
-        results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        results = json.loads(args.results.read_text()) if args.results.is_file() else {}
         if name == "table":
             for key, of_seeds in results.get("choices", {}).items():
                 for seed, row in of_seeds.items():
-                    every = [float(np.mean([row[way][figure] for way in REPLACEMENTS])) for figure in FIGURES]
+                    every = [float(np.mean([row[way][figure] for way in args.replacements])) for figure in FIGURES]
                     cells = [f"{every[0]:.3f} / {every[1]:.3f}"]
-                    cells += [f"{row[way][FIGURES[0]]:.3f} / {row[way][FIGURES[1]]:.3f}" for way in REPLACEMENTS]
+                    cells += [f"{row[way][FIGURES[0]]:.3f} / {row[way][FIGURES[1]]:.3f}" for way in args.replacements]
                     print(f"| {key} | {seed} | {' | '.join(cells)} |")
             continue
         found = run(name, args)
@@ -317,7 +342,7 @@ def main() -> None:
         machine = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}"
         choices = results.get("choices", {})
         choices[name] = {**choices.get(name, {}), str(args.seed): found}
-        RESULTS.write_text(json.dumps({"machine": machine, "choices": choices}, indent=1))
+        args.results.write_text(json.dumps({"machine": machine, "choices": choices}, indent=1))
 
 
 if __name__ == "__main__":

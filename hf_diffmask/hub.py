@@ -30,6 +30,7 @@ from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError, reason
 from .model_card import card_for, merge, outside, validate
 from .modeling_diffmask import DiffMaskModel
+from .remote_code import AUTO_MAP, code_files
 
 logger = logging.get_logger(__name__)
 
@@ -58,6 +59,7 @@ def push(
     token: str | None = None,
     message: str = "Upload explainer",
     with_base_model: bool = False,
+    with_remote_code: bool = False,
     overwrite_card: bool = False,
     license: str | None = None,
     timeout: float = TIMEOUT,
@@ -77,6 +79,9 @@ def push(
         message (`str`, *optional*): Of the commit.
         with_base_model (`bool`, *optional*, defaults to `False`):
             Whether a base model from a local folder is pushed along, into `base_model/`.
+        with_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether the code is pushed along that loads the explainer with `trust_remote_code=True` where hf-diffmask
+            is not installed. It is this package's, whatever lies in the folder.
         overwrite_card (`bool`, *optional*, defaults to `False`):
             Whether what was written into the card on the Hub gives way to what was written into the local one.
         license (`str`, *optional*): Identifier of the licence; by default what the card names already.
@@ -103,11 +108,16 @@ def push(
     if with_base_model and base is not None:
         allowed = [*WEIGHTS, *TOKENIZER_FILES, "config.json"]
         files |= {f"{BASE_FOLDER}/{name}": path for name, path in published(base, allowed).items()}
+    with_remote_code = with_remote_code or bool(config.get("auto_map"))
+    code = code_files() if with_remote_code else {}
+    if with_remote_code:
+        config["auto_map"] = AUTO_MAP
     api = HfApi(token=token)
     settings: dict[str, Any] = {
         "base_model": None if base is not None else config["base_model_name_or_path"],
         "loadable": config["base_model_name_or_path"] is not None,
         "model_id": repo_id,
+        "remote_code": with_remote_code,
     }
     generated = card_for(folder, explainer, license, **settings)
     readme = folder / "README.md"
@@ -119,6 +129,7 @@ def push(
         card = merged_card(local, remote, generated, overwrite_card)
         validate(card)
         operations = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
+        operations += [CommitOperationAdd(name, text.encode()) for name, text in code.items()]
         operations.append(CommitOperationAdd("README.md", card.encode()))
         operations.append(CommitOperationAdd("config.json", json.dumps(config, indent=2).encode() + b"\n"))
         found = api.create_commit(

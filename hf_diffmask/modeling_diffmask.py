@@ -323,7 +323,8 @@ class DiffMaskModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """
-        Saves the explainer alone; a base model in a local folder is named relative to `save_directory`.
+        Saves the explainer alone, with its code where it came with it; a base model in a local folder is named relative
+        to `save_directory`.
 
         Args:
             save_directory (`str` or `os.PathLike`): The folder.
@@ -333,6 +334,9 @@ class DiffMaskModel(PreTrainedModel):
         if self._base_location is not None and os.path.isdir(self._base_location):
             relative = Path(os.path.relpath(self._base_location, save_directory)).as_posix()
             self.config.base_model_name_or_path = relative if relative.startswith("../") else f"./{relative}"
+        if getattr(self.config, "auto_map", None) and self._auto_class is None:
+            # The code came along, and this is not it: that of the package goes on with it.
+            importlib.import_module(".remote_code", __package__).add_code(self.config, Path(save_directory))
         try:
             super().save_pretrained(save_directory, **kwargs)
         finally:
@@ -354,7 +358,7 @@ class DiffMaskModel(PreTrainedModel):
         Raises:
             DiffMaskError: If there is no tokenizer, or the Hub refuses or cannot be reached.
         """
-        # Not needed where code from the Hub is run, which collects imports by their form.
+        # In this form, which code that comes along with an explainer does not collect: it has a way of its own.
         return importlib.import_module(".hub", __package__).push_model(self, repo_id, tokenizer, **kwargs)
 
     @torch.no_grad()

@@ -39,6 +39,11 @@ def run(arguments: list[str]) -> None:
         "--with_base_model", action="store_true", help="Push a base model from a local folder along, into base_model/."
     )
     parser.add_argument(
+        "--with_remote_code",
+        action="store_true",
+        help="Push the code along, too, for trust_remote_code=True where hf-diffmask is not installed.",
+    )
+    parser.add_argument(
         "--overwrite_card", action="store_true", help="What you wrote into the card here wins over what is on the Hub."
     )
     parser.add_argument(
@@ -57,6 +62,7 @@ def run(arguments: list[str]) -> None:
         token=args.token,
         message=args.message,
         with_base_model=args.with_base_model,
+        with_remote_code=args.with_remote_code,
         overwrite_card=args.overwrite_card,
         license=args.license,
         timeout=args.timeout,
