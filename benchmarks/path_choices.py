@@ -69,7 +69,7 @@ class SharedMeanProbes(DiffMaskProbes):
     shared: nn.Parameter
 
     @property
-    def mean_weight(self) -> Tensor:
+    def mean_weight(self) -> Tensor:  # type: ignore
         """Of each state above the first."""
         return self.shared.expand(len(self.state_weight), -1, -1)
 

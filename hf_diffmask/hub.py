@@ -28,7 +28,7 @@ from transformers.utils import logging
 
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError, reason
-from .model_card import card_for, merge, outside, validate
+from .model_card import card_for, front_matter, merge, outside, validate
 from .modeling_diffmask import DiffMaskModel
 from .remote_code import AUTO_MAP, code_files
 
@@ -128,6 +128,10 @@ def push(
         head, remote = _remote(api, repo_id, revision, private)
         card = merged_card(local, remote, generated, overwrite_card)
         validate(card)
+        if "license" not in front_matter(card):
+            logger.warning_once(
+                "The card names no licence, without which others may not use it: add --license, such as mit."
+            )
         operations = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
         operations += [CommitOperationAdd(name, text.encode()) for name, text in code.items()]
         operations.append(CommitOperationAdd("README.md", card.encode()))
@@ -401,6 +405,9 @@ def _status(error: BaseException) -> int | None:
 def _wait(error: BaseException, attempt: int) -> float | None:
     """Seconds after which another try can help, or `None`."""
     status = _status(error)
+    request = error.response.request if isinstance(error, HfHubHTTPError) else getattr(error, "_request", None)
+    if request is not None and request.method == "PUT":  # which the client has tried again by itself
+        return None
     if isinstance(error, httpx2.TransportError) or status in (408, 409, 500, 502, 503, 504):
         return 0.5 * 2**attempt
     if status == 412:

@@ -323,8 +323,8 @@ class DiffMaskModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """
-        Saves the explainer alone, with its code where it came with it; a base model in a local folder is named relative
-        to `save_directory`.
+        Saves the explainer alone, with its code where it came with it; a base model in a local folder is named
+        relative to `save_directory`.
 
         Args:
             save_directory (`str` or `os.PathLike`): The folder.

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import partial
 from pathlib import Path
 
 from .configuration_diffmask import DiffMaskConfig
@@ -37,7 +38,7 @@ from .pipeline_diffmask import DiffMaskAttributionPipeline
 class DiffMaskModel(_DiffMaskModel):
     """An explainer that takes its code along."""
 
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None, **kwargs: Any) -> str:
+    def push_to_hub(self, repo_id: str, *, private: Any = None, token: Any = None, **kwargs: Any) -> str:
         """Publishes the explainer, its code, and what lay beside it where it came from, in one commit."""
         origin = self.config.name_or_path
         with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +74,7 @@ def code_files() -> dict[str, str]:
         path = waiting.pop()
         if _flat(path) in files:
             continue
-        files[_flat(path)] = _IMPORT.sub(lambda match, path=path: _rewritten(match, path), path.read_text("utf-8"))
+        files[_flat(path)] = _IMPORT.sub(partial(_rewritten, path), path.read_text("utf-8"))
         waiting += _imported(path)
     others = sorted(Path(name).stem for name in files if Path(name).stem not in ROOTS)
     imports = "\n".join(f"from .{name} import __name__ as _{name}  # noqa: F401" for name in others)
@@ -104,7 +105,7 @@ def _target(level: int, module: str, path: Path) -> Path:
     return folder.joinpath(*module.split(".")) if module else folder
 
 
-def _rewritten(match: re.Match, path: Path) -> str:
+def _rewritten(path: Path, match: re.Match) -> str:
     target = _target(len(match[2]), match[3], path)
     parts = target.relative_to(PACKAGE).parts
     return f"{match[1]}.{'_'.join(parts)}{match[4]}"

@@ -71,12 +71,14 @@ def test_the_whole_way_as_a_user(hub, tmp_path):
     sha = base_on(hub)
     data, output = tmp_path / "texts.jsonl", tmp_path / "explainer"
     data.write_text("\n".join(json.dumps({"text": text}) for text in sentences(120)))
+    hub.fail("POST .*/commit/", 403, after=1)  # of a checkpoint: training goes on
     status, said = command(
         hub, "train", "--base_model", "acme/base", "--dataset", data, "--output_dir", output, "--max_steps", 12,
         "--baseline_steps", 4, "--per_device_train_batch_size", 16, "--report_to", "none", "--push_to_hub",
         "--hub_model_id", "acme/explainer", "--hub_strategy", "checkpoint", "--hub_token", WRITE,
     )  # fmt: skip
     assert status == 0, said
+    assert "may not write to acme/explainer" in said and "names no licence" in said
     files = hub.files("acme/explainer")
     config = json.loads(files["config.json"])
     assert (config["base_model_name_or_path"], config["base_model_revision"]) == ("acme/base", sha)
@@ -121,6 +123,7 @@ def test_the_whole_way_as_a_user(hub, tmp_path):
         ("POST .*/commit/", 500, {"times": 9}, "a fault of its own (500)"),
         ("POST .*/commit/", "stall", {"times": 9, "seconds": 30}, "connection to the Hub broke"),
         ("POST .*/commit/", "cut", {"times": 9}, "connection to the Hub broke"),
+        ("PUT /lfs/", "cut", {"times": 99}, "connection to the Hub broke"),  # in the middle of the weights
     ],
 )
 def test_a_fault_leaves_all_whole_and_the_same_command_goes_on(hub, named, match, fault, more, says):
@@ -188,6 +191,23 @@ def test_a_model_in_memory_is_pushed_with_all_that_lay_beside_it(hub, named):
     assert first.keys() == second.keys()
     changed = {name for name in first if first[name] != second[name]}
     assert changed <= {"README.md", "config.json"} and b"acme/second" in second["README.md"]
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_connection_cut_while_loading_leaves_nothing_half(hub, named, times):
+    assert command(hub, "push", named, "acme/explainer")[0] == 0
+    hub.fail("GET .*/resolve/.*model.safetensors", "cut", times=times)
+    explain = ("explain", "--model", "acme/explainer", "--format", "json", TEXT)
+    status, said = command(hub, *explain, home="empty")
+    if times > 1:
+        assert status == 2 and "Traceback" not in said and "acme/explainer" in said
+        hub.faults.clear()
+        # What is in the cache is whole, and the same command finishes.
+        status, said = command(hub, *explain, home="empty")
+    assert status == 0, said
+    local = command(hub, "explain", "--model", named, "--format", "json", TEXT)[1]
+    found, expected = (json.loads(text[text.index("{") :].splitlines()[0]) for text in (said, local))
+    assert found["score"] == pytest.approx(expected["score"], abs=1e-6) and len(found["tokens"]) == 14
 
 
 def test_who_may_not_is_told_before_training(hub, tmp_path):

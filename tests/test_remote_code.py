@@ -109,7 +109,10 @@ def test_with_the_package_code_of_a_repo_is_never_run_and_goes_along(hub, named,
     trap = {name: b"raise SystemExit('run')" for name in code_files()}
     hub.commit("acme/coded", trap)
     assert scores(hub, "acme/coded", home="empty") == pytest.approx(scores(hub, named), abs=1e-6)
-    hub.run('from hf_diffmask import DiffMaskModel\nDiffMaskModel.from_pretrained("acme/coded").push_to_hub("acme/b")', WRITE)
+    hub.run(
+        'from hf_diffmask import DiffMaskModel\nDiffMaskModel.from_pretrained("acme/coded").push_to_hub("acme/b")',
+        WRITE,
+    )
     files = hub.files("acme/b")
     assert {name: files[name].decode() for name in code_files()} == code_files()
     # A folder that was loaded with code is saved with it.
