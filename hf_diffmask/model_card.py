@@ -13,10 +13,10 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardDat
 
 from . import heads
 from .errors import DiffMaskError, reason
-from .heatmap import visible
 from .modeling_diffmask import DiffMaskModel
 from .results import add_results, read_results
 from .validation import StateRow, format_table
+from .wording import visible
 
 LIBRARY = "hf-diffmask"
 TEMPLATE = resources.files("hf_diffmask.model_cards") / "explainer.md"

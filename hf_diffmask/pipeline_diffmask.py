@@ -16,6 +16,7 @@ from .errors import DiffMaskError
 from .explainers.per_example import REFINE_FORWARDS, per_example, refine
 from .explainers.reinforce import reinforce
 from .gates import hard_mask
+from .grid import Attribution
 from .merging import length_weighted_mean, merge_words, most_central
 from .modeling_diffmask import DiffMaskModel
 from .outputs import Recorded
@@ -83,7 +84,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             For question answering: whether "no answer" is one of the answers, as models for SQuAD v2 can give it.
         batch_size (`int`, *optional*, defaults to `1`): Windows that run through the base model at once.
 
-    Returns (for each input, a `dict`):
+    Returns (for each input, a `dict` that notebooks show as the grid of tokens and states):
         - **label**, **score** -- the base model's prediction and its probability.
         - **answer**, **start**, **end**, **score** -- in the place of the label, for question answering: the answer,
           its characters in the context, and its probability; the empty text, 0 and 0 for no answer. With `top_k` also
@@ -383,7 +384,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             prediction, check = self._answer(model_outputs, encoded, {**ANSWERING, **answering})
         else:
             prediction, check = self._classify(model_outputs, label)
-        result = {
+        result: dict[str, Any] = {
             **prediction,
             "tokens": merge_words(tokens, encoded) if aggregation == "word" else tokens,
             "states": names,
@@ -408,7 +409,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             result["abstained"] = not result["within_margin"]
             if result["abstained"]:
                 result["tokens"], result["kept_share"] = [], None
-        return result
+        return Attribution(result)
 
     def _curve(
         self, model_outputs: list[dict[str, Any]], encoded: EncodedText, label: int | None, answering: dict[str, Any]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .analysis import DecidedByState, FixedByState, HeatMap, KeepByState, StatesKept
 from .errors import DiffMaskError
-from .heatmap import visible
+from .wording import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .heatmap import PAGE_STYLE, visible
+from .heatmap import PAGE_STYLE
+from .wording import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,8 @@ import html.parser
 
 import pytest
 
-from hf_diffmask.heatmap import certificate, dropped_at, to_html, to_text, visible
+from hf_diffmask.heatmap import to_html, to_text
+from hf_diffmask.wording import certificate, dropped_at, visible
 
 NAMES = ["embeddings", "block.0.input", "block.0.output"]
 
@@ -46,9 +47,11 @@ def test_everything_from_the_input_is_escaped():
     page = Tags()
     page.feed(to_html([result], title="<script>alert(3)</script>"))
     allowed = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "section", "span", "div", "table",
-               "thead", "tbody", "tr", "th", "td"}  # fmt: skip
+               "thead", "tbody", "tr", "th", "td", "strong", "fieldset", "legend", "input", "label", "a", "figure",
+               "figcaption", "svg", "path", "polyline", "circle"}  # fmt: skip
     assert set(page.tags) <= allowed
-    assert not any(name.startswith("on") or name in ("src", "href") for name, _ in page.attributes)
+    assert not any(name.startswith("on") or name == "src" for name, _ in page.attributes)
+    assert all(value.startswith("#dm-0-t") for name, value in page.attributes if name == "href")
     shown = "".join(page.text)
     assert all(text in shown for text in HOSTILE)
 

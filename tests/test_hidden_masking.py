@@ -10,9 +10,9 @@ from transformers import pipeline
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.base_model import find_blocks
-from hf_diffmask.heatmap import dropped_at
 from hf_diffmask.training_args import recipe_config
 from hf_diffmask.validation import measure
+from hf_diffmask.wording import dropped_at
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import hf_diffmask
 from .. import analysis, plots
 from ..data import Text
 from ..errors import DiffMaskError
-from ..heatmap import certificate, predicted
 from ..pipeline_diffmask import DiffMaskAttributionPipeline
 from ..report import Entry, write
 from ..tagging import Tag, tag
 from ..tasks.sst import LABELS, Sentence, load_trees
+from ..wording import certificate, predicted
 from .arguments import output_folder, parse
 from .explain import load_pipeline
 from .inputs import DatasetArguments, load_inputs

@@ -3,8 +3,8 @@
 import argparse
 import json
 
-from ..heatmap import visible
 from ..hub import find
+from ..wording import visible
 
 DESCRIPTION = """Lists explainers on the Hub, those downloaded most first.
 

@@ -1,0 +1,49 @@
+"""The colours of scores: perceptually uniform, and the same to colour-blind eyes."""
+
+# Cividis (Nunez et al. 2018) at 0, 1/4, 1/2, 3/4 and 1.
+SCALE = [(0, 34, 78), (65, 77, 107), (124, 123, 120), (188, 175, 111), (254, 232, 56)]
+
+
+def color(value: float) -> tuple[int, int, int]:
+    """
+    Colour of a score.
+
+    Args:
+        value (`float`): From 0 to 1; what is outside gets the colour of the end.
+
+    Returns:
+        `tuple[int, int, int]`: Red, green and blue, from 0 to 255.
+    """
+    position = min(max(value, 0.0), 1.0) * (len(SCALE) - 1)
+    low = min(int(position), len(SCALE) - 2)
+    part = position - low
+    red, green, blue = (round(a + (b - a) * part) for a, b in zip(SCALE[low], SCALE[low + 1], strict=True))
+    return red, green, blue
+
+
+def is_light(value: float) -> bool:
+    """
+    Whether text on a score's colour is to be black.
+
+    Args:
+        value (`float`): The score.
+
+    Returns:
+        `bool`: By relative luminance; black, and else white, is well above a contrast of 4.5.
+    """
+    red, green, blue = color(value)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 115
+
+
+def paint(value: float) -> str:
+    """
+    Style of something in the colour of its score.
+
+    Args:
+        value (`float`): The score.
+
+    Returns:
+        `str`: Declarations of CSS.
+    """
+    red, green, blue = color(value)
+    return f"background: rgb({red}, {green}, {blue}); color: {'#000' if is_light(value) else '#fff'}"
