@@ -12,7 +12,9 @@ STYLE = """
 .dm-grid { color: inherit; overflow-wrap: anywhere; }
 .dm-grid fieldset { border: 0; margin: 0.5rem 0; padding: 0; min-width: 0; }
 .dm-grid legend, .dm-grid .dm-quiet { opacity: 0.8; }
-.dm-grid fieldset label { display: inline-block; margin: 0.1rem 0.6rem 0.1rem 0.2rem; }
+.dm-grid fieldset span { display: inline-block; margin-right: 0.8rem; white-space: nowrap; }
+.dm-grid fieldset label { display: inline; margin-left: 0.2rem; }
+.dm-grid th a { color: inherit; }
 .dm-grid .dm-units { display: none; line-height: 2; margin: 0.5rem 0; }
 .dm-grid .dm-unit { border-radius: 0.2rem; padding: 0.15rem 0.3rem; text-decoration: none; white-space: pre-wrap; }
 .dm-grid .dm-dropped { text-decoration: line-through; }

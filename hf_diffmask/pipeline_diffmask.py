@@ -380,10 +380,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 }
             )
         ordinary = [token for token in tokens if not token["special"]]
-        if self.model.config.task == heads.QUESTION_ANSWERING:
-            prediction, check = self._answer(model_outputs, encoded, {**ANSWERING, **answering})
-        else:
-            prediction, check = self._classify(model_outputs, label)
+        prediction, check = self.prediction(model_outputs, label, **answering)
         result: dict[str, Any] = {
             **prediction,
             "tokens": merge_words(tokens, encoded) if aggregation == "word" else tokens,
@@ -400,7 +397,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 result["drop"] = cost
             result["within_margin"] = cost <= result["margin"]
         if "curve" in model_outputs[0]:
-            result["curve"] = self._curve(model_outputs, encoded, label, {**ANSWERING, **answering})
+            result["curve"] = self._curve(model_outputs, label, answering)
         if on_violation == "search" or refine_steps:
             result["forwards"] = sum(int(window["forwards"]) for window in model_outputs)
         elif on_violation == "refine":
@@ -411,17 +408,35 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 result["tokens"], result["kept_share"] = [], None
         return Attribution(result)
 
+    def prediction(
+        self, model_outputs: list[dict[str, Any]], label: int | None = None, **answering: Any
+    ) -> tuple[dict[str, Any], tuple[float, bool, float] | None]:
+        """
+        What the base model predicts of an input, and how a masked pass compares.
+
+        Args:
+            model_outputs (`list[dict]`):
+                Of each window what [`~ChunkPipeline.preprocess`] yields of it, and `target`, the log-probabilities in
+                nats, `(1, C)` or `(1, 2, T)`; `masked`, the same of the masked window, if there was a pass.
+            label (`int`, *optional*): The class explained; by default the predicted one.
+            answering: For question answering, see the class.
+
+        Returns:
+            `tuple`: `label` and `score`, or `answer`, `start`, `end` and `score`; and, if there was a masked pass, the
+            divergence in nats, whether the prediction is unchanged, and the cost in the terms of the margin.
+        """
+        if self.model.config.task == heads.QUESTION_ANSWERING:
+            return self._answer(model_outputs, model_outputs[0]["encoded"], {**ANSWERING, **answering})
+        return self._classify(model_outputs, label)
+
     def _curve(
-        self, model_outputs: list[dict[str, Any]], encoded: EncodedText, label: int | None, answering: dict[str, Any]
+        self, model_outputs: list[dict[str, Any]], label: int | None, answering: dict[str, Any]
     ) -> list[dict[str, float]]:
         """What the masks of a path cost, from those that keep nothing to the one that keeps everything."""
         found = []
         for number, share in enumerate(CURVE):
             windows = [{**window, "masked": window["curve"][:, number]} for window in model_outputs]
-            if self.model.config.task == heads.QUESTION_ANSWERING:
-                _, check = self._answer(windows, encoded, dict(answering))
-            else:
-                _, check = self._classify(windows, label)
+            _, check = self.prediction(windows, label, **answering)
             assert check is not None
             point = {"kept_share": share, "divergence": check[0]}
             found.append({**point, "drop": check[2]} if self.model.config.target == "prediction" else point)
