@@ -2,12 +2,8 @@
 
 import json
 import os
-import re
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +12,17 @@ from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
-    HFValidationError,
-    LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import _http, filter_repo_objects
+from huggingface_hub.utils import filter_repo_objects
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError, reason
+from .hub_client import TIMEOUT, bounded, persist, safe
 from .model_card import card_for, front_matter, merge, outside, validate
 from .modeling_diffmask import DiffMaskModel
 from .remote_code import AUTO_MAP, code_files
@@ -45,9 +40,6 @@ PUBLISHED = [
     "trainer_state.json", "all_results.json", "eval_results.json",
 ]  # fmt: skip
 BASE_FOLDER = "base_model"
-ATTEMPTS = 4
-LONGEST_WAIT = 60.0  # seconds
-TIMEOUT = 60.0  # seconds without a byte
 
 
 def push(
@@ -141,8 +133,8 @@ def push(
         )
         return str(found.commit_url)
 
-    with _bounded(timeout):
-        return _persist(commit, folder, repo_id, token)
+    with bounded(timeout):
+        return persist(commit, folder, repo_id, token)
 
 
 def push_model(
@@ -222,8 +214,8 @@ def push_checkpoint(
         )
         return str(found.commit_url)
 
-    with _bounded(timeout):
-        _persist(commit, folder, repo_id, token)
+    with bounded(timeout):
+        persist(commit, folder, repo_id, token)
 
 
 def check_writable(repo_id: str, token: str | None, private: bool | None, revision: str | None = None) -> str:
@@ -252,8 +244,8 @@ def check_writable(repo_id: str, token: str | None, private: bool | None, revisi
         api.preupload_lfs_files(name, [operation], revision=revision or head)
         return name
 
-    with _bounded(TIMEOUT):
-        return _persist(check, Path("."), repo_id, token)
+    with bounded(TIMEOUT):
+        return persist(check, Path("."), repo_id, token)
 
 
 def published(folder: Path, allowed: list[str] | None = None) -> dict[str, Path]:
@@ -318,10 +310,10 @@ def find(base_model: str | None = None, token: str | None = None, limit: int = 1
         raise DiffMaskError(f"--limit must be at least 1, but is {limit}.")
     tags = ["diffmask", *([] if base_model is None else [f"base_model:{base_model}"])]
     try:
-        with _bounded(TIMEOUT):
+        with bounded(TIMEOUT):
             return list(HfApi(token=token).list_models(filter=tags, sort="downloads", limit=limit, cardData=True))
     except (HfHubHTTPError, httpx2.TransportError, OfflineModeIsEnabled) as error:
-        raise DiffMaskError(f"The Hub cannot be searched ({_safe(reason(error), token)}).") from error
+        raise DiffMaskError(f"The Hub cannot be searched ({safe(reason(error), token)}).") from error
 
 
 def _base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> tuple[Path | None, dict[str, Any]]:
@@ -365,105 +357,3 @@ def _remote(api: HfApi, repo_id: str, revision: str | None, private: bool | None
         return head, Path(api.hf_hub_download(repo_id, "README.md", revision=head)).read_text(encoding="utf-8")
     except EntryNotFoundError:
         return head, ""
-
-
-def _persist(commit: Callable[[], str], folder: Path, repo_id: str, token: str | None) -> str:
-    """Tries again where that can help: after a commit of somebody else, a fault of the Hub, a broken connection."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return commit()
-        except (HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
-            raise DiffMaskError(f"{_safe(reason(error), token)}: {folder} was not pushed.") from error
-        except DiffMaskError:
-            raise
-        except ValueError as error:  # what the Hub says of a card's front matter, such as an unknown licence
-            said = _safe(" ".join(str(error).split()), token)
-            raise DiffMaskError(f"The Hub refused the card ({said}): put it right, then push again.") from error
-        except (HfHubHTTPError, httpx2.TransportError, RuntimeError, OSError) as error:
-            wait = _wait(_cause(error), attempt)
-            if wait is None or attempt == ATTEMPTS - 1:
-                happened = _what_happened(_cause(error), repo_id, token)
-                raise DiffMaskError(
-                    f"{happened} What was published before is whole, and {folder} is as it was."
-                ) from None  # the chain would hold the request, and with it the token
-            logger.info(f"Pushing again in {wait:g} seconds ({_safe(reason(error), token)}).")
-            time.sleep(wait)
-    raise AssertionError
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The answer or the broken connection behind an error of an upload."""
-    while not isinstance(error, HfHubHTTPError | httpx2.TransportError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _status(error: BaseException) -> int | None:
-    return error.response.status_code if isinstance(error, HfHubHTTPError) else None
-
-
-def _wait(error: BaseException, attempt: int) -> float | None:
-    """Seconds after which another try can help, or `None`."""
-    status = _status(error)
-    request = error.response.request if isinstance(error, HfHubHTTPError) else getattr(error, "_request", None)
-    if request is not None and request.method == "PUT":  # which the client has tried again by itself
-        return None
-    if isinstance(error, httpx2.TransportError) or status in (408, 409, 500, 502, 503, 504):
-        return 0.5 * 2**attempt
-    if status == 412:
-        return 0.1 * 2**attempt
-    if status == 429:
-        asked = str(error.response.headers.get("Retry-After", ""))  # type: ignore
-        seconds = float(asked) if asked.isdigit() else float(2**attempt)
-        return seconds if seconds <= LONGEST_WAIT else None
-    return None
-
-
-def _what_happened(error: BaseException, repo_id: str, token: str | None) -> str:
-    """What a push ended with, and what to do."""
-    again = "Run the same command again, and it goes on."
-    said = _safe(reason(error), token)
-    if isinstance(error, httpx2.TransportError):
-        return f"The connection to the Hub broke ({said or type(error).__name__}). {again}"
-    status = _status(error)
-    if status == 401:
-        return "The Hub does not accept the token, or there is none: log in with `hf auth login`, then push again."
-    if status == 403:
-        return f"This token may not write to {repo_id}: use one with write access, or another repo, then push again."
-    if isinstance(error, RepositoryNotFoundError) or status == 404:
-        return f"There is no {repo_id}, or this token may not see it: check its name and the token, then push again."
-    if status == 409:
-        return f"Another operation on {repo_id} is in progress. {again}"
-    if status == 412:
-        return f"Others kept committing to {repo_id}. {again}"
-    if status == 429:
-        asked = error.response.headers.get("Retry-After")  # type: ignore
-        return f"The Hub's rate limit is reached{f': wait {asked} seconds' if asked else ''}. {again}"
-    if status is not None and status >= 500:
-        return f"The Hub has a fault of its own ({status}). {again}"
-    return f"The Hub refused the push ({said})."
-
-
-def _safe(text: str, token: str | None) -> str:
-    """A text without tokens."""
-    return re.sub(r"\bhf_\w+", "hf_...", text.replace(token, "hf_...") if token else text)
-
-
-@contextmanager
-def _bounded(timeout: float) -> Iterator[None]:
-    """Gives up connections that stay silent: the client itself would wait for ever for the answer to a commit."""
-    factory = _http._GLOBAL_CLIENT_FACTORY
-
-    def bound(request: httpx2.Request) -> None:
-        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
-
-    def bounded() -> httpx2.Client:
-        client = factory()
-        client.event_hooks = {**client.event_hooks, "request": [*client.event_hooks.get("request", []), bound]}
-        return client
-
-    _http.set_client_factory(bounded)
-    try:
-        yield
-    finally:
-        _http.set_client_factory(factory)

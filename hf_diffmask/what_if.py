@@ -27,7 +27,8 @@ def what_if(explain: "DiffMaskAttributionPipeline", text: Any, kept: Iterable[in
     Returns:
         `dict`: `whole` and `masked`, each with `label` and `score`, or `answer`, `start`, `end` and `score`; of a
         classifier also `probabilities`, by label. `divergence` in nats, `drop` for `target="prediction"`,
-        `same_prediction`, `within_margin`, `margin`, and `kept`, the numbers that stay.
+        `same_prediction`, `within_margin`, `margin`, `kept`, the numbers that stay, and `special`, how many of those
+        are special tokens.
 
     Raises:
         DiffMaskError: If there is no such token, or the input cannot be explained.
@@ -55,6 +56,7 @@ def what_if(explain: "DiffMaskAttributionPipeline", text: Any, kept: Iterable[in
         "whole": whole, "masked": explain.prediction(masked_outputs)[0], "divergence": divergence,
         "same_prediction": same, "within_margin": cost <= float(model.config.margin),
         "margin": float(model.config.margin), "kept": sorted(chosen),
+        "special": encoded.segments.count(None),
     }  # fmt: skip
     if model.config.target == "prediction":
         found["drop"] = cost

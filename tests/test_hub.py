@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 import hf_diffmask
 from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskModel
 from hf_diffmask.demo import sentences
-from hf_diffmask.hub import _persist, find, merged_card, published, push
+from hf_diffmask.hub import find, merged_card, published, push
+from hf_diffmask.hub_client import persist
 from hf_diffmask.model_card import front_matter, validate
 
 WRITE, READ = "hf_test_write_token", "hf_test_read_token"
@@ -312,7 +313,7 @@ def test_what_the_hub_says_of_a_card_is_passed_on_without_the_token():
         raise ValueError("Invalid metadata in README.md.\n- license must be one of ... (asked with hf_abc123, key-1)")
 
     with pytest.raises(DiffMaskError, match=r"license must be one of .* \(asked with hf_\.\.\., hf_\.\.\.\)"):
-        _persist(refuse, Path("explainer"), "acme/explainer", "key-1")
+        persist(refuse, Path("explainer"), "acme/explainer", "key-1")
 
 
 def test_two_cards_that_were_written_into():

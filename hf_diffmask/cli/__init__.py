@@ -1,4 +1,4 @@
-"""The command line: `hf-diffmask train | explain | analyze | evaluate | audit | card | push | list | demo`."""
+"""The command line, `hf-diffmask COMMAND`."""
 
 import importlib
 import os
@@ -15,6 +15,8 @@ COMMANDS = {
     "card": "write and validate the card of a local explainer",
     "push": "publish an explainer on the Hub",
     "list": "find explainers on the Hub",
+    "serve": "serve a page that explains, masks and compares",
+    "push-space": "publish that page as a Space",
     "demo": "train, save, load and use an explainer in three minutes, offline",
 }
 
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         `int`: Exit status: 0, or 2 where the input or a setting must be put right.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    usage = USAGE.format(commands="\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items()))
+    usage = USAGE.format(commands="\n".join(f"  {name:<12}{what}" for name, what in COMMANDS.items()))
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage)
         return 0 if arguments else 2
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"hf-diffmask: there is no command {command!r}\n\n{usage}", file=sys.stderr)
         return 2
     try:
-        importlib.import_module(f".{command}", __package__).run(rest)
+        importlib.import_module(f".{command.replace('-', '_')}", __package__).run(rest)
     except DiffMaskError as error:
         print(f"hf-diffmask: {error}", file=sys.stderr)
         return 2

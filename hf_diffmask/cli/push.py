@@ -4,7 +4,8 @@ import argparse
 
 from transformers.utils import logging
 
-from ..hub import TIMEOUT, push
+from ..hub import push
+from ..hub_client import TIMEOUT
 
 DESCRIPTION = """Publishes an explainer on the Hub: weights, config, tokenizer, card and plots, in one commit.
 

@@ -1,0 +1,47 @@
+"""`hf-diffmask serve`."""
+
+import argparse
+from typing import Any
+
+from ..errors import DiffMaskError
+
+DESCRIPTION = """Serves a page that explains, masks and compares, and its endpoints. Needs hf-diffmask[space].
+
+  hf-diffmask serve
+  hf-diffmask serve --explainers my-explainer org/other --port 8000
+
+Without --explainers the small bundled sentiment classifier is explained; no network is needed for it. Settings that
+are not given come from variables such as DIFFMASK_ROWS (docs/space.md)."""
+
+
+def run(arguments: list[str]) -> None:
+    """
+    Runs the command, until it is interrupted.
+
+    Args:
+        arguments (`list[str]`): What follows `hf-diffmask serve`.
+
+    Raises:
+        DiffMaskError: If Gradio is not installed, a setting is wrong, or an explainer cannot be loaded.
+    """
+    parser = argparse.ArgumentParser(
+        prog="hf-diffmask serve", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--explainers", nargs="+", help="The menu: folders, or ids on the Hub.")
+    parser.add_argument("--allowed", nargs="+", help="Patterns of ids that visitors may name besides. Default: none.")
+    parser.add_argument("--host", default="127.0.0.1", help="Address to listen on. Default: %(default)s.")
+    parser.add_argument("--port", type=int, help="Default: the first that is free from 7860 on.")
+    args = parser.parse_args(arguments)
+    try:
+        from ..space.app import build, launch
+        from ..space.settings import Settings
+    except ImportError as error:
+        raise DiffMaskError(f"The page needs more packages ({error}): pip install 'hf-diffmask[space]'.") from error
+    given: dict[str, Any] = {
+        name: tuple(value) for name in ("explainers", "allowed") if (value := getattr(args, name))
+    }
+    settings = Settings.from_environment(**given)
+    try:
+        launch(build(settings), settings, server_name=args.host, server_port=args.port)
+    except OSError as error:
+        raise DiffMaskError(f"The page cannot be served ({error}).") from error

@@ -1,0 +1,1 @@
+"""The Space: a page that explains, lets its claims be tried, and compares them."""

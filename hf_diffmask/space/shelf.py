@@ -1,0 +1,129 @@
+"""The explainers that a Space holds: loaded once, the least recently used put away first."""
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from .. import BUNDLED_EXPLAINER
+from ..cli.explain import load_pipeline
+from ..configuration_diffmask import DiffMaskConfig
+from ..errors import DiffMaskError, reason
+from ..modeling_diffmask import DiffMaskModel
+from .settings import Settings
+
+BUNDLED_NAME = "bundled"
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An explainer that is loaded. Equal to itself alone: requests for it run together."""
+
+    explain: Any
+    """The pipeline."""
+    plain: DiffMaskModel | None
+    """An untrained one of the same base model, whose baseline is the mask token: what rivals replace tokens by."""
+    card: str
+    size: int
+    """Bytes."""
+
+
+class Shelf:
+    """
+    Loads explainers by the names that visitors may say, and never code of a repo.
+
+    Args:
+        settings ([`Settings`]): Menu, patterns, and memory.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.menu = {_label(name): name for name in settings.explainers}
+        """What is loaded, by the name that visitors see."""
+        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Held:
+        """
+        An explainer.
+
+        Args:
+            name (`str`): One of the menu, or an id on the Hub that is allowed; nothing is the first of the menu.
+
+        Returns:
+            [`Held`]
+
+        Raises:
+            DiffMaskError: If it is not allowed, or cannot be loaded.
+        """
+        name = (name or next(iter(self.menu))).strip()
+        source = self.menu.get(name) or self._allowed(name)
+        with self._lock:  # one at a time: two at once of a large one would not fit
+            if source not in self._held:
+                self._held[source] = self._load(source)
+            self._held.move_to_end(source)
+            most = self.settings.memory_gigabytes * 1e9
+            while len(self._held) > 1 and sum(held.size for held in self._held.values()) > most:
+                self._held.popitem(last=False)
+            return self._held[source]
+
+    def _allowed(self, name: str) -> str:
+        """An id on the Hub; a folder of this machine has to be in the menu."""
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            raise DiffMaskError(f"{name[:100]!r} is no id of an explainer on the Hub: name one as org/name.") from None
+        if not any(fnmatchcase(name, pattern) for pattern in self.settings.allowed):
+            raise DiffMaskError(
+                f"The explainer {name!r} is not served here: choose one of {', '.join(self.menu)}"
+                + (f", or one that fits {', '.join(self.settings.allowed)}." if self.settings.allowed else ".")
+            )
+        if os.path.exists(name):
+            raise DiffMaskError(f"{name!r} is a folder of this machine, and not served here.")
+        return name
+
+    def _load(self, source: str) -> Held:
+        if source not in self.settings.explainers:
+            _check_base(source)
+        explain = load_pipeline(source)
+        model = explain.model
+        plain = None
+        if model.config.task == "text-classification":
+            plain = DiffMaskModel.from_base_model(model.base, explain.tokenizer).eval()
+        parts = [model, model.base, *([] if plain is None else [plain])]
+        tensors = (tensor for part in parts for tensor in part.state_dict().values())
+        return Held(explain, plain, _card(source), sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+
+
+def _check_base(source: str) -> None:
+    """Whoever wrote a repo's config named its base model: it must not lead to a folder of this machine."""
+    try:
+        config, _ = DiffMaskConfig.get_config_dict(source)
+    except OSError as error:
+        raise DiffMaskError(f"The explainer {source} cannot be loaded ({reason(error)}).") from error
+    base = str(config.get("base_model_name_or_path") or "")
+    if not base.startswith("./") and (os.path.exists(base) or base.startswith(("/", "..", "~"))):
+        raise DiffMaskError(f"{source} names a folder as its base model, and is not served here.")
+
+
+def _label(name: str) -> str:
+    if name == BUNDLED_EXPLAINER:
+        return BUNDLED_NAME
+    return Path(name).resolve().name if os.path.isdir(name) else name
+
+
+def _card(source: str) -> str:
+    """The card's text, without front matter."""
+    try:
+        path = Path(source, "README.md") if os.path.isdir(source) else Path(hf_hub_download(source, "README.md"))
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return "This explainer has no card."
+    return text.split("\n---\n", 1)[-1].strip() if text.startswith("---\n") else text
