@@ -14,14 +14,14 @@ STYLE = """
 .dm-grid legend, .dm-grid .dm-quiet { opacity: 0.8; }
 .dm-grid fieldset span { display: inline-block; margin-right: 0.8rem; white-space: nowrap; }
 .dm-grid fieldset label { display: inline; margin-left: 0.2rem; }
-.dm-grid th a { color: inherit; }
+.dm-grid th button { text-decoration: underline; }
 .dm-grid .dm-units { display: none; line-height: 2; margin: 0.5rem 0; }
-.dm-grid .dm-unit { border-radius: 0.2rem; padding: 0.15rem 0.3rem; text-decoration: none; white-space: pre-wrap; }
+.dm-grid button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
+.dm-grid .dm-unit { border-radius: 0.2rem; padding: 0 0.3rem; white-space: pre-wrap; }
 .dm-grid .dm-dropped { text-decoration: line-through; }
-.dm-grid a:focus-visible, .dm-grid input:focus-visible, .dm-grid .dm-scroll:focus-visible {
+.dm-grid button:focus-visible, .dm-grid input:focus-visible, .dm-grid .dm-scroll:focus-visible {
   outline: 3px solid currentColor; outline-offset: 2px; }
-.dm-grid .dm-curve { display: none; margin: 0.5rem 0; }
-.dm-grid .dm-curve:target { display: block; }
+.dm-grid .dm-curve { margin: auto; padding: 1rem; max-width: min(90vw, 30rem); background: Canvas; color: CanvasText; }
 .dm-grid svg { max-width: 100%; height: auto; overflow: visible; }
 .dm-grid .dm-scroll { overflow-x: auto; }
 .dm-grid table { border-collapse: collapse; font-size: 0.85rem; }
@@ -85,9 +85,7 @@ def grid(result: dict[str, Any], name: str | None = None) -> str:
 {claim}
 <fieldset><legend>Kept by state</legend>{choices}</fieldset>
 {lines}
-<div aria-live="polite">
 {curves}
-</div>
 {_table(result, name)}
 </div>"""
 
@@ -103,8 +101,8 @@ def _line(result: dict[str, Any], number: int, name: str) -> str:
         if "evidence" in token and result["states"][number] == result["state"]:
             title = f"{title}, evidence {token['evidence']:+.3f}"
         units.append(
-            f'<a class="dm-unit{"" if kept else " dm-dropped"}" href="#{name}-t{unit}" style="{paint(value)}" '
-            f'title="{title}">{shown(token["token"])}</a>'
+            f'<button type="button" class="dm-unit{"" if kept else " dm-dropped"}" popovertarget="{name}-t{unit}" '
+            f'style="{paint(value)}" title="{title}">{shown(token["token"])}</button>'
         )
     state = shown(result["states"][number])
     return f'<p class="dm-units dm-s{number}" aria-label="Tokens at state {state}">{" ".join(units)}</p>'
@@ -117,7 +115,7 @@ def _curve(token: dict[str, Any], states: list[str], name: str) -> str:
     values = ", ".join(f"{shown(state)} {value:.3f}" for state, value in zip(states, token["states"], strict=True))
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="currentColor"/>' for x, y in points)
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f"""<figure class="dm-curve" id="{name}"><figcaption>{shown(token["token"])}: {values}</figcaption>
+    return f"""<figure class="dm-curve" id="{name}" popover><figcaption>{shown(token["token"])}: {values}</figcaption>
 <svg viewBox="-10 -10 {width + 20} {height + 20}" width="{width + 20}" role="img" aria-hidden="true">
 <path d="M0 0V{height}H{width}M0 {height / 2}H{width}" fill="none" stroke="currentColor" opacity="0.4"/>
 <polyline points="{line}" fill="none" stroke="currentColor" stroke-width="2"/>{dots}</svg></figure>"""
@@ -130,8 +128,9 @@ def _table(result: dict[str, Any], name: str) -> str:
     rows = []
     for unit, token in enumerate(result["tokens"]):
         cells = "".join(f'<td style="{paint(value)}">{value:.2f}</td>' for value in token["states"])
+        opens = f'<button type="button" popovertarget="{name}-t{unit}">{shown(token["token"])}</button>'
         rows.append(
-            f'<tr><th scope="row"><a href="#{name}-t{unit}">{shown(token["token"])}</a></th>'
+            f'<tr><th scope="row">{opens}</th>'
             f"<td>{token['score']:.2f}</td>{cells}"
             f"<td>{shown(fate(token, states, 'kept').removeprefix('dropped at '))}</td></tr>"
         )

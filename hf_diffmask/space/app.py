@@ -202,14 +202,16 @@ def build(settings: Settings | None = None, service: Service | None = None) -> g
                 yield [done, [str(path) for path in written]]
 
         private: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": FULL_CONCURRENCY}
+        # The last of several quick choices is the one that is shown.
+        live = {**private, "show_progress": "hidden", "trigger_mode": "always_last"}
         asked = [text, pair, explainer]
         shown_by_keep = [whole, masked, claim]
         shown_by_explain = [explanation, explained, tokens, budget, state, *shown_by_keep]
         gr.on([explain_button.click, text.submit], on_explain, asked, shown_by_explain, **private)
         explainer.change(on_choose, explainer, [card, state, explanation], **private)
         state.input(None, state, js=SHOW_STATE, api_visibility="private")
-        tokens.input(on_keep, [explained, tokens], shown_by_keep, show_progress="hidden", **private)
-        budget.input(on_budget, [explained, budget], [tokens, *shown_by_keep], show_progress="hidden", **private)
+        tokens.input(on_keep, [explained, tokens], shown_by_keep, **live)
+        budget.input(on_budget, [explained, budget], [tokens, *shown_by_keep], **live)
         compare_button.click(on_compare, asked, comparison, **private)
         running = run_button.click(
             on_run, [file, column, pair_column, explainer], [status, files], api_visibility="private",

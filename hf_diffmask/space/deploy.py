@@ -110,7 +110,11 @@ def build_wheel(folder: Path) -> Path:
     Raises:
         DiffMaskError: If it cannot be built.
     """
-    installed = importlib.metadata.distribution(PACKAGE)
+    # In a folder of the source there is another one, which says what it was made of, and not what is installed.
+    found = [one for one in importlib.metadata.distributions(name=PACKAGE) if one.read_text("RECORD")]
+    if not found:
+        raise DiffMaskError("hf-diffmask is not installed, so that no wheel can be made of it: pip install it first.")
+    installed = found[0]
     files = [file for file in installed.files or [] if ".." not in file.parts and "__pycache__" not in file.parts]
     if not any(file.as_posix() == "hf_diffmask/__init__.py" for file in files):
         return _built(installed, folder)
@@ -139,7 +143,8 @@ def _built(installed: importlib.metadata.Distribution, folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as name:
         # A copy: building leaves a folder behind, whose files would come back in the next wheel.
         copy = Path(name) / "source"
-        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "tests"))
+        left = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "tests", "benchmarks", "docs")
+        shutil.copytree(source, copy, ignore=left)
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(copy)]
         environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}  # see above
         try:

@@ -1,6 +1,7 @@
 """The explainers that a Space holds: loaded once, the least recently used put away first."""
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -120,10 +121,13 @@ def _label(name: str) -> str:
 
 
 def _card(source: str) -> str:
-    """The card's text, without front matter."""
+    """The card's text, without front matter, and without tags and images, which could call other servers."""
     try:
         path = Path(source, "README.md") if os.path.isdir(source) else Path(hf_hub_download(source, "README.md"))
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return "This explainer has no card."
-    return text.split("\n---\n", 1)[-1].strip() if text.startswith("---\n") else text
+    text = text.split("\n---\n", 1)[-1].strip() if text.startswith("---\n") else text
+    text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+    text = re.sub(r"!\[([^\]]*)\]", r"[\1]", text)
+    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text)
