@@ -21,7 +21,8 @@ STYLE = """
 .dm-grid .dm-dropped { text-decoration: line-through; }
 .dm-grid button:focus-visible, .dm-grid input:focus-visible, .dm-grid .dm-scroll:focus-visible {
   outline: 3px solid currentColor; outline-offset: 2px; }
-.dm-grid .dm-curve { margin: auto; padding: 1rem; max-width: min(90vw, 30rem); background: Canvas; color: CanvasText; }
+.dm-grid .dm-curve { margin: auto; padding: 1rem; max-width: min(90vw, 30rem); background: Canvas; color: CanvasText;
+  border: 2px solid currentColor; border-radius: 0.4rem; }
 .dm-grid svg { max-width: 100%; height: auto; overflow: visible; }
 .dm-grid .dm-scroll { overflow-x: auto; }
 .dm-grid table { border-collapse: collapse; font-size: 0.85rem; }

@@ -267,6 +267,7 @@ def test_dark_and_on_a_phone(open_page, theme, width):
         }"""
     )
     assert front - back > 120 if theme == "dark" else back - front > 120
+    page.evaluate("document.querySelector('#explain').scrollIntoView()")
     shoot(page, f"{theme}-{width}")
 
 

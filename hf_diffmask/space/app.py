@@ -1,6 +1,7 @@
 """The page of the Space, and its named endpoints."""
 
 import importlib.util
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -43,6 +44,9 @@ SHOW_STATE = """(number) => {
   if (choices.length) choices[Math.min(number, choices.length - 1)].checked = true;
   return [];
 }"""
+# After each event Gradio sums up its last ones: ten thousand, its default, take 200 MB and a third of the time.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
 FULL_CONCURRENCY = 64  # requests that may wait for the thread that runs the models
 SESSIONS = 200
 
@@ -243,6 +247,8 @@ def launch(page: gr.Blocks, settings: Settings | None = None, **options: Any) ->
         max_threads=FULL_CONCURRENCY + 8,
         max_file_size=int(settings.upload_megabytes * 1e6),
         state_session_capacity=SESSIONS,
+        enable_monitoring=False,
+        run_history=False,
         mcp_server=importlib.util.find_spec("mcp") is not None,
         app_kwargs={"routes": [Route("/health", _health)]},
         ssr_mode=False,
