@@ -63,25 +63,6 @@ class AddedProbes(DiffMaskProbes):
         return self.out(normed[1])
 
 
-class SharedMeanProbes(DiffMaskProbes):
-    """Probes that all read the mean of their state by the same weights."""
-
-    shared: nn.Parameter
-
-    @property
-    def mean_weight(self) -> Tensor:  # type: ignore
-        """Of each state above the first."""
-        return self.shared.expand(len(self.state_weight), -1, -1)
-
-
-def with_shared_mean(model: DiffMaskModel) -> None:
-    """Gives an explainer such probes."""
-    first = model.probes.mean_weight[:1].detach().clone()
-    del model.probes.mean_weight
-    model.probes.__class__ = SharedMeanProbes
-    model.probes.shared = nn.Parameter(first)
-
-
 def with_added(model: DiffMaskModel, attends: bool) -> None:
     """Gives an explainer such probes."""
     width = model.config.hidden_size
@@ -226,7 +207,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "soft": {"config": {"temperature": 1.0}},
     "hard": {"config": {"temperature": 0.25}},
     "no_context": {"config": {"read_context": False}},
-    "shared_mean": {},
+    "own_means": {"config": {"share_mean": False}},
     "wide": {},
     "attention_between_units": {"args": {"learning_rate": 3e-3}},
     "reads_middle_state": {},
@@ -258,8 +239,6 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
     plain = DiffMaskModel.from_base_model(base, tokenizer).eval()
     if name in ("attention_between_units", "reads_middle_state"):
         with_added(model, attends=name == "attention_between_units")
-    if name == "shared_mean":
-        with_shared_mean(model)
     table = base.get_input_embeddings().weight.detach()
     callbacks: list[TrainerCallback] = []
     if name == "annealed":

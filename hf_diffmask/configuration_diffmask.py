@@ -68,6 +68,9 @@ class DiffMaskConfig(PreTrainedConfig):
         read_context (`bool`, *optional*, defaults to `True`):
             Whether the probes also read the mean of their state over the input, and how sure the base model is of its
             prediction. The paper's do not.
+        share_mean (`bool`, *optional*, defaults to `False`):
+            Whether all probes read the mean of their state by the same weights, which saves a third of the explainer.
+            The recipe `path` does so.
         path_gradient (`bool`, *optional*, defaults to `True`):
             Whether masks are drawn as [`~hf_diffmask.gates.draw_on_paths`] does. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
@@ -95,6 +98,7 @@ class DiffMaskConfig(PreTrainedConfig):
     normalize_states: bool = True
     class_conditional: bool = True
     read_context: bool = True
+    share_mean: bool = False
     path_gradient: bool = True
     initial_logit: float | int = 3.0
 

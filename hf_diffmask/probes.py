@@ -17,7 +17,8 @@ class DiffMaskProbes(nn.Module):
     `class_conditional` there is one of each for all classes, as in the paper. With `read_context` they read
     `[h0 ; h_l ; m_l ; o]`, where `m_l` is the mean of `h_l` over the input and `o` tells the log-odds of the
     prediction: whether a unit's evidence is needed depends on how much there is elsewhere. `W_l` is kept in parts, one
-    for each of these, since they may differ in width; state 0 has neither the second nor the third.
+    for each of these, since they may differ in width; state 0 has neither the second nor the third. With `share_mean`
+    the part that reads `m_l` is one for all states.
 
     Scores of a path are `w_l . tanh(...)` alone: a ranking needs neither bounds nor a level.
     """
@@ -32,7 +33,8 @@ class DiffMaskProbes(nn.Module):
         self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, self.readers * width))
         self.state_weight = nn.Parameter(torch.empty(max(0, count - 1), config.hidden_size, width))
         if config.read_context:
-            self.mean_weight = nn.Parameter(torch.empty_like(self.state_weight))
+            readers = min(1, count - 1) if config.share_mean else count - 1
+            self.mean_weight = nn.Parameter(torch.empty(readers, config.hidden_size, width))
             self.confidence_weight = nn.Parameter(torch.empty(count, width))
         self.bias = nn.Parameter(torch.empty(count, width))
         self.out_weight = nn.Parameter(torch.empty(classes, count, width))
@@ -83,7 +85,8 @@ class DiffMaskProbes(nn.Module):
                 hidden = torch.addcmul(hidden, read, scale) if number < self.readers else read * scale
                 if hasattr(self, "mean_weight"):
                     mean = (share * scale.view(batch, length))[:, None] @ vectors.view(batch, length, -1)
-                    added = added + mean[:, 0] @ self._centered(self.mean_weight[number - 1])
+                    by = self.mean_weight[min(number, len(self.mean_weight)) - 1]
+                    added = added + mean[:, 0] @ self._centered(by)
             hidden = (hidden.view(batch, length, width) + added[:, None]).tanh_()
             logits.append((hidden * weight[:, number, None]).sum(-1))
         scores = torch.stack(logits, dim=-1)

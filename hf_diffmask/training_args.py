@@ -59,6 +59,7 @@ RECIPE_CONFIGS: dict[str, dict[str, Any]] = {
         "normalize_states": True,
         "class_conditional": True,
         "read_context": True,
+        "share_mean": True,
         "path_gradient": False,
         "initial_logit": 0.0,
     },

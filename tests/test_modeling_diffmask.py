@@ -45,6 +45,22 @@ def test_probes_agree_with_the_formula_state_by_state(explainer, batch):
         assert logits[row, unit, state].item() == pytest.approx(alpha.item(), abs=1e-4)
 
 
+def test_probes_that_share_what_reads_the_mean(classifier, tokenizer, batch):
+    own = DiffMaskModel.from_base_model(classifier, tokenizer, share_mean=False)
+    shared = DiffMaskModel.from_base_model(classifier, tokenizer, share_mean=True)
+    size = own.config.hidden_size, own.config.probe_size
+    assert own.probes.mean_weight.shape == (4, *size) and shared.probes.mean_weight.shape == (1, *size)
+    # One whose own weights are all the same is the one that shares them.
+    same = {**shared.state_dict(), "probes.mean_weight": shared.probes.mean_weight.detach().expand(4, -1, -1)}
+    own.load_state_dict(same)
+    torch.testing.assert_close(own(**batch).logits, shared(**batch).logits)
+    before = shared(**batch).logits.detach()
+    with torch.no_grad():
+        shared.probes.mean_weight.zero_()
+    changed = (shared(**batch).logits - before).abs().amax((0, 1))
+    assert changed[0] == 0 and (changed[1:] > 0).all()
+
+
 def test_probes_are_those_of_the_predicted_class(explainer, batch):
     both = explainer(**batch)
     predicted = both.target.argmax(-1)

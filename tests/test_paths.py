@@ -397,7 +397,7 @@ def test_refining_of_other_kinds(classifier, tokenizer, batch, masking, target):
 
 
 def test_refining_moves_scores_down_the_objective(classifier, tokenizer, batch):
-    explainer = path_of(classifier, tokenizer)
+    explainer = path_of(classifier, tokenizer, share_mean=False)  # whose random scores leave room to get better
     output = explainer(**batch)
     scores = explainer.attribution(output).detach()
     torch.testing.assert_close(scores, output.logits[..., -1].detach())
