@@ -44,7 +44,7 @@ SHOW_STATE = """(number) => {
   if (choices.length) choices[Math.min(number, choices.length - 1)].checked = true;
   return [];
 }"""
-# After each event Gradio sums up its last ones: ten thousand, its default, take 200 MB and a third of the time.
+# After each event Gradio sums up its last ones: ten thousand, its default, take memory and time.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
 FULL_CONCURRENCY = 64  # requests that may wait for the thread that runs the models
