@@ -9,6 +9,7 @@
     python benchmarks/path.py refine --folder FOLDER       (20 minutes)
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
     python benchmarks/path.py audit --folder FOLDER        (half an hour)
+    python benchmarks/path.py pattern --folder FOLDER      (20 minutes)
     python benchmarks/path.py other_class --folder FOLDER  (10 minutes)
 
 Base model: minilm-sst2, or with --base_model another, such as llama_target.py makes. Explainers: the recipe `path`,
@@ -21,8 +22,8 @@ for each seed and for the mean of the seeds. `few` sets every method, the costly
 that a beam search finds, on the first 100 sentences: the plot of faithfulness over cost. `masks` measures the masks of
 the config's margin. `refine` follows gradient steps on single inputs, on the first 100 sentences, `decided`
 searches the smallest budgets at every state, and `audit` audits the first seeds beside the others, and trains the
-explainers of random base models for it. `other_class` asks for the class that is not predicted, which training never
-asks for.
+explainers of random base models for it; `pattern` repeats one of its tests with other masks. `other_class` asks for
+the class that is not predicted, which training never asks for.
 """
 
 import argparse
@@ -39,13 +40,16 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.analysis import decided_by_state, smallest_shares
+from hf_diffmask.budget_search import smallest_budget
 from hf_diffmask.cli import main as hf_diffmask
 from hf_diffmask.comparison import METHODS, Attributed, Explainers, attribute, interval, measured, rankable
 from hf_diffmask.data import TextFeatures, collate, load_texts
 from hf_diffmask.explainers.gradients import integrated_gradients
 from hf_diffmask.explainers.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
 from hf_diffmask.faithfulness import PRESETS, curves, mean_measures, measures
+from hf_diffmask.paths import top
 from hf_diffmask.plots import faithfulness_by_cost
+from hf_diffmask.readable import base_rate_of, pattern_features, readable
 from hf_diffmask.stability import rank_correlation
 from hf_diffmask.validation import measure, table_of_states
 
@@ -57,6 +61,7 @@ REPLACEMENTS = ("mask", "pad", "unk", "attention", "delete")
 CHEAP = ("gradient_norm", "input_x_gradient", "attention", "random")
 COSTLY = ("diffmask_refined", "kernel_shap", "sequential_ig")
 FIGURES = ("comprehensiveness", "sufficiency")
+MARGINS = (0.03, 0.1, 0.3)
 STEPS = (0, 5, 10, 20, 40)  # of refining
 
 
@@ -279,6 +284,43 @@ def audit(args: argparse.Namespace) -> None:
     save(args, "audit", found)
 
 
+def pattern(args: argparse.Namespace) -> None:
+    """What the pattern of masks tells of the class: of every seed, at other margins, searched, and of one share."""
+    base, tokenizer, texts = load(args)
+    inputs = TextFeatures(tokenizer, texts, 512).items
+    found: dict[str, Any] = {}
+    for target, seed in itertools.product(args.targets, args.seeds):
+        explainer = DiffMaskModel.from_pretrained(args.folder / f"{target}-{seed}", base_model=base).eval()
+        masks: dict[str, list[list[bool]]] = {}
+        classes: list[int] = []
+        for start in tqdm(range(0, len(inputs), 32), desc=f"{target}-{seed}"):
+            batch = collate(tokenizer, [{**one, "example_ids": 0} for one in inputs[start : start + 32]])
+            del batch["example_ids"]
+            features: dict[str, Any] = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
+            with torch.no_grad():
+                recorded = explainer.record(**features)
+                kept = {}
+                for margin in MARGINS:
+                    output = explainer(**batch, recorded=recorded, margin=margin)
+                    kept[f"margin {margin}"] = output.keep_probability[..., -1] > 0.5
+                scores, units = output.logits[..., -1], output.maskable
+                margin = float(explainer.config.margin)
+                kept["searched"] = smallest_budget(explainer, scores, units, margin, **features).kept
+                kept["0.3 of the tokens"] = top(scores, (0.3 * units.sum(-1)).round().long().clamp(min=1), units)
+            classes += output.target.argmax(-1).tolist()
+            for name, of_batch in kept.items():
+                pairs = zip(of_batch, units, strict=True)
+                masks.setdefault(name, []).extend(row[there].tolist() for row, there in pairs)
+        each = range(len(inputs))
+        figures = {
+            name: readable(np.array([pattern_features(mask) for mask in of_name]), classes, each)
+            for name, of_name in masks.items()
+        }
+        found[f"{target}-{seed}"] = {"base_rate": base_rate_of(classes), **figures}
+        print(f"{target}-{seed}", {name: round(value, 3) for name, value in found[f"{target}-{seed}"].items()})
+    save(args, "pattern", found)
+
+
 def other_class(args: argparse.Namespace) -> None:
     """Rankings for the class that is not predicted, of two, on all of sst2_dev."""
     base, tokenizer, texts = load(args)
@@ -328,7 +370,7 @@ def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"train": train, "evaluate": evaluate, "compare": compare, "few": few, "plot": plot, "masks": masks}
-    parts |= {"refine": refine, "decided": decided, "audit": audit, "other_class": other_class}
+    parts |= {"refine": refine, "decided": decided, "audit": audit, "pattern": pattern, "other_class": other_class}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--folder", type=Path, required=True, help="where explainers and measurements go")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
