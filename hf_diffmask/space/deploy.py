@@ -71,7 +71,7 @@ def push_space(
             return str(found.commit_url)
 
         with bounded(timeout):
-            return persist(commit, folder, repo_id, token)
+            return persist(commit, Path("the Space"), repo_id, token)
 
 
 def write_space(folder: Path, explainers: tuple[str, ...] = ()) -> None:
