@@ -43,21 +43,35 @@ def certificate(result: dict[str, Any]) -> str:
     Returns:
         `str`: One sentence.
     """
-    moves = f"the output by {result.get('divergence', 0.0):.3f} nats"
-    if "drop" in result:
-        name = result.get("explained_label", result.get("label"))
-        moves = f"the probability of {visible(str(name))} by {-result['drop']:+.3f}"
     if result.get("abstained"):
         return (
-            f"No explanation: the one at state {result['state']} would move {moves}, outside the margin of "
+            f"No explanation: the one at state {result['state']} would move {_moved(result)}, outside the margin of "
             f"{result['margin']:g}."
         )
     dropped = f"{100 * (1 - result['kept_share']):.0f} % of the tokens can go at state {result['state']}"
-    if "divergence" not in result:
-        return f"{dropped} (not verified)."
-    stays = "the prediction stays" if result["same_prediction"] else "the prediction changes"
+    return f"{dropped}: this {effect(result)}." if "divergence" in result else f"{dropped} (not verified)."
+
+
+def effect(result: dict[str, Any]) -> str:
+    """
+    What a mask does, in plain words.
+
+    Args:
+        result (`dict`): A result of the pipeline, or other that has its check and its prediction.
+
+    Returns:
+        `str`: What follows on "this mask".
+    """
     within = "within" if result["within_margin"] else "outside"
-    return f"{dropped}: this moves {moves}, {within} the margin of {result['margin']:g}, and {stays}."
+    stays = "the prediction stays" if result["same_prediction"] else "the prediction changes"
+    return f"moves {_moved(result)}, {within} the margin of {result['margin']:g}, and {stays}"
+
+
+def _moved(result: dict[str, Any]) -> str:
+    if "drop" in result:
+        name = result.get("explained_label", result.get("label"))
+        return f"the probability of {visible(str(name))} by {-result['drop']:+.3f}"
+    return f"the output by {result['divergence']:.3f} nats"
 
 
 def kept_at(result: dict[str, Any], token: dict[str, Any], number: int) -> bool:

@@ -209,8 +209,46 @@ def test_explainers_are_held_within_the_memory_and_the_oldest_goes_first(tmp_pat
     shelf.get("three")  # puts two away, which was not used for longest
     assert shelf.get("one") is one and shelf.get("two") is not two
     assert list(shelf.menu) == ["one", "two", "three"] and "hf-diffmask: begin" not in one.card
+    with pytest.raises(DiffMaskError, match="Two explainers of the menu have one name"):
+        Shelf(Settings(explainers=(menu[0], menu[0])))
     small = Shelf(Settings(explainers=menu, memory_gigabytes=1e-9))
     assert small.get("one") is small.get("one")  # the last one stays in any case
+
+
+def test_while_one_is_loaded_others_are_handed_out(monkeypatch):
+    shelf, loading, go = Shelf(Settings(allowed=("org/*",))), threading.Event(), threading.Event()
+    held = shelf.get("")
+
+    def load(source):
+        loading.set()
+        assert go.wait(10)
+        return held
+
+    monkeypatch.setattr(shelf, "_load", load)
+    thread = threading.Thread(target=shelf.get, args=("org/slow",))
+    thread.start()
+    assert loading.wait(10) and shelf.get("") is held and thread.is_alive()
+    go.set()
+    thread.join()
+    assert list(shelf._held) == [hf_diffmask.BUNDLED_EXPLAINER, "org/slow"]
+
+
+def test_a_tokenizer_without_padding(service, monkeypatch):
+    held = service.shelf.get("")
+    sizes = []
+    explain = type(held.explain).__call__
+    monkeypatch.setattr(
+        type(held.explain), "__call__", lambda *args, **kw: sizes.append(kw["batch_size"]) or explain(*args, **kw)
+    )
+    inputs = [{"text": "dull"}, {"text": "a warm film"}]
+    expected = list(service.batch(inputs))
+    token = held.explain.tokenizer.pad_token
+    held.explain.tokenizer.pad_token = None
+    try:
+        alone = list(service.batch(inputs))
+    finally:
+        held.explain.tokenizer.pad_token = token
+    assert sizes == [2, 1] and [one["score"] for one in alone] == pytest.approx([one["score"] for one in expected])
 
 
 def test_settings(monkeypatch, tmp_path):

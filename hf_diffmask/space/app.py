@@ -17,6 +17,7 @@ from .. import __version__
 from ..colors import paint
 from ..errors import DiffMaskError
 from ..grid import STYLE, grid, shown
+from ..wording import effect
 from .service import SUFFIXES, Service, write_results
 from .settings import Settings
 
@@ -134,21 +135,12 @@ def build(settings: Settings | None = None, service: Service | None = None) -> g
             try:
                 result = service.explain(text, pair or "", name or "")
             except DiffMaskError as error:
-                return [
-                    _refusal(error),
-                    None,
-                    gr.CheckboxGroup(choices=[], value=[]),
-                    *[gr.skip()] * 2,
-                    None,
-                    None,
-                    "",
-                ]
-            tokens = [
-                (token["token"], number) for number, token in enumerate(result["tokens"]) if not token["special"]
-            ]
-            kept = [number for _, number in tokens if result["tokens"][number]["kept"]]
-            rank = {number: result["tokens"][number] for _, number in tokens}
-            order = sorted(rank, key=lambda number: -rank[number].get("evidence", rank[number]["score"]))
+                nothing = gr.CheckboxGroup(choices=[], value=[])
+                return [_refusal(error), None, nothing, gr.skip(), gr.skip(), None, None, ""]
+            units = {number: token for number, token in enumerate(result["tokens"]) if not token["special"]}
+            tokens = [(token["token"], number) for number, token in units.items()]
+            kept = [number for number, token in units.items() if token["kept"]]
+            order = sorted(units, key=lambda number: -units[number].get("evidence", units[number]["score"]))
             about = {"text": text, "pair": pair or "", "explainer": name or "", "order": order}
             last = len(result["states"]) - 1
             share = round(100 * len(kept) / len(tokens))
@@ -334,15 +326,8 @@ def _probabilities(found: dict[str, Any]) -> dict[str, float]:
 
 def _claim(found: dict[str, Any], count: int) -> str:
     dropped = count - (len(found["kept"]) - found["special"])
-    moves = f"the output by {found['divergence']:.3f} nats"
-    if "drop" in found:
-        moves = f"the probability of {shown(found['whole']['label'])} by {-found['drop']:+.3f}"
-    stays = "the prediction stays" if found["same_prediction"] else "the prediction changes"
-    within = "within" if found["within_margin"] else "outside"
-    return (
-        f"<p>Dropping {dropped} of {count} tokens moves {moves}, {within} the margin of {found['margin']:g}, and "
-        f"<strong>{stays}</strong>.</p>"
-    )
+    does = effect({**found, **found["whole"]})
+    return f"<p>Dropping {dropped} of {count} tokens {shown(does)}.</p>"
 
 
 def _comparison(methods: list[dict[str, Any]]) -> str:

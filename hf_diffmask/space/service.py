@@ -238,25 +238,28 @@ def _table(path: Path, columns: list[str], most: int) -> pd.DataFrame:
     if file.metadata.num_rows > most:
         raise ValueError(f"it has {file.metadata.num_rows:,} rows, and the limit is {most}")
     names = file.schema_arrow.names
-    return (
-        file.read([name for name in columns if name in names]).to_pandas()
-        if set(columns) & set(names)
-        else (pd.DataFrame(columns=names))
-    )
+    # No more than is needed is read; without it the names alone say what is missing.
+    return file.read(columns).to_pandas() if set(columns) <= set(names) else pd.DataFrame(columns=names)
 
 
 @on_gpu
 def _run(key: tuple[Any, ...], items: list[Any]) -> list[Any]:
     """Runs requests of one kind for one explainer."""
     what, held = key[:2]
-    size = 1 if held.explain.tokenizer.pad_token_id is None else len(items)
     if what == "explain":
-        return held.explain(items, batch_size=size, **dict(key[2]))
+        return _explained(held, items, **dict(key[2]))
     if what == "part":
-        return [held.explain(part, batch_size=min(size, 1) * len(part)) for part in items]
+        return [_explained(held, part) for part in items]
     if what == "what_if":
         return [what_if(held.explain, text, kept) for text, kept in items]
     return [_compared(held, text, most) for text, most in items]
+
+
+def _explained(held: Held, inputs: list[dict[str, str]], **options: Any) -> list[dict[str, Any]]:
+    """As one batch, where the tokenizer can pad one."""
+    return held.explain(
+        inputs, batch_size=1 if held.explain.tokenizer.pad_token_id is None else len(inputs), **options
+    )
 
 
 def _compared(held: Held, text: dict[str, str], most: int) -> list[dict[str, Any]]:

@@ -42,14 +42,19 @@ class Shelf:
 
     Args:
         settings ([`Settings`]): Menu, patterns, and memory.
+
+    Raises:
+        DiffMaskError: If two of the menu have the same name.
     """
 
     def __init__(self, settings: Settings):
         self.settings = settings
         self.menu = {_label(name): name for name in settings.explainers}
         """What is loaded, by the name that visitors see."""
+        if len(self.menu) < len(settings.explainers):
+            raise DiffMaskError("Two explainers of the menu have one name: rename a folder, or leave one out.")
         self._held: OrderedDict[str, Held] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._loading = threading.Lock(), threading.Lock()
 
     def get(self, name: str) -> Held:
         """
@@ -66,14 +71,25 @@ class Shelf:
         """
         name = (name or next(iter(self.menu))).strip()
         source = self.menu.get(name) or self._allowed(name)
-        with self._lock:  # one at a time: two at once of a large one would not fit
-            if source not in self._held:
-                self._held[source] = self._load(source)
-            self._held.move_to_end(source)
+        held = self._lookup(source)
+        if held is None:
+            with self._loading:  # one at a time, and what is there is handed out meanwhile
+                held = self._lookup(source) or self._keep(source, self._load(source))
+        return held
+
+    def _lookup(self, source: str) -> Held | None:
+        with self._lock:
+            if source in self._held:
+                self._held.move_to_end(source)
+            return self._held.get(source)
+
+    def _keep(self, source: str, held: Held) -> Held:
+        with self._lock:
+            self._held[source] = held
             most = self.settings.memory_gigabytes * 1e9
-            while len(self._held) > 1 and sum(held.size for held in self._held.values()) > most:
+            while len(self._held) > 1 and sum(one.size for one in self._held.values()) > most:
                 self._held.popitem(last=False)
-            return self._held[source]
+        return held
 
     def _allowed(self, name: str) -> str:
         """An id on the Hub; a folder of this machine has to be in the menu."""
