@@ -2,14 +2,11 @@
 
 import importlib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,7 +14,8 @@ from transformers import initialization as init
 from transformers.utils import logging
 
 from . import gates, heads, paths
-from .base_model import fingerprint, names_of_blocks, record, replace, state_names, state_widths
+from .base_model import fingerprint, record, replace, state_names, state_widths
+from .base_reference import check_base, commit_of, locate
 from .configuration_diffmask import DiffMaskConfig
 from .errors import DiffMaskError, reason
 from .outputs import DiffMaskOutput, Recorded
@@ -79,12 +77,12 @@ class DiffMaskModel(PreTrainedModel):
         # In __dict__, past nn.Module's bookkeeping: a registered sub-module would be saved, moved and re-initialised.
         self.__dict__["_base"] = base_model
         self.__dict__["_base_is_borrowed"] = base_model is not None
-        self.__dict__["_base_location"] = _locate(config.base_model_name_or_path, config.name_or_path)
+        self.__dict__["_base_location"] = locate(config.base_model_name_or_path, config.name_or_path)
         self.__dict__["_hub_options"] = {}
         self.__dict__["_revision"] = None
         self.__dict__["_allow_base_mismatch"] = allow_base_mismatch
         if base_model is not None:
-            self._check_base(base_model)
+            check_base(config, base_model, allow_base_mismatch)
         self.post_init()
 
     @classmethod
@@ -281,45 +279,8 @@ class DiffMaskModel(PreTrainedModel):
                 f"The base model {self._base_location!r} of this explainer cannot be loaded: put it there, as "
                 f"safetensors, or pass the model itself as `base_model=` ({reason(error)})."
             ) from error
-        self._check_base(base)
+        check_base(self.config, base, self._allow_base_mismatch)
         return base.eval()
-
-    def _check_base(self, base: PreTrainedModel) -> None:
-        """Compares a base model with the one that the explainer was trained for, in the precision of that time."""
-        found_task = heads.task_of(base)
-        table = base.get_input_embeddings().weight
-        expected_and_found: dict[str, tuple[Any, Any]] = {"task": (self.config.task, found_task)}
-        if list(self.config.state_names) == names_of_blocks(self.config.num_states - 2):
-            expected_and_found |= {
-                "hidden size": (self.config.hidden_size, base.config.hidden_size),
-                "number of states": (self.config.num_states, len(state_names(base))),
-            }
-        if self.config.state_names[0] == "embeddings":
-            expected_and_found["embedding size"] = (self.config.embedding_size, table.shape[1])
-        expected_and_found["vocabulary"] = (self.config.vocab_size, table.shape[0])
-        if found_task == heads.CLASSIFICATION:
-            expected_and_found["number of classes"] = (self.config.num_labels, base.config.num_labels)
-        of_weights: dict[str, tuple[Any, Any]] = {}
-        if self.config.base_model_fingerprint is not None:
-            found = fingerprint(base, getattr(torch, self.config.base_model_dtype))
-            of_weights["weights fingerprint"] = (self.config.base_model_fingerprint, found)
-        if self.config.base_model_class is not None:
-            of_weights["class"] = (self.config.base_model_class, type(base).__name__)
-        shapes, weights = (
-            [f"{what} {found} instead of {wanted}" for what, (wanted, found) in of_part.items() if wanted != found]
-            for of_part in (expected_and_found, of_weights)
-        )
-        if weights and not shapes and self._allow_base_mismatch:
-            logger.warning(
-                f"This base model is not the one that the explainer was trained for ({', '.join(weights)}): what it "
-                "says of it may be wrong. Verify every explanation."
-            )
-        elif shapes or weights:
-            raise DiffMaskError(
-                f"This base model is not the one that the explainer was trained for: {', '.join(shapes + weights)}. "
-                "Use the base model it was trained for, or train an explainer for this one."
-                + ("" if shapes else " For a later version of it, `allow_base_mismatch=True` goes on with a warning.")
-            )
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """
@@ -597,37 +558,3 @@ class DiffMaskModel(PreTrainedModel):
         masked = (keep * hidden + (1 - keep) * baseline).to(hidden.dtype)
         output = replace(self.base, features, self.config.state_names[state], masked)
         return heads.log_probabilities(output, features.get("attention_mask"))
-
-
-def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None = None) -> str | None:
-    """
-    The commit that a model was just loaded from, as the cache knows it.
-
-    Args:
-        repo_id (`str`): Id on the Hub, or a folder.
-        revision (`str`, *optional*): Branch, tag or commit that was asked for.
-        cache_dir (`str`, *optional*): The cache.
-
-    Returns:
-        `str` or `None`: Its full sha; `None` for a folder.
-    """
-    if not repo_id or os.path.isdir(repo_id):
-        return None
-    try:
-        found = try_to_load_from_cache(repo_id, "config.json", cache_dir=cache_dir, revision=revision)
-    except HFValidationError:  # a path that is no longer there
-        return None
-    match = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", found) if isinstance(found, str) else None
-    return match[1] if match else None
-
-
-def _locate(base_model: str | None, explainer: str) -> str | None:
-    """
-    Resolves a base model's relative path against the folder of the explainer that names it. In a repo of the Hub it
-    can only be beside the explainer.
-    """
-    if base_model is None or not base_model.startswith(("./", "../")):
-        return base_model
-    if os.path.isdir(explainer):
-        return os.path.abspath(os.path.join(explainer, base_model))
-    return base_model if base_model.startswith("./") and ".." not in base_model.split("/") else None

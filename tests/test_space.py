@@ -372,3 +372,5 @@ def test_commands_say_what_is_wrong(tmp_path, capsys):
     assert "exists: name another folder" in capsys.readouterr().err
     assert main(["serve", "--explainers", str(tmp_path / "nothing")]) == 2
     assert "cannot be loaded" in capsys.readouterr().err
+    assert main(["serve", "--port", "99999"]) == 2
+    assert "name another --port" in capsys.readouterr().err

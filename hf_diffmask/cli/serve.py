@@ -43,5 +43,5 @@ def run(arguments: list[str]) -> None:
     settings = Settings.from_environment(**given)
     try:
         launch(build(settings), settings, server_name=args.host, server_port=args.port)
-    except OSError as error:
-        raise DiffMaskError(f"The page cannot be served ({error}).") from error
+    except (OSError, OverflowError) as error:
+        raise DiffMaskError(f"The page cannot be served ({error}): name another --port or --host.") from error

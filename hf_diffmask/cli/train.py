@@ -16,12 +16,13 @@ from transformers.utils import logging
 import hf_diffmask
 
 from .. import heads, plots
+from ..base_reference import commit_of
 from ..data import Text, TextFeatures, is_on_hub, max_length, train_validation_split
 from ..energy import measured_energy
 from ..errors import DiffMaskError, reason
 from ..examples import example_attributions
 from ..model_card import PLOT, write_card
-from ..modeling_diffmask import DiffMaskModel, commit_of
+from ..modeling_diffmask import DiffMaskModel
 from ..question_answering import with_room
 from ..results import add_results
 from ..trainer import DiffMaskTrainer, check_output_dir
