@@ -1,0 +1,65 @@
+"""What earlier versions saved keeps its numbers: explainers of every recipe and masking, and checkpoints that resume."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from .make import SAVED, numbers, train
+
+NUMBERS = json.loads((SAVED / "numbers.json").read_text())
+EXPLAINERS = [name for name in NUMBERS if not name.startswith("run-")]
+RUNS = [name for name in NUMBERS if name.startswith("run-")]
+
+
+def assert_same(found, wanted, where=""):
+    """Compares to 1e-6; what a later version adds to a result is no difference."""
+    if isinstance(wanted, dict):
+        assert wanted.keys() <= found.keys(), where
+        for name, value in wanted.items():
+            assert_same(found[name], value, f"{where}.{name}")
+    elif isinstance(wanted, list):
+        assert len(found) == len(wanted), where
+        for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
+            assert_same(one, other, f"{where}[{number}]")
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, abs=1e-6, rel=1e-6), where
+    else:
+        assert found == wanted, where
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_a_saved_explainer_says_what_it_said(name):
+    recipe = name.split("-")[1]
+    assert_same(numbers(SAVED / name, recipe, name.startswith("question")), NUMBERS[name], name)
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_a_saved_explainer_is_saved_with_the_same_weights_and_fields(name, tmp_path):
+    from hf_diffmask import DiffMaskModel
+
+    DiffMaskModel.from_pretrained(SAVED / name).save_pretrained(tmp_path)
+    before, after = (load_file(folder / "model.safetensors") for folder in (SAVED / name, tmp_path))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    fields = [json.loads((folder / "config.json").read_text()) for folder in (SAVED / name, tmp_path)]
+    named = {"base_model_name_or_path", "transformers_version", "use_cache"}  # the last: a trainer adds it
+    assert {k: v for k, v in fields[0].items() if k not in named} == {
+        k: fields[1].get(k) for k in fields[0] if k not in named
+    }
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_saved_checkpoint_resumes_to_the_same_weights(name, tmp_path):
+    run = Path(shutil.copytree(SAVED / name, tmp_path / name))
+    settings = {"save_strategy": "steps", "save_steps": 2}
+    trainer = train(run, "text-classification", name.split("-")[1], "input", None, **settings)
+    trainer.train(resume_from_checkpoint=str(run / "checkpoint-2"))
+    assert trainer.state.global_step == 4
+    end = load_file(run / "checkpoint-4" / "model.safetensors")
+    assert end.keys() == NUMBERS[name].keys()
+    for key, value in NUMBERS[name].items():
+        torch.testing.assert_close(end[key], torch.tensor(value), atol=1e-6, rtol=1e-5)
