@@ -20,12 +20,17 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 from transformers.utils import logging
 
-from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
-from hf_diffmask.audit import audit, format_findings
-from hf_diffmask.cli.audit import margin_alike
-from hf_diffmask.cli.train import train
-from hf_diffmask.data import TextFeatures, load_texts, max_length, train_validation_split
-from hf_diffmask.training_args import recipe_config
+from hf_diffmask import DiffMaskModel, DiffMaskOutput, DiffMaskTrainingArguments
+from hf_diffmask.audit.finding import format_findings
+from hf_diffmask.audit.retraining import margin_alike
+from hf_diffmask.audit.run import audit
+from hf_diffmask.data.encoding import max_length
+from hf_diffmask.data.features import TextFeatures
+from hf_diffmask.data.reading import load_texts
+from hf_diffmask.data.sampling import train_validation_split
+from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.training.recipes.registry import recipe_config
+from hf_diffmask.training.run import train
 
 RESULTS = Path(__file__).parent / "results" / "audit.json"
 
@@ -33,8 +38,8 @@ RESULTS = Path(__file__).parent / "results" / "audit.json"
 class LabelInPattern(DiffMaskModel):
     """Keeps what it would, and the first word where the prediction is positive."""
 
-    def forward(self, *args: Any, **features: Any) -> Any:
-        output: Any = super().forward(*args, **features)
+    def explain(self, *args: Any, **options: Any) -> DiffMaskOutput:
+        output = super().explain(*args, **options)
         keep = output.keep_probability.clone()
         told = torch.where(output.target.argmax(-1) == 1, 0.9, 0.1)
         keep[:, 1] = torch.where(output.maskable[:, 1, None], told[:, None], keep[:, 1])
@@ -45,8 +50,8 @@ class LabelInPattern(DiffMaskModel):
 class Random(DiffMaskModel):
     """Keeps as many tokens at each state, anywhere."""
 
-    def forward(self, *args: Any, **features: Any) -> Any:
-        output: Any = super().forward(*args, **features)
+    def explain(self, *args: Any, **options: Any) -> DiffMaskOutput:
+        output = super().explain(*args, **options)
         keep = output.keep_probability.clone()
         for row, maskable in enumerate(output.maskable):
             units = maskable.nonzero()[:, 0]
@@ -70,7 +75,9 @@ def trained(
         return DiffMaskModel.from_pretrained(folder, base_model=base).eval()
     set_seed(seed)
     explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=margin, **{**recipe_config("fast"), **config})
-    train(explainer, tokenizer, *train_validation_split(texts, seed), arguments(folder, seed, margin))
+    settings = arguments(folder, seed, margin)
+    trainer, facts = train(explainer, tokenizer, *train_validation_split(texts, seed), settings)
+    record_training(str(folder), explainer, tokenizer, facts, trainer.rows)
     return explainer.eval()
 
 

@@ -21,10 +21,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import hf_diffmask
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
-from hf_diffmask.cli.train import record, train
-from hf_diffmask.data import load_texts, train_validation_split
-from hf_diffmask.results import read_results
-from hf_diffmask.training_args import recipe_config
+from hf_diffmask.data.reading import load_texts
+from hf_diffmask.data.sampling import train_validation_split
+from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.training.recipes.registry import recipe_config
+from hf_diffmask.training.run import train
 
 
 def main() -> None:
@@ -51,8 +52,7 @@ def main() -> None:
         args = DiffMaskTrainingArguments(output_dir=folder, seed=options.seed, use_cpu=True)
         transformers.set_seed(options.seed)
         explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=args.margin, **recipe_config(args.recipe))
-        trainer = train(explainer, tokenizer, texts, validation, args)
-        training = read_results(folder)["training"]
+        trainer, training = train(explainer, tokenizer, texts, validation, args)
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         explainer.save_pretrained(target)
@@ -65,7 +65,7 @@ def main() -> None:
     trainer.evaluate(type(trainer.eval_dataset)(tokenizer, dev, tokenizer.model_max_length))
     # The figures of the card are of other data than those that checkpoints were chosen by.
     training |= {"dataset": "sst2_sentences_train (figures: sst2_dev)", "validation_inputs": len(dev)}
-    record(str(target), stored, tokenizer, training, trainer.rows)
+    record_training(str(target), stored, tokenizer, training, trainer.rows)
     print((target / "README.md").read_text())
 
 

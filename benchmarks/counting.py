@@ -23,16 +23,16 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
-from hf_diffmask.explainers.bottleneck import information_bottleneck
-from hf_diffmask.explainers.erasure import exact_erasure
-from hf_diffmask.explainers.gradients import input_x_gradient, integrated_gradients
-from hf_diffmask.explainers.leave_one_out import leave_one_out
-from hf_diffmask.explainers.max_entropy_noise import maximum_entropy_noise
-from hf_diffmask.explainers.per_example import per_example
-from hf_diffmask.explainers.reinforce import reinforce
-from hf_diffmask.explainers.shap import kernel_shap
-from hf_diffmask.tasks import counting
-from hf_diffmask.training_args import recipe_config
+from hf_diffmask.methods.bottleneck import information_bottleneck
+from hf_diffmask.methods.erasure import exact_erasure
+from hf_diffmask.methods.gradients import input_x_gradient, integrated_gradients
+from hf_diffmask.methods.kernel_shap import kernel_shap
+from hf_diffmask.methods.leave_one_out import leave_one_out
+from hf_diffmask.methods.max_entropy_noise import maximum_entropy_noise
+from hf_diffmask.methods.per_example import per_example
+from hf_diffmask.methods.reinforce import reinforce
+from hf_diffmask.testbeds import counting
+from hf_diffmask.training.recipes.registry import recipe_config
 
 MARGIN = 0.05
 SETTINGS: dict[str, Any] = {

@@ -24,12 +24,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from hf_diffmask.cli import main as hf_diffmask
-from hf_diffmask.comparison import rankable
-from hf_diffmask.data import TextFeatures, load_texts, max_length
+from hf_diffmask.base.removal import REPLACEMENTS
+from hf_diffmask.data.encoding import max_length
+from hf_diffmask.data.features import TextFeatures
+from hf_diffmask.data.reading import load_texts
 from hf_diffmask.errors import DiffMaskError
-from hf_diffmask.faithfulness import PRESETS, curves, mean_measures, measures
-from hf_diffmask.removal import REPLACEMENTS
+from hf_diffmask.evaluation.comparison import rankable
+from hf_diffmask.evaluation.faithfulness import PRESETS, curves, mean_measures, measures
+from hf_diffmask_entry import main as hf_diffmask
 
 RESULTS = Path(__file__).parent / "results" / "faithfulness.json"
 SEEDS = (0, 1, 2)

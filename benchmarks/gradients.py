@@ -11,17 +11,17 @@ over units with the differences themselves, by keep probability.
 
 import argparse
 import tempfile
-from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 from transformers.utils import logging
 
 import hf_diffmask
-from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, gates, heads
-from hf_diffmask.data import TextFeatures, collate
-from hf_diffmask.demo import sentences
-from hf_diffmask.training_args import recipe_config
+from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask.data.features import TextFeatures, collate
+from hf_diffmask.masks import gates
+from hf_diffmask.testbeds.grammar import sentences
+from hf_diffmask.training.recipes.registry import recipe_config
 
 
 def trained(steps: int, seed: int) -> tuple[DiffMaskModel, TextFeatures]:
@@ -45,16 +45,12 @@ def estimates(explainer: DiffMaskModel, item: dict, tokenizer: object, samples: 
     batch.pop("example_ids")
     with torch.no_grad():
         output = explainer(**batch)
-    features: dict[str, Any] = {
-        name: value.repeat(samples, 1) for name, value in batch.items() if name != "special_tokens_mask"
-    }
-    recorded = explainer.record(**features)
+    recorded = explainer.record(explainer.batch(**{name: value.repeat(samples, 1) for name, value in batch.items()}))
     keep = output.keep_probability[0, :, -1].expand(samples, -1)
-    fixed = ~output.maskable[0]
 
     def divergence(masks: torch.Tensor) -> torch.Tensor:
-        masked = explainer.masked_forward(masks.masked_fill(fixed, 1.0), recorded=recorded, **features)
-        return heads.divergence(output.target.expand(samples, -1), masked).mean()
+        masked = explainer.masked(recorded, masks)
+        return explainer.task.divergence(output.target.expand(samples, -1), masked).mean()
 
     noise = torch.rand(samples, keep.shape[1], 3)
     binary = (noise[..., 0] < keep).float().requires_grad_()

@@ -20,7 +20,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from hf_diffmask import DiffMaskModel
-from hf_diffmask.training_args import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 
 RESULTS = Path(__file__).parent / "results" / "hub.json"
 LOAD = {

@@ -26,15 +26,16 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_
 from transformers.utils import logging
 
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
-from hf_diffmask.data import TextFeatures, collate
-from hf_diffmask.explainers.erasure import smallest_subsets
-from hf_diffmask.explainers.leave_one_out import leave_one_out
-from hf_diffmask.explainers.masking import Masking
-from hf_diffmask.explainers.per_example import per_example
-from hf_diffmask.explainers.reinforce import reinforce
-from hf_diffmask.gates import hard_mask
-from hf_diffmask.tasks.sst import load_trees
-from hf_diffmask.training_args import recipe_config
+from hf_diffmask.data.features import TextFeatures, collate
+from hf_diffmask.data.sst import load_trees
+from hf_diffmask.explainer.masking import Masking
+from hf_diffmask.masks.gates import hard_mask
+from hf_diffmask.methods.erasure import smallest_subsets
+from hf_diffmask.methods.leave_one_out import leave_one_out
+from hf_diffmask.methods.per_example import per_example
+from hf_diffmask.methods.reinforce import reinforce
+from hf_diffmask.testbeds import gru  # noqa: F401  registers the target's class
+from hf_diffmask.training.recipes.registry import recipe_config
 
 EXHAUSTIVE, LONGEST = 15, 25
 LENGTH = 128  # tokens: no sentence is longer

@@ -39,19 +39,21 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_diffmask import DiffMaskModel
-from hf_diffmask.analysis import decided_by_state, smallest_shares
-from hf_diffmask.budget_search import smallest_budget
-from hf_diffmask.cli import main as hf_diffmask
-from hf_diffmask.comparison import METHODS, Attributed, Explainers, attribute, interval, measured, rankable
-from hf_diffmask.data import TextFeatures, collate, load_texts
-from hf_diffmask.explainers.gradients import integrated_gradients
-from hf_diffmask.explainers.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
-from hf_diffmask.faithfulness import PRESETS, curves, mean_measures, measures
-from hf_diffmask.paths import top
-from hf_diffmask.plots import faithfulness_by_cost
-from hf_diffmask.readable import base_rate_of, pattern_features, readable
-from hf_diffmask.stability import rank_correlation
-from hf_diffmask.validation import measure, table_of_states
+from hf_diffmask.analysis.decisions import decided_by_state, smallest_shares
+from hf_diffmask.audit.readable import base_rate_of, pattern_features, readable
+from hf_diffmask.data.features import TextFeatures, collate
+from hf_diffmask.data.reading import load_texts
+from hf_diffmask.display.plots import faithfulness_by_cost
+from hf_diffmask.evaluation.comparison import Attributed, attribute, interval, measured, rankable
+from hf_diffmask.evaluation.faithfulness import PRESETS, curves, mean_measures, measures
+from hf_diffmask.evaluation.stability import rank_correlation
+from hf_diffmask.masks.paths import top
+from hf_diffmask.methods.budget_search import smallest_budget
+from hf_diffmask.methods.gradients import integrated_gradients
+from hf_diffmask.methods.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
+from hf_diffmask.methods.registry import METHODS, Explainers
+from hf_diffmask.training.validation import measure, table_of_states
+from hf_diffmask_entry import main as hf_diffmask
 
 RESULTS = Path(__file__).parent / "results" / "path.json"
 SEEDS = (0, 1, 2)
@@ -216,7 +218,7 @@ def masks(args: argparse.Namespace) -> None:
         for start in range(0, len(items), 64):
             batch = collate(tokenizer, [{**item, "example_ids": 0} for item in items[start : start + 64]])
             del batch["example_ids"]
-            rows.append(measure(explainer, batch))
+            rows.append(measure(explainer, explainer.record(explainer.batch(**batch))))
         table = table_of_states(list(explainer.config.state_names), torch.cat(rows))
         log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
         minutes = next(entry["train_runtime"] for entry in log if "train_runtime" in entry) / 60
@@ -235,10 +237,11 @@ def refine(args: argparse.Namespace) -> None:
     for start, steps in [("path", steps) for steps in STEPS] + [("nothing", steps) for steps in STEPS[1:]]:
 
         def scores(explainers: Explainers, features: dict, start: str = start, steps: int = steps) -> torch.Tensor:
+            recorded = trained.record(trained.batch(**features))
             with torch.no_grad():
-                begun = trained.attribution(trained(**features))
+                begun = trained.attribution(trained.explain(recorded))
             begun = begun if start == "path" else torch.zeros_like(begun)
-            return refine_scores(trained, features, begun, steps=steps) if steps else begun
+            return refine_scores(trained, recorded, begun, steps=steps) if steps else begun
 
         METHODS["refining"] = scores
         found: Attributed = attribute(explainers, tokenizer, inputs, "refining")
@@ -296,16 +299,14 @@ def pattern(args: argparse.Namespace) -> None:
         for start in tqdm(range(0, len(inputs), 32), desc=f"{target}-{seed}"):
             batch = collate(tokenizer, [{**one, "example_ids": 0} for one in inputs[start : start + 32]])
             del batch["example_ids"]
-            features: dict[str, Any] = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
             with torch.no_grad():
-                recorded = explainer.record(**features)
+                recorded = explainer.record(explainer.batch(**batch))
                 kept = {}
                 for margin in MARGINS:
-                    output = explainer(**batch, recorded=recorded, margin=margin)
+                    output = explainer.explain(recorded, margin=margin)
                     kept[f"margin {margin}"] = output.keep_probability[..., -1] > 0.5
                 scores, units = output.logits[..., -1], output.maskable
-                margin = float(explainer.config.margin)
-                kept["searched"] = smallest_budget(explainer, scores, units, margin, **features).kept
+                kept["searched"] = smallest_budget(explainer, recorded, scores).kept
                 kept["0.3 of the tokens"] = top(scores, (0.3 * units.sum(-1)).round().long().clamp(min=1), units)
             classes += output.target.argmax(-1).tolist()
             for name, of_batch in kept.items():

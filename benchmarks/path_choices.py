@@ -16,6 +16,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,25 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback, set_seed
 from transformers.utils import logging
 
-from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, objective, paths
-from hf_diffmask.comparison import Explainers, attribute, measured, rankable
-from hf_diffmask.configuration_diffmask import DiffMaskConfig
-from hf_diffmask.data import TextFeatures, load_texts, max_length, train_validation_split
-from hf_diffmask.faithfulness import PRESETS
-from hf_diffmask.gates import hashed_uniform
-from hf_diffmask.objective import PathObjective
-from hf_diffmask.probes import DiffMaskProbes
-from hf_diffmask.training_args import recipe_config
+from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask.base.running import Batch
+from hf_diffmask.data.encoding import max_length
+from hf_diffmask.data.features import TextFeatures
+from hf_diffmask.data.reading import load_texts
+from hf_diffmask.data.sampling import train_validation_split
+from hf_diffmask.evaluation.comparison import attribute, measured, rankable
+from hf_diffmask.evaluation.faithfulness import PRESETS
+from hf_diffmask.explainer.configuration_diffmask import DiffMaskConfig
+from hf_diffmask.explainer.probes import DiffMaskProbes
+from hf_diffmask.masks import paths
+from hf_diffmask.masks.noise import BUDGET_DRAW, hashed_uniform
+from hf_diffmask.masks.path_loss import HIGHEST_SHARE, LOWEST_SHARE
+from hf_diffmask.methods.registry import Explainers
+from hf_diffmask.tasks.preserved import Preserved
+from hf_diffmask.tasks.task import Task
+from hf_diffmask.training.recipes import path as objective
+from hf_diffmask.training.recipes.path import DrawnPaths, PathObjective
+from hf_diffmask.training.recipes.registry import recipe_config
 
 RESULTS = Path(__file__).parent / "results" / "path_choices.json"
 REPLACEMENTS = ("mask", "pad", "unk", "attention", "delete")
@@ -77,21 +88,21 @@ def with_added(model: DiffMaskModel, attends: bool) -> None:
 class LogUniform(PathObjective):
     """Budgets whose logarithm is uniform."""
 
-    def draw(self, seed: int, step: int, example_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """States and shares."""
-        states, shares = super().draw(seed, step, example_ids)
-        uniform = (shares - self.LOWEST) / (self.HIGHEST - self.LOWEST)
-        return states, self.LOWEST * (self.HIGHEST / self.LOWEST) ** uniform
+    def drawn(self, seed: int, step: int, batch: Batch) -> DrawnPaths:
+        """The masks of a step."""
+        drawn = super().drawn(seed, step, batch)
+        uniform = (drawn.shares - LOWEST_SHARE) / (HIGHEST_SHARE - LOWEST_SHARE)
+        return replace(drawn, shares=LOWEST_SHARE * (HIGHEST_SHARE / LOWEST_SHARE) ** uniform)
 
 
 class FewUnits(PathObjective):
     """Budgets that are numbers of units, 1 to 12 of them, whatever the length (of 19 on average)."""
 
-    def draw(self, seed: int, step: int, example_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """States and shares."""
-        states, _ = super().draw(seed, step, example_ids)
-        self.number = 1 + 12 * hashed_uniform(seed, step, example_ids, 104729)
-        return states, self.number
+    def drawn(self, seed: int, step: int, batch: Batch) -> DrawnPaths:
+        """The masks of a step; their shares are numbers."""
+        assert batch.example_ids is not None
+        numbers = 1 + 12 * hashed_uniform(seed, step, batch.example_ids, BUDGET_DRAW)
+        return replace(super().drawn(seed, step, batch), shares=numbers)
 
 
 def numbers_of_units(shares: Tensor, maskable: Tensor) -> Tensor:
@@ -100,34 +111,30 @@ def numbers_of_units(shares: Tensor, maskable: Tensor) -> Tensor:
 
 
 class EveryState(PathObjective):
-    """Each example draws a state, whose scores mask it, with input masking, too."""
+    """
+    Each example draws a state, whose scores mask it, with input masking, too: as with hidden masking, and without the
+    distances of the lower states.
+    """
 
-    def draw(self, seed: int, step: int, example_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """States and shares."""
-        _, shares = super().draw(seed, step, example_ids)
-        return (hashed_uniform(seed, step, example_ids, 7919) * self.num_states).long(), shares
-
-    def loss(self, output: Any, states: Tensor) -> Tensor:
-        """Without the distances of the lower states."""
-        self.masks_inputs = False
-        return super().loss(output, states)
+    def __init__(self, num_states: int):
+        super().__init__(num_states, masks_inputs=False)
 
 
-def weighted(complement: float) -> Callable:
+def weighted(complement: float) -> Callable[..., Tensor]:
     """The objective with another weight of what the complement still has."""
 
-    def loss(preserved: str, target: Tensor, masked: Tensor, left_out: Tensor, classes: Any = None) -> Tensor:
-        classes = target.argmax(-1) if classes is None else classes
-        whole, kept, left = (values.gather(-1, classes[:, None])[:, 0] for values in (target, masked, left_out))
+    def loss(task: Task, preserved: Preserved, target: Tensor, masked: Tensor, left_out: Tensor) -> Tensor:
+        chosen = task.predicted(target)[:, None]
+        whole, kept, left = (values.gather(-1, chosen)[:, 0] for values in (target, masked, left_out))
         return whole - kept + complement * left.exp()
 
     return loss
 
 
-def in_probability(preserved: str, target: Tensor, masked: Tensor, left_out: Tensor, classes: Any = None) -> Tensor:
+def in_probability(task: Task, preserved: Preserved, target: Tensor, masked: Tensor, left_out: Tensor) -> Tensor:
     """Probabilities in both terms, as in the figures."""
-    classes = target.argmax(-1)
-    whole, kept, left = (values.gather(-1, classes[:, None])[:, 0].exp() for values in (target, masked, left_out))
+    chosen = task.predicted(target)[:, None]
+    whole, kept, left = (values.gather(-1, chosen)[:, 0].exp() for values in (target, masked, left_out))
     return whole - kept + left
 
 
@@ -175,8 +182,8 @@ def warm_start(trainer: DiffMaskTrainer, plain: DiffMaskModel, tokenizer: Any, t
     order = torch.Generator().manual_seed(trainer.args.seed)
     for _ in range(WARM_STEPS):
         rows = torch.randint(len(items), (size,), generator=order).tolist()
-        features = trainer._features(trainer.data_collator([{**items[k], "example_ids": k} for k in rows]))
-        output = model(**features)
+        collated = trainer.data_collator([{**items[k], "example_ids": k} for k in rows])
+        output = model.explain(model.record(model.batch(**trainer._prepare_inputs(collated))))
         scores = torch.zeros_like(output.logits[..., -1])
         for row, k in enumerate(rows):
             scores[row, : len(wanted[k])] = torch.tensor(wanted[k])
@@ -218,7 +225,11 @@ CHOICES: dict[str, dict[str, Any]] = {
     "fast": {"args": {"learning_rate": 3e-2, "level_learning_rate": 3e-2}},
     "long": {"args": {"max_steps": 800}},
 }
-LOSSES = {"no_complement": weighted(0.0), "double_complement": weighted(2.0), "in_probability": in_probability}
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "no_complement": weighted(0.0),
+    "double_complement": weighted(2.0),
+    "in_probability": in_probability,
+}
 OBJECTIVES = {"log_uniform": LogUniform, "every_state": EveryState, "few_units": FewUnits}
 
 
@@ -266,20 +277,20 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
             callbacks=callbacks,
         )
         if name in OBJECTIVES:
-            trainer.objective = OBJECTIVES[name](model.config.num_states, model.config.target)
-        kept = objective.path_loss, paths.draw, paths.budgets
+            trainer.objective = OBJECTIVES[name](model.config.num_states)
+        kept = objective.path_loss, objective.draw, objective.budgets
         begun = time.perf_counter()
         try:
             objective.path_loss = LOSSES.get(name, objective.path_loss)
             if name == "straight_through":
-                paths.draw = straight_through
+                objective.draw = straight_through
             if name == "few_units":
-                paths.budgets = numbers_of_units
+                objective.budgets = numbers_of_units
             if name.startswith("warm_start"):
                 warm_start(trainer, plain, tokenizer, training, name.rpartition("_")[-1])
             trainer.train()
         finally:
-            objective.path_loss, paths.draw, paths.budgets = kept
+            objective.path_loss, objective.draw, objective.budgets = kept
         minutes = (time.perf_counter() - begun) / 60
     model.eval()
     items = TextFeatures(tokenizer, validation[:MEASURED], length).items

@@ -40,12 +40,17 @@ from transformers import (
 from transformers.utils import logging
 
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
-from hf_diffmask.cli.train import train
-from hf_diffmask.comparison import Attributed, Explainers, attribute, interval, rankable
-from hf_diffmask.data import LengthGroupedSampler, collate, encode, train_validation_split, windows
-from hf_diffmask.faithfulness import PRESETS
-from hf_diffmask.plausibility import plausibility, rationale
-from hf_diffmask.training_args import recipe_config
+from hf_diffmask.data.encoding import encode
+from hf_diffmask.data.features import collate
+from hf_diffmask.data.sampling import LengthGroupedSampler, train_validation_split
+from hf_diffmask.data.windows import windows
+from hf_diffmask.evaluation.comparison import Attributed, attribute, interval, rankable
+from hf_diffmask.evaluation.faithfulness import PRESETS
+from hf_diffmask.evaluation.plausibility import plausibility, rationale
+from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.methods.registry import Explainers
+from hf_diffmask.training.recipes.registry import recipe_config
+from hf_diffmask.training.run import train
 
 RESULTS = Path(__file__).parent / "results" / "rationales.json"
 LENGTH = {"movies": 128, "toxic": 128}
@@ -188,7 +193,8 @@ def explainer(args: argparse.Namespace) -> dict[str, Any]:
         overwrite_output_dir=True,
     )
     begun = time.perf_counter()
-    trainer = train(made, tokenizer, *train_validation_split(texts, args.seed), settings)
+    trainer, facts = train(made, tokenizer, *train_validation_split(texts, args.seed), settings)
+    record_training(args.output, made, tokenizer, facts, trainer.rows)
     return {"minutes": (time.perf_counter() - begun) / 60, "rows": [row._asdict() for row in trainer.rows]}
 
 

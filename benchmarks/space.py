@@ -31,7 +31,7 @@ import torch
 from transformers import pipeline
 
 import hf_diffmask
-from hf_diffmask.demo import sentences
+from hf_diffmask.testbeds.grammar import sentences
 
 RESULTS = Path(__file__).parent / "results" / "space.json"
 TEXTS = 400

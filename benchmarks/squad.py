@@ -21,11 +21,14 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, set_seed
 from transformers.utils import logging
 
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
-from hf_diffmask.cli.train import train
-from hf_diffmask.data import TextFeatures, collate, encode, train_validation_split
-from hf_diffmask.tasks.squad import load_squad
-from hf_diffmask.training_args import recipe_config
-from hf_diffmask.validation import StateRow, format_table, measure, table_of_states
+from hf_diffmask.data.encoding import encode
+from hf_diffmask.data.features import TextFeatures, collate
+from hf_diffmask.data.sampling import train_validation_split
+from hf_diffmask.data.squad import load_squad
+from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.training.recipes.registry import recipe_config
+from hf_diffmask.training.run import train
+from hf_diffmask.training.validation import StateRow, format_table, measure, table_of_states
 
 LENGTH = 256  # tokens of a window, as the target was trained on
 # Batches are smaller than the recipe's, so that a step takes a second or two.
@@ -44,7 +47,7 @@ def table(explainer: DiffMaskModel, features: TextFeatures, tokenizer: Any) -> l
     for start in tqdm(range(0, len(items), 16), desc="Measuring"):
         batch = collate(tokenizer, [{**item, "example_ids": 0} for item in items[start : start + 16]])
         batch.pop("example_ids")
-        measured.append(measure(explainer, batch))
+        measured.append(measure(explainer, explainer.record(explainer.batch(**batch))))
     return table_of_states(list(explainer.config.state_names), torch.cat(measured))
 
 
@@ -74,15 +77,11 @@ def main() -> None:
     config = recipe_config(args.recipe, args.masking, "question-answering")
     explainer = DiffMaskModel.from_base_model(target, tokenizer, **{**config, "margin": SETTINGS["margin"]})
     begun = time.perf_counter()
-    trainer = train(
-        explainer,
-        tokenizer,
-        training,
-        validation,
-        DiffMaskTrainingArguments(
-            output_dir=args.output, recipe=args.recipe, max_steps=args.max_steps, seed=args.seed, **SETTINGS
-        ),
+    settings = DiffMaskTrainingArguments(
+        output_dir=args.output, recipe=args.recipe, max_steps=args.max_steps, seed=args.seed, **SETTINGS
     )
+    trainer, facts = train(explainer, tokenizer, training, validation, settings)
+    record_training(args.output, explainer, tokenizer, facts, trainer.rows)
     minutes = (time.perf_counter() - begun) / 60
     dev, _ = load_squad(Path(args.data) / "squad_v1.1_dev.json.gz")
     dev_pairs = [(question.question, question.context) for question in dev[: args.questions]]
@@ -95,7 +94,7 @@ def main() -> None:
         "training_inputs": len(training),
         "questions": len(dev_pairs),
         "target": json.loads((Path(args.target) / "results.json").read_text()),
-        "settings": trainer.args.settings(explainer.config),
+        "settings": settings.settings(explainer.config),
         "rows": [row._asdict() for row in rows],
     }
     (Path(args.output) / "results.json").write_text(json.dumps(result, indent=1))

@@ -27,8 +27,13 @@ from transformers import (
     set_seed,
 )
 
-from hf_diffmask.data import EncodedText, LengthGroupedSampler, Window, collate, encode, windows
-from hf_diffmask.tasks.squad import Question, decode, exact_match, f1, load_squad
+from hf_diffmask.data.encoding import EncodedText, encode
+from hf_diffmask.data.features import collate
+from hf_diffmask.data.sampling import LengthGroupedSampler
+from hf_diffmask.data.squad import Question, load_squad
+from hf_diffmask.data.windows import Window, windows
+from hf_diffmask.evaluation.squad import exact_match, f1
+from hf_diffmask.tasks.answers import decode
 
 LENGTH = 256  # tokens of a window
 BATCH_SIZE = 16

@@ -29,10 +29,13 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 from transformers.utils import logging
 
 import hf_diffmask
-from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
-from hf_diffmask.data import TextFeatures, collate, load_texts, max_length, train_validation_split
-from hf_diffmask.training_args import recipe_config
-from hf_diffmask.validation import measure, table_of_states
+from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, Recorded
+from hf_diffmask.data.encoding import max_length
+from hf_diffmask.data.features import TextFeatures, collate
+from hf_diffmask.data.reading import load_texts
+from hf_diffmask.data.sampling import train_validation_split
+from hf_diffmask.training.recipes.registry import recipe_config
+from hf_diffmask.training.validation import measure, table_of_states
 
 # What `fast` is to reach at the last state.
 BAR = {"kept_share": 0.35, "divergence": 0.06, "agreement": 0.95}
@@ -53,12 +56,17 @@ class Course(TrainerCallback):
             return
         begun = time.perf_counter()
         last = model.config.num_states - 1
-        measured = torch.cat([measure(model, batch, [last]) for batch in self.batches])
+        measured = torch.cat([measure(model, recorded(model, batch), [last]) for batch in self.batches])
         row = table_of_states([model.config.state_names[last]], measured)[0]
         point = {"step": state.global_step, "seconds": begun - self.start - self.paused, **row._asdict()}
         self.points.append(point)
         print(json.dumps(point), flush=True)
         self.paused += time.perf_counter() - begun
+
+
+def recorded(explainer: DiffMaskModel, batch: dict[str, torch.Tensor]) -> Recorded:
+    """What the base model computes on a batch."""
+    return explainer.record(explainer.batch(**batch))
 
 
 def load(shared: Path) -> tuple[Any, Any, list, list]:
@@ -100,7 +108,7 @@ def train(shared: Path, recipe: str, seed: int, every: int, **settings: Any) -> 
         trainer.train()
         seconds = time.perf_counter() - course.start - course.paused
         explainer.eval()
-        measured = torch.cat([measure(explainer, batch) for batch in course.batches])
+        measured = torch.cat([measure(explainer, recorded(explainer, batch)) for batch in course.batches])
         rows = table_of_states(list(explainer.config.state_names), measured)
         with torch.no_grad():
             predicted = torch.cat([explainer(**batch).target.argmax(-1) for batch in course.batches])
@@ -132,10 +140,9 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
     batches = by_length(TextFeatures(tokenizer, dev, max_length(base, tokenizer)), tokenizer, 32)
     bare = [{name: value for name, value in batch.items() if name != "special_tokens_mask"} for batch in batches]
 
-    def verified(batch: dict[str, torch.Tensor], features: dict[str, torch.Tensor]) -> None:
-        recorded = explainer.record(**features)
-        keep = explainer(**batch, recorded=recorded).keep_probability[..., -1] > 0.5
-        explainer.masked_forward(keep, recorded=recorded, **features)
+    def verified(batch: dict[str, torch.Tensor]) -> None:
+        found = recorded(explainer, batch)
+        explainer.masked(found, explainer.explain(found).keep_probability[..., -1] > 0.5)
 
     explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu", batch_size=32)
     texts = sorted(dev, key=len)
@@ -147,7 +154,7 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
         "bare": over_batches(lambda batch, features: base(**features)),
         "forward": over_batches(lambda batch, features: explainer(**batch)),
         "forward_fast": over_batches(lambda batch, features: of_sets(**batch)),
-        "forward_verified": over_batches(verified),
+        "forward_verified": over_batches(lambda batch, features: verified(batch)),
         "pipeline": lambda: explain(texts),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -199,7 +206,7 @@ def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
 
         def run(trainer: DiffMaskTrainer, batch: dict[str, torch.Tensor]) -> None:
             trainer.compute_loss(trainer.model, batch).backward()
-            trainer.update_multipliers()
+            trainer.update_objective()
             trainer.optimizer.step()
             trainer.model.zero_grad()
             trainer.state.global_step += 1  # what is done in a step depends on its number

@@ -21,11 +21,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_
 from transformers.utils import logging
 
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
-from hf_diffmask.cli.train import train
-from hf_diffmask.data import TextFeatures, max_length, train_validation_split
-from hf_diffmask.tasks.sst import load_trees
-from hf_diffmask.training_args import recipe_config
-from hf_diffmask.validation import format_table
+from hf_diffmask.data.encoding import max_length
+from hf_diffmask.data.features import TextFeatures
+from hf_diffmask.data.sampling import train_validation_split
+from hf_diffmask.data.sst import load_trees
+from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.testbeds import gru  # noqa: F401  registers the target's class
+from hf_diffmask.training.recipes.registry import recipe_config
+from hf_diffmask.training.run import train
+from hf_diffmask.training.validation import format_table
 
 
 def main() -> None:
@@ -55,13 +59,10 @@ def main() -> None:
         set_seed(args.seed)
         explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("fast", masking))
         begun = time.perf_counter()
-        trainer = train(
-            explainer,
-            tokenizer,
-            training,
-            validation,
-            DiffMaskTrainingArguments(output_dir=str(args.output / masking), recipe="fast", seed=args.seed),
-        )
+        folder = str(args.output / masking)
+        settings = DiffMaskTrainingArguments(output_dir=folder, recipe="fast", seed=args.seed)
+        trainer, facts = train(explainer, tokenizer, training, validation, settings)
+        record_training(folder, explainer, tokenizer, facts, trainer.rows)
         minutes = (time.perf_counter() - begun) / 60
         trainer.evaluate(features)
         result[masking] = {"minutes": minutes, "rows": [row._asdict() for row in trainer.rows]}

@@ -28,9 +28,9 @@ from transformers import (
     set_seed,
 )
 
-from hf_diffmask.data import LengthGroupedSampler
-from hf_diffmask.tasks.gru import GruConfig, GruForSequenceClassification, word_tokenizer
-from hf_diffmask.tasks.sst import LABELS, Sentence, load_phrases, load_trees
+from hf_diffmask.data.sampling import LengthGroupedSampler
+from hf_diffmask.data.sst import LABELS, Sentence, load_phrases, load_trees
+from hf_diffmask.testbeds.gru import GruConfig, GruForSequenceClassification, word_tokenizer
 
 VOCAB_SIZE = 10_000  # of 16,579 words; the others occur once each and stand for unknown ones
 WIDTH = 200

@@ -1,31 +1,45 @@
 """Explainers for Transformers models by Differentiable Masking (De Cao et al. 2020): train, save, load, explain.
 
-Importing this package registers its classes with `AutoConfig`, `AutoModel` and `pipeline("diffmask-attribution")`,
-and the targets of the tasks with `AutoModelForSequenceClassification`.
+Importing this package registers its classes with `AutoConfig`, `AutoModel` and `pipeline("diffmask-attribution")`.
+What training needs is imported when it is first used.
 """
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_diffmask import DiffMaskConfig
+from .about import BUNDLED_CLASSIFIER, BUNDLED_EXPLAINER, METRICS, TASK
+from .about import VERSION as __version__
+from .base.running import Recorded
 from .errors import DiffMaskError
-from .modeling_diffmask import DiffMaskModel
-from .outputs import DiffMaskOutput, Recorded
-from .pipeline_diffmask import DiffMaskAttributionPipeline
-from .tasks import counting, gru  # noqa: F401  registers their models
-from .trainer import DiffMaskTrainer
-from .training_args import DiffMaskTrainingArguments
+from .explainer.configuration_diffmask import DiffMaskConfig
+from .explainer.modeling_diffmask import DiffMaskModel
+from .explainer.outputs import DiffMaskOutput
+from .explainer.publishing import connect
+from .pipeline.pipeline_diffmask import DiffMaskAttributionPipeline
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from .pipeline.what_if import what_if
+    from .training.arguments import DiffMaskTrainingArguments, recipe_config
+    from .training.trainer import DiffMaskTrainer
 
-BUNDLED = Path(__file__).parent / "bundled"
-BUNDLED_EXPLAINER = str(BUNDLED / "explainer")
-BUNDLED_CLASSIFIER = str(BUNDLED / "classifier")
-METRICS = str(Path(__file__).parent / "metrics")
-TASK = "diffmask-attribution"
+_LATER = {
+    "DiffMaskTrainer": "training.trainer",
+    "DiffMaskTrainingArguments": "training.arguments",
+    "recipe_config": "training.arguments",
+    "what_if": "pipeline.what_if",
+}
 
+
+def _hub() -> Any:
+    """What publishes explainers; it is above them, and imported when it is needed."""
+    from .hub import publisher
+
+    return publisher
+
+
+connect(_hub)
 AutoConfig.register(DiffMaskConfig.model_type, DiffMaskConfig, exist_ok=True)
 AutoModel.register(DiffMaskConfig, DiffMaskModel, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
@@ -49,4 +63,20 @@ __all__ = [
     "DiffMaskTrainer",
     "DiffMaskTrainingArguments",
     "Recorded",
+    "__version__",
+    "recipe_config",
+    "what_if",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what training needs when it is first asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

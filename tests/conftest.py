@@ -1,17 +1,20 @@
 """Fixtures: the real bundled classifier and explainers for it."""
 
+import json
 import os
+import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from hub_server import HubServer
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
 import hf_diffmask
 from hf_diffmask import DiffMaskModel
+from tests.helpers import base_on
+from tests.hub.server import HubServer
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +57,36 @@ def hub(tmp_path):
         server.add_token("hf_test_read_token", "acme", write=False)
         yield server
     assert server.errors == []
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the bundled explainer, whose base model lies in a folder beside it."""
+    shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "classifier")
+    shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, tmp_path / "explainer")
+    return tmp_path / "explainer"
+
+
+@pytest.fixture
+def named(folder, hub):
+    """The same, for a base model on the Hub."""
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"base_model_name_or_path": "acme/base", "base_model_revision": base_on(hub)}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def answerer(tokenizer):
+    """Untrained, but with weights large enough to prefer some spans to others."""
+    config = AutoConfig.for_model(
+        "bert", vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=48, max_position_embeddings=64, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    model = AutoModelForQuestionAnswering.from_config(config).eval()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.dim() == 2:
+                value.mul_(6 if "embeddings" in name else 4)
+    return model

@@ -1,4 +1,4 @@
-"""The command line, `hf-diffmask COMMAND`."""
+"""The command line, `hf-diffmask COMMAND`: options and printing, one command a file."""
 
 import importlib
 import os
@@ -6,54 +6,20 @@ import sys
 
 from ..errors import DiffMaskError
 
-COMMANDS = {
-    "train": "train an explainer for a classifier",
-    "explain": "explain texts with an explainer",
-    "analyze": "sum up what is kept at which state over a data set: a page with figures",
-    "evaluate": "measure how faithful explanations are, beside other methods",
-    "audit": "test an explainer for the known faults of learned explanations",
-    "card": "write and validate the card of a local explainer",
-    "push": "publish an explainer on the Hub",
-    "list": "find explainers on the Hub",
-    "serve": "serve a page that explains, masks and compares",
-    "push-space": "publish that page as a Space",
-    "demo": "train, save, load and use an explainer in three minutes, offline",
-}
 
-USAGE = """usage: hf-diffmask COMMAND [options]
-
-Explains Transformers models by Differentiable Masking.
-
-commands:
-{commands}
-
-`hf-diffmask COMMAND --help` shows the options of a command. A first look, offline:
-
-  hf-diffmask explain "a warm and quietly funny film"
-"""
-
-
-def main(arguments: list[str] | None = None) -> int:
+def run(command: str, arguments: list[str]) -> int:
     """
     Runs a command.
 
     Args:
-        arguments (`list[str]`, *optional*): Defaults to those of the process.
+        command (`str`): Its name, one that exists.
+        arguments (`list[str]`): What follows the name.
 
     Returns:
         `int`: Exit status: 0, or 2 where the input or a setting must be put right.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    usage = USAGE.format(commands="\n".join(f"  {name:<12}{what}" for name, what in COMMANDS.items()))
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage)
-        return 0 if arguments else 2
-    command, *rest = arguments
-    if command not in COMMANDS:
-        print(f"hf-diffmask: there is no command {command!r}\n\n{usage}", file=sys.stderr)
-        return 2
     try:
-        importlib.import_module(f".{command.replace('-', '_')}", __package__).run(rest)
+        importlib.import_module(f".{command.replace('-', '_')}", __package__).run(arguments)
     except DiffMaskError as error:
         print(f"hf-diffmask: {error}", file=sys.stderr)
         return 2

@@ -2,6 +2,6 @@
 
 import sys
 
-from . import main
+from hf_diffmask_entry import main
 
 sys.exit(main())

@@ -6,8 +6,9 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ..errors import DiffMaskError, reason
-from ..model_card import card_for, check_local, merge, validate, write_eval_results
-from ..modeling_diffmask import DiffMaskModel
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..hub.card_folder import card_for, check_local, write_eval_results
+from ..hub.card_sections import merge, validate
 
 DESCRIPTION = """Writes and validates the card of a local explainer, without pushing anything.
 

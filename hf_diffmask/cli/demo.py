@@ -9,17 +9,19 @@ from pathlib import Path
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, set_seed
 from transformers.utils import logging
 
-import hf_diffmask
-
-from ..demo import sentences
+from ..about import BUNDLED_CLASSIFIER, TASK
+from ..display.page import to_html
+from ..display.terminal import to_text
 from ..errors import DiffMaskError
-from ..heatmap import to_html, to_text
-from ..modeling_diffmask import DiffMaskModel
-from ..training_args import DiffMaskTrainingArguments, recipe_config
-from ..validation import format_table
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..hub.training_results import record_training
+from ..pipeline.loading import load_pipeline
+from ..testbeds.grammar import sentences
+from ..training.arguments import DiffMaskTrainingArguments
+from ..training.recipes.registry import recipe_config
+from ..training.run import train
+from ..training.validation import format_table
 from .arguments import parse
-from .explain import load_pipeline
-from .train import train
 
 DESCRIPTION = """Trains an explainer for the bundled sentiment classifier, saves it, loads it back through the
 pipeline and explains a few sentences. Everything is embedded: no network, no data set, no labels."""
@@ -57,8 +59,8 @@ def run(arguments: list[str]) -> None:
         raise DiffMaskError("The demo needs at least 20 sentences and one step.")
     started = time.perf_counter()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
-    base_model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_CLASSIFIER)
+    base_model = AutoModelForSequenceClassification.from_pretrained(BUNDLED_CLASSIFIER)
     texts = sentences(demo.num_sentences)
     print(
         f"1. Training an explainer for the bundled classifier on {len(texts)} unlabelled sentences from a small\n"
@@ -78,9 +80,10 @@ def run(arguments: list[str]) -> None:
     explainer = DiffMaskModel.from_base_model(
         base_model.to(args.device), tokenizer, margin=args.margin, **recipe_config(args.recipe)
     )
-    trainer = train(explainer, tokenizer, texts, sentences(200, seed=1), args)
+    trainer, training = train(explainer, tokenizer, texts, sentences(200, seed=1), args)
+    record_training(demo.output_dir, explainer, tokenizer, training, trainer.rows)
     print(f"\n   Hard masks on 200 other sentences:\n\n{format_table(trainer.rows)}\n")
-    print(f"2. Saved to {demo.output_dir}; loading it back with pipeline({hf_diffmask.TASK!r}, ...).\n")
+    print(f"2. Saved to {demo.output_dir}; loading it back with pipeline({TASK!r}, ...).\n")
     explain = load_pipeline(demo.output_dir)
     results = explain(EXAMPLES)
     print("3. Bright tokens are kept, the others can go; for each token how surely:\n")

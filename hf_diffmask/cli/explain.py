@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from tqdm import tqdm
-from transformers import HfArgumentParser, pipeline
+from transformers import HfArgumentParser
 from transformers.utils import logging
 
-import hf_diffmask
-
-from ..data import READERS, Text
-from ..errors import DiffMaskError, reason
-from ..heatmap import to_html, to_text
+from ..data.encoding import Text
+from ..data.reading import READERS
+from ..display.page import to_html
+from ..display.terminal import to_text
+from ..errors import DiffMaskError
+from ..pipeline.loading import load_pipeline
+from ..tasks.task import Task
 from .arguments import parse
 from .inputs import DatasetArguments, load_inputs
 
@@ -85,7 +85,7 @@ class ExplainArguments:
     )
 
 
-def _texts(args: ExplainArguments, given: list[str], task: str) -> list[Text]:
+def _texts(args: ExplainArguments, given: list[str], task: Task) -> list[Text]:
     if given and args.file:
         raise DiffMaskError("Give texts or --file, not both.")
     if args.text_pair is not None and not given:
@@ -109,32 +109,6 @@ def _texts(args: ExplainArguments, given: list[str], task: str) -> list[Text]:
     if not texts:
         raise DiffMaskError("There is no text to explain: the input is empty.")
     return texts
-
-
-def load_pipeline(model: str | None, **kwargs: Any) -> Any:
-    """
-    Loads an explainer as a pipeline, with one clear sentence where that fails.
-
-    Args:
-        model (`str`, *optional*): A folder or an id on the Hub; the bundled explainer by default.
-        kwargs: Passed on to [`~transformers.pipeline`].
-
-    Returns:
-        [`DiffMaskAttributionPipeline`]
-
-    Raises:
-        DiffMaskError: If it cannot be loaded, or is no explainer.
-    """
-    model = model or hf_diffmask.BUNDLED_EXPLAINER
-    try:
-        return pipeline(hf_diffmask.TASK, model=model, **kwargs)
-    except DiffMaskError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
-        raise DiffMaskError(
-            f"The explainer {model} cannot be loaded: name a folder that `hf-diffmask train` wrote, or a Hub id "
-            f"that can be reached ({reason(error)})."
-        ) from error
 
 
 def _write(results: Iterator[dict[str, Any]], args: ExplainArguments, color: bool) -> Iterator[str]:
@@ -169,7 +143,7 @@ def run(arguments: list[str]) -> None:
     logging.disable_progress_bar()
     state: str | int | None = int(args.state) if args.state and args.state.lstrip("-").isdigit() else args.state
     explain = load_pipeline(args.model, state=state, device=args.device)
-    texts = _texts(args, given.texts, explain.model.config.task)
+    texts = _texts(args, given.texts, explain.model.task)
     batch_size = 1 if explain.tokenizer.pad_token_id is None else min(args.batch_size, len(texts))
     inputs = (
         dict(zip(("text", "text_pair"), text, strict=True)) if isinstance(text, tuple) else {"text": text}

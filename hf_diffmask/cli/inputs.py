@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from .. import heads
-from ..data import Text, load_texts
+from ..data.encoding import Text
+from ..data.reading import load_texts
 from ..errors import DiffMaskError
-from ..tasks.squad import is_squad, load_squad
+from ..tasks.task import Task
 
 
 @dataclass(kw_only=True)
@@ -31,7 +31,7 @@ class DatasetArguments:
 
 def load_inputs(
     dataset: str,
-    task: str,
+    task: Task,
     which: DatasetArguments | None = None,
     keep_empty: bool = False,
     limit: int | None = None,
@@ -43,7 +43,7 @@ def load_inputs(
     Args:
         dataset (`str`):
             A data file or the id of a data set; for question answering also a file in the format of SQuAD.
-        task (`str`): What the base model predicts, see [`~hf_diffmask.heads.task_of`].
+        task ([`Task`]): What the base model predicts.
         which ([`DatasetArguments`], *optional*): Columns, configuration and split.
         keep_empty (`bool`, *optional*, defaults to `False`): Whether to keep rows without text.
         limit (`int`, *optional*): Most inputs to read, the first of them.
@@ -58,11 +58,9 @@ def load_inputs(
     which = DatasetArguments() if which is None else which
     if limit is not None and limit < 1:
         raise DiffMaskError(f"The number of inputs must be at least 1, but is {limit}.")
-    text, pair = which.text_column or "text", which.text_pair_column
-    if task == heads.QUESTION_ANSWERING:
-        if is_squad(dataset):
-            questions, _ = load_squad(dataset, labelled=False)
-            return [(one.question, one.context) for one in questions[:limit]]
-        text, pair = which.text_column or "question", pair or "context"
+    if (found := task.read(dataset, limit)) is not None:
+        return found
+    text, pair = task.columns
+    text, pair = which.text_column or text, which.text_pair_column or pair
     split = split or which.dataset_split
     return load_texts(dataset, text, pair, split, keep_empty, which.dataset_config, which.streaming, limit)

@@ -3,8 +3,8 @@
 import argparse
 import json
 
-from ..hub import find
-from ..wording import visible
+from ..display.wording import visible
+from ..hub.find import find
 
 DESCRIPTION = """Lists explainers on the Hub, those downloaded most first.
 

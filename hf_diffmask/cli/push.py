@@ -4,8 +4,8 @@ import argparse
 
 from transformers.utils import logging
 
-from ..hub import push
-from ..hub_client import TIMEOUT
+from ..hub.client import TIMEOUT
+from ..hub.push import push
 
 DESCRIPTION = """Publishes an explainer on the Hub: weights, config, tokenizer, card and plots, in one commit.
 

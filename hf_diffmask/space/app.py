@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from .. import __version__
-from ..colors import paint
+from ..about import VERSION
+from ..display.colors import paint
+from ..display.grid import STYLE, grid, shown
+from ..display.wording import effect, predicted
 from ..errors import DiffMaskError
-from ..grid import STYLE, grid, shown
-from ..wording import effect
 from .service import SUFFIXES, Service, write_results
 from .settings import Settings
 
@@ -140,7 +140,7 @@ def build(settings: Settings | None = None, service: Service | None = None) -> g
             units = {number: token for number, token in enumerate(result["tokens"]) if not token["special"]}
             tokens = [(token["token"], number) for number, token in units.items()]
             kept = [number for number, token in units.items() if token["kept"]]
-            order = sorted(units, key=lambda number: -units[number].get("evidence", units[number]["score"]))
+            order = sorted(units, key=lambda number: -units[number]["score"])
             about = {"text": text, "pair": pair or "", "explainer": name or "", "order": order}
             last = len(result["states"]) - 1
             share = round(100 * len(kept) / len(tokens))
@@ -250,7 +250,7 @@ def launch(page: gr.Blocks, settings: Settings | None = None, **options: Any) ->
 
 async def _health(request: Request) -> JSONResponse:
     """That the page is there; the first explainer was loaded before it was."""
-    return JSONResponse({"status": "ok", "version": __version__})
+    return JSONResponse({"status": "ok", "version": VERSION})
 
 
 def _endpoints(service: Service) -> None:
@@ -321,7 +321,7 @@ def _refusal(error: DiffMaskError) -> str:
 
 
 def _probabilities(found: dict[str, Any]) -> dict[str, float]:
-    return found.get("probabilities") or {found.get("answer") or "(no answer)": found["score"]}
+    return found.get("probabilities") or {predicted(found): found["score"]}
 
 
 def _claim(found: dict[str, Any], count: int) -> str:

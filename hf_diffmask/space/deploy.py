@@ -20,8 +20,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from ..errors import DiffMaskError
-from ..hub_client import TIMEOUT, bounded, persist
-from ..model_card import front_matter
+from ..hub.card_sections import front_matter
+from ..hub.client import TIMEOUT, bounded, persist
 
 PACKAGE = "hf-diffmask"
 FILES = ("app.py", "README.md", "requirements.txt")

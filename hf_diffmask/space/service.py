@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet
 
-from .. import heads
-from ..comparison import Explainers, attribute, measured, rankable
-from ..data import encode, windows
+from ..data.encoding import encode
+from ..data.windows import windows
+from ..display.page import to_html
 from ..errors import DiffMaskError, reason
-from ..faithfulness import PRESETS
-from ..heatmap import to_html
-from ..what_if import what_if
+from ..evaluation.comparison import attribute, measured, rankable
+from ..evaluation.faithfulness import PRESETS
+from ..methods.registry import Explainers
+from ..pipeline.what_if import what_if
 from .batching import Batcher
 from .settings import Settings
 from .shelf import Held, Shelf
@@ -54,10 +55,8 @@ class Service:
         self.settings = settings
         self.shelf = Shelf(settings)
         self.batcher = Batcher(_run, settings.batch_size)
-        self.explain("a warm and quietly funny film", pair="It is a film." if self._asks() else "")
-
-    def _asks(self) -> bool:
-        return bool(self.shelf.get("").explain.model.config.task == heads.QUESTION_ANSWERING)
+        first = self.shelf.get("").explain.model.task.card_inputs(pairs=False)[0]
+        self.explain(*([first] if isinstance(first, str) else first.values()))  # warm
 
     def explain(
         self,
@@ -101,7 +100,7 @@ class Service:
             explainer (`str`, *optional*): See [`Shelf.get`].
 
         Returns:
-            `dict`: See [`~hf_diffmask.what_if.what_if`].
+            `dict`: See [`~hf_diffmask.pipeline.what_if.what_if`].
 
         Raises:
             DiffMaskError: If a limit is passed, or there is no such token.

@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .. import BUNDLED_EXPLAINER
+from ..about import BUNDLED_EXPLAINER
 from ..errors import DiffMaskError
-from ..model_card import front_matter
+from ..hub.card_sections import front_matter
 
 
 @dataclass(frozen=True)

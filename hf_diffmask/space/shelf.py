@@ -13,11 +13,11 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from .. import BUNDLED_EXPLAINER
-from ..cli.explain import load_pipeline
-from ..configuration_diffmask import DiffMaskConfig
+from ..about import BUNDLED_EXPLAINER
 from ..errors import DiffMaskError, reason
-from ..modeling_diffmask import DiffMaskModel
+from ..explainer.configuration_diffmask import DiffMaskConfig
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..pipeline.loading import load_pipeline
 from .settings import Settings
 
 BUNDLED_NAME = "bundled"
@@ -112,7 +112,7 @@ class Shelf:
         explain = load_pipeline(source)
         model = explain.model
         plain = None
-        if model.config.task == "text-classification":
+        if model.task.has_choices:
             plain = DiffMaskModel.from_base_model(model.base, explain.tokenizer).eval()
         parts = [model, model.base, *([] if plain is None else [plain])]
         tensors = (tensor for part in parts for tensor in part.state_dict().values())

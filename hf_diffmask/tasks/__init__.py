@@ -1,1 +1,1 @@
-"""What explainers are tried on: data sets and target models of the paper."""
+"""What base models predict: one task a file."""

@@ -24,8 +24,8 @@ from transformers import (
 from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 
 try:  # as it was in version 0.1.0
-    from hf_diffmask.data import TextFeatures
-    from hf_diffmask.training_args import recipe_config
+    from hf_diffmask.data.features import TextFeatures
+    from hf_diffmask.training.arguments import recipe_config
 except ImportError:
     from hf_diffmask import recipe_config
     from hf_diffmask.data.features import TextFeatures

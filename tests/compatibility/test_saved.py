@@ -1,4 +1,4 @@
-"""What earlier versions saved keeps its numbers: explainers of every recipe and masking, and checkpoints that resume."""
+"""Explainers and checkpoints that earlier versions saved: they load, give the same numbers, and resume."""
 
 import json
 import shutil

@@ -6,8 +6,8 @@ from typing import Any
 import datasets
 import evaluate
 
-from hf_diffmask.data import features_of_ids
-from hf_diffmask.faithfulness import curves, mean_measures, measures
+from hf_diffmask.data.encoding import features_of_ids
+from hf_diffmask.evaluation.faithfulness import curves, mean_measures, measures
 
 DESCRIPTION = """What a classifier's predictions owe to the tokens that an attribution ranks first: the drop of the
 predicted class's probability without them (comprehensiveness, higher is better) and on them alone (sufficiency, lower
@@ -50,7 +50,7 @@ by it, and alone it is the whole input.
 
 
 class Faithfulness(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.faithfulness.measures`]."""
+    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.faithfulness.measures`]."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

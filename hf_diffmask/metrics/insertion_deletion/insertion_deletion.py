@@ -6,8 +6,8 @@ from typing import Any
 import datasets
 import evaluate
 
-from hf_diffmask.data import features_of_ids
-from hf_diffmask.faithfulness import Preset, areas, curves, mean_measures
+from hf_diffmask.data.encoding import features_of_ids
+from hf_diffmask.evaluation.faithfulness import Preset, areas, curves, mean_measures
 
 DESCRIPTION = """Areas under the curves of deletion and insertion (Petsiuk et al. 2018): the predicted class's
 probability as tokens are taken away one by one, the highest score first (deletion, lower is better), and as they come
@@ -48,7 +48,7 @@ Example: of one word alone either curve is one step from the whole input to the 
 
 
 class InsertionDeletion(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.faithfulness.areas`]."""
+    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.faithfulness.areas`]."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

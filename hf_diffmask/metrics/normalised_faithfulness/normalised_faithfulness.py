@@ -6,9 +6,9 @@ from typing import Any
 import datasets
 import evaluate
 
-from hf_diffmask.bounds import bounds, reached
-from hf_diffmask.data import features_of_ids
-from hf_diffmask.faithfulness import PRESETS, curves, mean_measures, measures
+from hf_diffmask.data.encoding import features_of_ids
+from hf_diffmask.evaluation.bounds import bounds, reached
+from hf_diffmask.evaluation.faithfulness import PRESETS, curves, mean_measures, measures
 
 DESCRIPTION = """Comprehensiveness and sufficiency on a scale from the worst ranking of an input's tokens, 0, to the
 best one, 1, for this model (Edin et al. 2025): what can be reached differs from model to model and from input to
@@ -50,7 +50,7 @@ Example: two words have two rankings, of which one is the best and the other one
 
 
 class NormalisedFaithfulness(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.bounds.bounds`]."""
+    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.bounds.bounds`]."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -6,7 +6,7 @@ import datasets
 import evaluate
 
 from hf_diffmask.errors import DiffMaskError
-from hf_diffmask.plausibility import plausibility, rationale
+from hf_diffmask.evaluation.plausibility import plausibility, rationale
 
 DESCRIPTION = """How well attributions agree with what people marked as evidence (DeYoung et al. 2020): F1 of tokens
 and of spans for the tokens that rank first, and the area under precision over recall. Means over inputs; special
@@ -40,7 +40,7 @@ of it: of two spans one is found. Precision over recall is 1 up to a half, and 2
 
 
 class Plausibility(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.plausibility.plausibility`]."""
+    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.plausibility.plausibility`]."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

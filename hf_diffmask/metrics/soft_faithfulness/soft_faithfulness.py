@@ -6,10 +6,10 @@ from typing import Any
 import datasets
 import evaluate
 
-from hf_diffmask.data import features_of_ids
+from hf_diffmask.data.encoding import features_of_ids
 from hf_diffmask.errors import DiffMaskError
-from hf_diffmask.faithfulness import mean_measures
-from hf_diffmask.soft_faithfulness import NoScaleError, soft_measures
+from hf_diffmask.evaluation.faithfulness import mean_measures
+from hf_diffmask.evaluation.soft_faithfulness import NoScaleError, soft_measures
 
 DESCRIPTION = """Soft sufficiency and comprehensiveness (Zhao and Aletras 2023): each number of a token's embedding is
 kept, or left out, with a probability that is the token's score on a scale from 0 to 1. What the predicted class's
@@ -48,7 +48,7 @@ whole for the other.
 
 
 class SoftFaithfulness(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.soft_faithfulness.soft_measures`]."""
+    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.soft_faithfulness.soft_measures`]."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -7,7 +7,7 @@ import evaluate
 import numpy as np
 
 from hf_diffmask.errors import DiffMaskError
-from hf_diffmask.stability import rank_correlation
+from hf_diffmask.evaluation.stability import rank_correlation
 
 DESCRIPTION = """How alike two attributions of the same inputs rank their tokens, such as those of explainers that were
 trained with different seeds, or of inputs before and after a change that leaves the tokens what they are: Spearman's

@@ -1,0 +1,1 @@
+"""What is kept at which state, over a data set."""

@@ -1,0 +1,1 @@
+"""The known faults of learned explanations, as tests."""

@@ -1,0 +1,90 @@
+"""Tests how far masked inputs are from whole ones."""
+
+import inspect
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..base.running import masked_state, record
+from ..data.batching import in_batches
+from ..data.features import aligned
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from .explained import Explained
+from .finding import Finding, _verdict
+from .thresholds import TYPICAL
+
+
+@torch.no_grad()
+def distance(
+    explainer: DiffMaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    found: Sequence[Explained],
+    texts: Sequence[int],
+    batch_size: int = 32,
+) -> Finding:
+    """
+    (e) How far out of distribution are masked inputs? The Mahalanobis distance of the mean last hidden state from
+    those of whole inputs (Lee et al. 2018). Half of the texts give mean and covariance; the other half is measured,
+    whole, which is what is usual, and masked.
+
+    Args:
+        explainer ([`DiffMaskModel`]): With input masking.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
+        found (`Sequence[Explained]`): What the explainer says of them.
+        texts (`Sequence[int]`): Number of the text that each input is a window of.
+        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+
+    Returns:
+        [`Finding`]: `quantile` of whole inputs that the median of masked ones lies at, and the same of inputs whose
+        tokens the mask token replaces in the place of the baseline.
+    """
+    question = "How far from whole inputs are masked ones, for the base model?"
+    base, last = explainer.base, explainer.config.state_names[-1:]
+    if not explainer.config.masks_inputs or explainer.config.state_names[0] != "embeddings":
+        return Finding("distribution", question, "not checked", {}, "only masked token embeddings can be compared")
+    if "inputs_embeds" not in inspect.signature(base.forward).parameters:
+        note = f"{type(base).__name__} does not take embeddings in the place of tokens"
+        return Finding("distribution", question, "not checked", {}, note)
+    embed = base.get_input_embeddings()
+
+    def means(vector: Tensor | None) -> np.ndarray:
+        """Mean last states, `(N, d)`, with a vector in the place of what is masked."""
+
+        def run(batch: dict[str, Tensor]) -> list[np.ndarray]:
+            rows, embedded = batch.pop("example_ids").tolist(), embed(batch.pop("input_ids"))
+            del batch["special_tokens_mask"]
+            if vector is not None:
+                kept = aligned([found[row].kept for row in rows], batch["attention_mask"])
+                embedded = masked_state(embedded, kept, vector.to(embedded.dtype))
+            _, (hidden,) = record(base, {**batch, "inputs_embeds": embedded}, last)
+            there, hidden = batch["attention_mask"][..., None].cpu().double(), hidden.cpu().double()
+            return list(((hidden * there).sum(1) / there.sum(1)).numpy())
+
+        return np.stack(in_batches(tokenizer, inputs, explainer.device, run, batch_size, with_ids=True))
+
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    if len(numbers) < 20:
+        raise DiffMaskError(f"At least 20 texts are needed to tell what is usual, and there are {len(numbers)}.")
+    order = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(0))
+    usual = np.array([bool(order[numbers[text]] % 2) for text in texts])
+    whole, masked = means(None), means(explainer.baseline_at(0).detach())
+    center, spread = whole[~usual].mean(0), np.cov(whole[~usual], rowvar=False)
+    # Shrunk towards a sphere: there may be fewer inputs than features.
+    precision = np.linalg.inv(0.9 * spread + 0.1 * np.trace(spread) / len(spread) * np.eye(len(spread)))
+
+    def distances(values: np.ndarray) -> np.ndarray:
+        apart = values[usual] - center
+        return np.sqrt(np.einsum("nd,de,ne->n", apart, precision, apart))
+
+    scale, typical = distances(whole), float(np.median(distances(masked)))
+    figures = {"quantile": float(np.mean(scale < typical)), "median_over_usual": typical / float(np.median(scale))}
+    if tokenizer.mask_token_id is not None:
+        by_token = means(embed.weight[tokenizer.mask_token_id])
+        figures["quantile_mask_token"] = float(np.mean(scale < np.median(distances(by_token))))
+    return Finding("distribution", question, _verdict(figures["quantile"] <= TYPICAL), figures, "")

@@ -1,0 +1,103 @@
+"""What an explainer says of many inputs, and how well its masks hold."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..data.batching import in_batches
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..masks.gates import hard_mask
+
+
+class Explained(NamedTuple):
+    """What an explainer says of one input."""
+
+    predicted: int
+    """The class that the base model predicts."""
+    scores: list[float]
+    """Of each token, see [`DiffMaskModel.attribution`]."""
+    kept: list[bool]
+    """The hard mask of the last state, which is the one handed out."""
+    logits: np.ndarray
+    """Gate logits of the tokens that can be masked, `(U, S)`."""
+    cost: float
+    """What that mask costs, in the terms of the margin: see [`DiffMaskModel.cost`]."""
+    agrees: bool
+    """Whether that mask leaves the prediction unchanged."""
+
+
+@torch.no_grad()
+def explained(
+    explainer: DiffMaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    batch_size: int = 32,
+) -> list[Explained]:
+    """
+    Runs an explainer on inputs, and its hard masks.
+
+    Args:
+        explainer ([`DiffMaskModel`]): For a classifier.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
+        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+
+    Returns:
+        `list[Explained]`
+
+    Raises:
+        DiffMaskError: If the explainer is for no classifier.
+    """
+    if not explainer.task.has_choices:
+        raise DiffMaskError("The audit asks what a mask tells of a class: this explainer is for no classifier.")
+
+    def run(batch: dict[str, Tensor]) -> list[Explained]:
+        recorded, task = explainer.record(explainer.batch(**batch)), explainer.task
+        output = explainer.explain(recorded)
+        kept = hard_mask(output.keep_probability[..., -1])
+        masked = explainer.masked(recorded, kept)
+        columns = zip(
+            task.predicted(output.target).tolist(), explainer.attribution(output), kept, output.logits,
+            output.maskable, explainer.cost(output.target, masked).tolist(),
+            task.agreement(output.target, masked).tolist(),
+            recorded.batch.units, strict=True,
+        )  # fmt: skip
+        return [
+            Explained(predicted, score[there].tolist(), mask[there].tolist(), logits[unit].cpu().numpy(), cost, agrees)
+            for predicted, score, mask, logits, unit, cost, agrees, there in columns
+        ]
+
+    return in_batches(tokenizer, inputs, explainer.device, run, batch_size)
+
+
+def masking_everything(
+    explainer: DiffMaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    batch_size: int = 32,
+) -> float:
+    """
+    What it costs to mask all units: the most that there is to lose.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model and baseline.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
+        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+
+    Returns:
+        `float`: Mean cost, in the terms of the margin.
+    """
+
+    @torch.no_grad()
+    def run(batch: dict[str, Tensor]) -> list[float]:
+        recorded = explainer.record(explainer.batch(**batch))
+        masked = explainer.masked(recorded, torch.zeros_like(recorded.batch.maskable), 0)
+        return explainer.cost(recorded.target, masked).tolist()
+
+    return float(np.mean(in_batches(tokenizer, inputs, explainer.device, run, batch_size)))

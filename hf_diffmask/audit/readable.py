@@ -1,0 +1,114 @@
+"""How well the prediction can be read from a mask, without the words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import DiffMaskError
+
+BINS = 10  # of relative position
+ENDS = 8  # tokens at either end whose gates are looked at one by one
+FOLDS = 5
+
+
+def readable(features: np.ndarray, classes: Sequence[int], texts: Sequence[int], seed: int = 0) -> float:
+    """
+    How well classes can be read from features: accuracy of a linear classifier on inputs that it was not fitted to.
+
+    Args:
+        features (`numpy.ndarray` of shape `(N, F)`): Of each input.
+        classes (`Sequence[int]` of length `N`): Its class.
+        texts (`Sequence[int]` of length `N`):
+            Number of the text that it is a window of. Those of one text are fitted to together, or not at all.
+        seed (`int`, *optional*, defaults to 0): Of the split into folds.
+
+    Returns:
+        `float`: Over all folds of cross-validation.
+
+    Raises:
+        DiffMaskError: If there are fewer than 20 texts.
+    """
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    if len(numbers) < 20:
+        raise DiffMaskError(f"At least 20 texts are needed to read classes from masks, and there are {len(numbers)}.")
+    folds = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed)) % FOLDS
+    fold = folds[[numbers[text] for text in texts]]
+    target, values = torch.tensor(list(classes)), torch.tensor(features, dtype=torch.float64)
+    right = 0
+    for number in range(FOLDS):
+        right += _fitted(values, target, fold == number)
+    return right / len(target)
+
+
+def _fitted(values: Tensor, target: Tensor, held_out: Tensor) -> int:
+    """How many of the inputs that are held out a logistic regression on the others gets right."""
+    mean, deviation = values[~held_out].mean(0), values[~held_out].std(0).clamp(min=1e-6)
+    scaled = (values - mean) / deviation
+    model = nn.Linear(values.shape[1], int(target.max()) + 1, dtype=torch.float64)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    solver = torch.optim.LBFGS(model.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        fitted = nn.functional.cross_entropy(model(scaled[~held_out]), target[~held_out])
+        # An L2 penalty of 1 on the sum over inputs: a prior of unit variance.
+        value = fitted + model.weight.square().sum() / (2 * (~held_out).sum())
+        value.backward()
+        return value
+
+    solver.step(loss)
+    with torch.no_grad():
+        return int((model(scaled[held_out]).argmax(-1) == target[held_out]).sum())
+
+
+def base_rate_of(classes: Sequence[int]) -> float:
+    """
+    Accuracy of always saying the most frequent class.
+
+    Args:
+        classes (`Sequence[int]`): Class of each input.
+
+    Returns:
+        `float`
+    """
+    return max(classes.count(one) for one in set(classes)) / len(classes)
+
+
+def pattern_features(kept: Sequence[bool]) -> list[float]:
+    """
+    What a mask shows of where and how much is kept, and nothing of which words these are.
+
+    Args:
+        kept (`Sequence[bool]` of length `U`): Of each token that is not special, whether it is kept.
+
+    Returns:
+        `list[float]`: Number, share, share in odd places, number of runs, share in each tenth of the input, and
+        the gates of the first and last few tokens.
+    """
+    mask = np.array(kept, dtype=float)
+    places = np.arange(len(mask)) * BINS // max(1, len(mask))
+    tenths = [mask[places == k].mean() if (places == k).any() else mask.mean() for k in range(BINS)]
+    first, last = np.zeros(ENDS), np.zeros(ENDS)
+    first[: len(mask)], last[: len(mask)] = mask[:ENDS], mask[::-1][:ENDS]
+    odd = mask[1::2].mean() if len(mask) > 1 else 0.0
+    runs = np.count_nonzero(np.diff(mask, prepend=0.0) > 0)
+    return [mask.sum(), mask.mean(), odd, runs, *tenths, *first, *last]
+
+
+def by_length_alone(masks: Sequence[Sequence[Any]], classes: Sequence[int], texts: Sequence[int]) -> float:
+    """
+    What the inputs' lengths tell of their classes, which no mask hides.
+
+    Args:
+        masks (`Sequence[Sequence]`): Of each input, one entry for each token that is not special.
+        classes (`Sequence[int]`): Class of each input.
+        texts (`Sequence[int]`): Number of the text that each input is a window of.
+
+    Returns:
+        `float`: Accuracy of [`readable`] on the features of masks that keep everything.
+    """
+    return readable(np.array([pattern_features([True] * len(mask)) for mask in masks]), classes, texts)

@@ -1,0 +1,236 @@
+"""Explainers trained like another one, to compare it with: other seeds, and a base model with random weights."""
+
+import contextlib
+import copy
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, set_seed
+from transformers.utils import cached_file
+
+from ..base.states import state_names
+from ..data.encoding import Text, max_length
+from ..data.features import TextFeatures, collate
+from ..data.sampling import train_validation_split
+from ..errors import DiffMaskError, reason
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..training.arguments import DiffMaskTrainingArguments
+from ..training.baseline import fit_baseline, start_at_mean_states
+from ..training.checkpoints import ARGUMENTS_FILE
+from ..training.recipes.registry import recipe_config
+from ..training.run import train
+from .explained import masking_everything
+from .thresholds import ROUNDING
+
+
+def settings_of(model: str | None) -> dict[str, Any]:
+    """
+    How an explainer was trained.
+
+    Args:
+        model (`str`, *optional*): The explainer; `None` for the bundled one.
+
+    Returns:
+        `dict`: Settings, see [`DiffMaskTrainingArguments.settings`].
+
+    Raises:
+        DiffMaskError: If the explainer does not say.
+    """
+    try:
+        file = None if model is None else cached_file(model, ARGUMENTS_FILE)
+        return json.loads(Path(str(file)).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DiffMaskError(
+            f"The explainer holds no {ARGUMENTS_FILE} that says how it was trained, and none can be trained alike: "
+            f"name explainers with --other_seeds and --random_base ({reason(error)})."
+        ) from error
+
+
+def arguments_like(
+    settings: dict[str, Any], folder: Path, seed: int, base: PreTrainedModel
+) -> DiffMaskTrainingArguments:
+    """
+    The settings of one run for another one, in one process.
+
+    Args:
+        settings (`dict`): Result of [`settings_of`].
+        folder (`Path`): Output folder of the new run.
+        seed (`int`): Seed of the new run.
+        base ([`~transformers.PreTrainedModel`]): The base model.
+
+    Returns:
+        [`DiffMaskTrainingArguments`]
+
+    Raises:
+        DiffMaskError: If the settings do not say how long the run was.
+    """
+    if settings["max_steps"] <= 0 and "num_train_epochs" not in settings:
+        raise DiffMaskError(f"{ARGUMENTS_FILE} does not say for how many epochs the explainer was trained.")
+    known = {one.name for one in fields(DiffMaskTrainingArguments)}
+    batch_size = settings["per_device_train_batch_size"]
+    own = {
+        "output_dir": str(folder),
+        "seed": seed,
+        "gradient_accumulation_steps": max(1, settings["global_batch_size"] // batch_size),
+        "use_cpu": base.device.type == "cpu",
+        "overwrite_output_dir": True,
+        "report_to": [],
+    }
+    return DiffMaskTrainingArguments(**{**{name: settings[name] for name in known & set(settings)}, **own})
+
+
+def trained_alike(
+    explainer: DiffMaskModel, base: PreTrainedModel, tokenizer: Any, texts: list[Text], args: DiffMaskTrainingArguments
+) -> DiffMaskModel:
+    """
+    Trains an explainer like another one; reads it back where it is there already.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The other one.
+        base ([`~transformers.PreTrainedModel`]): The base model of the new one.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        texts (`list`): Texts to train on.
+        args ([`DiffMaskTrainingArguments`]): Settings.
+
+    Returns:
+        [`DiffMaskModel`]
+
+    Raises:
+        DiffMaskError: If an explainer with other settings is there.
+    """
+    folder, home = Path(str(args.output_dir)), base.device
+    names = None if explainer.config.state_names == state_names_of(base) else explainer.config.state_names
+    alike = recipe_config(args.recipe, task=explainer.config.task)
+    config = {name: getattr(explainer.config, name) for name in alike}
+    base.to(args.device)
+    set_seed(args.seed)
+    made = DiffMaskModel.from_base_model(base, tokenizer, names, margin=args.margin, **config)
+    if (folder / "results.json").is_file():
+        made = DiffMaskModel.from_pretrained(folder, base_model=base).to(base.device)
+        saved = json.loads((folder / ARGUMENTS_FILE).read_text(encoding="utf-8"))
+        if saved != json.loads(json.dumps(args.settings(made.config))):
+            raise DiffMaskError(f"{folder} holds an explainer with other settings: remove it, or name another folder.")
+    else:
+        trainer, _ = train(made, tokenizer, *train_validation_split(texts, args.seed), args)
+        # Written last: what is there without it was cut short.
+        (folder / "results.json").write_text(json.dumps([row._asdict() for row in trainer.rows], indent=1))
+    base.to(home)
+    return made.to(home).eval()
+
+
+def state_names_of(base: PreTrainedModel) -> list[str]:
+    """
+    Names of a model's states.
+
+    Args:
+        base ([`~transformers.PreTrainedModel`]): The model.
+
+    Returns:
+        `list[str]`: Empty where the model has no blocks.
+    """
+    try:
+        return state_names(base)
+    except DiffMaskError:
+        return []
+
+
+def margin_alike(
+    explainer: DiffMaskModel,
+    other: DiffMaskModel,
+    tokenizer: Any,
+    texts: list[Text],
+    inputs: list[dict[str, list[int]]],
+    args: DiffMaskTrainingArguments,
+) -> float:
+    """
+    The margin that is as large a part of what there is to lose for one explainer as another's is for it.
+
+    A base model with random weights hardly reacts to its input. With the margin of the real one its explainer could
+    mask everything, and would have nothing to learn. What there is to lose depends on the baseline, too: it is learned
+    here as it will be in training.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The trained one.
+        other ([`DiffMaskModel`]): An untrained one; its baseline is changed.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of both base models.
+        texts (`list`): What the other one will be trained on.
+        inputs (`list[dict]`): What masking everything is measured on.
+        args ([`DiffMaskTrainingArguments`]): Of the training to come.
+
+    Returns:
+        `float`: In the terms of the explainer's margin, to three digits.
+    """
+    data = TextFeatures(tokenizer, texts, max_length(other.base, tokenizer))
+
+    def collator(items: list[dict[str, Any]]) -> dict[str, Any]:
+        return collate(tokenizer, items)
+
+    start_at_mean_states(other, data, collator, args)
+    fit_baseline(other, data, collator, args, contextlib.nullcontext)
+    real, own = (masking_everything(one, tokenizer, inputs) for one in (explainer, other))
+    if not real > 0:
+        raise DiffMaskError("Masking everything costs the base model nothing: there is nothing to compare with.")
+    # Where it is nothing but rounding there the comparison is not judged; a margin has to be above 0 all the same.
+    return float(f"{explainer.config.margin * max(own, ROUNDING) / real:.3g}")
+
+
+def trained_on_random_weights(
+    explainer: DiffMaskModel, tokenizer: Any, texts: list[Text], inputs: list, args: DiffMaskTrainingArguments
+) -> DiffMaskModel:
+    """
+    Trains an explainer like another one, for its base model with random weights. The margin means the same there.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The other one.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        texts (`list`): Texts to train on.
+        inputs (`list[dict]`): What masking everything is measured on.
+        args ([`DiffMaskTrainingArguments`]): Settings; the margin is changed.
+
+    Returns:
+        [`DiffMaskModel`]
+    """
+    base = explainer.base
+    set_seed(0)
+    random = type(base)(copy.deepcopy(base.config)).to(base.device).eval()
+    saved = Path(str(args.output_dir)) / ARGUMENTS_FILE
+    if (Path(str(args.output_dir)) / "results.json").is_file() and saved.is_file():
+        args.margin = json.loads(saved.read_text(encoding="utf-8"))["margin"]
+    else:
+        names = None if explainer.config.state_names == state_names_of(base) else explainer.config.state_names
+        fields = {name: getattr(explainer.config, name) for name in ("masking", "objective", "target")}
+        other = DiffMaskModel.from_base_model(random, tokenizer, names, **fields).eval()
+        args.margin = margin_alike(explainer, other, tokenizer, texts, inputs, args)
+    return trained_alike(explainer, random, tokenizer, texts, args)
+
+
+def check_comparable(explainer: DiffMaskModel, name: str, other: DiffMaskModel, same_base: bool) -> None:
+    """
+    Refuses an explainer that is nothing to compare with.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The one that is audited.
+        name (`str`): What the other one was named as.
+        other ([`DiffMaskModel`]): The other one.
+        same_base (`bool`): Whether it has to be for the same base model.
+
+    Raises:
+        DiffMaskError: If it differs in kind, or is the same explainer.
+    """
+    ours, theirs = explainer.config, other.config
+    if (ours.base_model_fingerprint == theirs.base_model_fingerprint) != same_base:
+        what = (
+            "another base model: compare seeds for the same" if same_base else "the same base model, and no random one"
+        )
+        raise DiffMaskError(f"{name} is an explainer for {what}.")
+    if (ours.masking, ours.num_labels, ours.vocab_size, ours.state_names) != (
+        theirs.masking, theirs.num_labels, theirs.vocab_size, theirs.state_names
+    ):  # fmt: skip
+        raise DiffMaskError(
+            f"{name} is an explainer of another kind: it differs in masking, classes, words or states."
+        )
+    if same_base and torch.equal(explainer.probes.out_weight.cpu(), other.probes.out_weight.cpu()):
+        raise DiffMaskError(f"{name} is the same explainer as --model: it says nothing of seeds.")

@@ -1,0 +1,70 @@
+"""Tests whether predictions hold under other replacements."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import DiffMaskError
+from ..evaluation.predictions import class_probabilities
+from ..explainer.modeling_diffmask import DiffMaskModel
+from .explained import Explained
+from .finding import Finding, _verdict
+from .thresholds import HOLDS, UNSEEN
+
+
+def swapped(
+    explainer: DiffMaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    found: Sequence[Explained],
+    batch_size: int = 32,
+) -> Finding:
+    """
+    (b) Does the prediction hold under replacements other than the learned baseline? Beside random masks of the same
+    size.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds the base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
+        found (`Sequence[Explained]`): What the explainer says of them.
+        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+
+    Returns:
+        [`Finding`]: `agreement_...` of each replacement, and `random_...` of random masks.
+
+    Raises:
+        DiffMaskError: If tokens cannot be taken away in any of the ways.
+    """
+    question = "Does the prediction hold when another replacement comes in the place of the baseline?"
+    if not explainer.config.masks_inputs:
+        note = "hidden masking replaces hidden states: no replacement of tokens stands for that"
+        return Finding("swapped_baseline", question, "not checked", {}, note)
+    generator = torch.Generator().manual_seed(0)
+    masks: dict[str, list[list[bool]]] = {"agreement": [list(one.kept) for one in found], "random": []}
+    for one, features in zip(found, inputs, strict=True):
+        tokens = [k for k, special in enumerate(features["special_tokens_mask"]) if not special]
+        size = sum(one.kept[k] for k in tokens)
+        drawn = {tokens[k] for k in torch.randperm(len(tokens), generator=generator)[:size].tolist()}
+        masks["random"].append([k in drawn or k not in set(tokens) for k in range(len(one.kept))])
+    predicted = torch.tensor([one.predicted for one in found])
+    figures = {"agreement_own_baseline": float(np.mean([one.agrees for one in found]))}
+    left_out: list[str] = []
+    for replacement in UNSEEN:
+        try:
+            for name, keep in masks.items():
+                probabilities = class_probabilities(
+                    explainer.base, tokenizer, inputs, keep, replacement, batch_size, explainer.task
+                )
+                figures[f"{name}_{replacement}"] = (probabilities.argmax(-1) == predicted).double().mean().item()
+        except DiffMaskError:
+            left_out.append(replacement)
+    used = [name for name in UNSEEN if name not in left_out]
+    if not used:
+        raise DiffMaskError("There is no way to take tokens away from this model's inputs.")
+    holds = all(figures[f"agreement_{name}"] >= HOLDS for name in used)
+    better = all(figures[f"agreement_{name}"] >= figures[f"random_{name}"] for name in used)
+    note = f"cannot be done: {', '.join(left_out)}" if left_out else ""
+    return Finding("swapped_baseline", question, _verdict(holds and better), figures, note)

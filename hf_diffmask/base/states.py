@@ -1,0 +1,110 @@
+"""Names of a model's states, and where each is found."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from ..errors import DiffMaskError
+
+
+def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """
+    Finds the list of blocks: the longest outermost `nn.ModuleList` whose members are of one class.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+
+    Returns:
+        `nn.ModuleList`: Its `L` blocks, first to last.
+
+    Raises:
+        DiffMaskError: If the model has an encoder and a decoder, or no list of blocks.
+    """
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise DiffMaskError(
+            f"{type(model).__name__} has an encoder and a decoder: only models with one stack of blocks are supported."
+        )
+    lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    outermost = [
+        module
+        for name, module in lists.items()
+        if not any(name.startswith(f"{other}.") for other in lists) and len({type(block) for block in module}) == 1
+    ]
+    if not outermost:
+        raise DiffMaskError(
+            f"{type(model).__name__} has no list of blocks: name its states by module path, with "
+            "DiffMaskModel.from_base_model(..., states=[...])."
+        )
+    longest = max(outermost, key=len)
+    if sum(len(module) == len(longest) for module in outermost) > 1:
+        raise DiffMaskError(
+            f"{type(model).__name__} keeps the parts of its blocks in lists of their own, so that no block can be run "
+            "by itself: such a model is not supported."
+        )
+    return longest
+
+
+def state_names(model: PreTrainedModel) -> list[str]:
+    """
+    Names of the `L + 2` states of a model with `L` blocks, in the order in which they are computed.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+
+    Returns:
+        `list[str]`: `embeddings`, the input of each block, and the output of the last one.
+
+    Raises:
+        DiffMaskError: If the model has no list of blocks.
+    """
+    return names_of_blocks(len(find_blocks(model)))
+
+
+def names_of_blocks(count: int) -> list[str]:
+    """
+    Names of the states of any model with so many blocks.
+
+    Args:
+        count (`int`): Blocks `L`, at least 1.
+
+    Returns:
+        `list[str]`: `L + 2` names.
+    """
+    return ["embeddings", *(f"block.{k}.input" for k in range(count)), f"block.{count - 1}.output"]
+
+
+class _Site(NamedTuple):
+    """Where a state is found: at a module, as its first argument or as its output."""
+
+    module: nn.Module
+    is_input: bool
+    below: list[nn.Module]
+    """Modules that need not run where the state is given: each would have to return it."""
+
+
+def _blocks_for(model: PreTrainedModel, names: Sequence[str]) -> list[nn.Module]:
+    """The blocks, where a state is named by one: finding them takes a walk over all modules."""
+    return list(find_blocks(model)) if any(name.startswith("block.") for name in names) else []
+
+
+def _site(model: PreTrainedModel, name: str, blocks: list[nn.Module]) -> _Site:
+    if name == "embeddings":
+        embeddings = model.get_input_embeddings()
+        return _Site(embeddings, False, [embeddings])
+    if match := re.fullmatch(r"block\.(\d+)\.(input|output)", name):
+        number = int(match[1])
+        if number >= len(blocks):
+            raise DiffMaskError(f"{type(model).__name__} has {len(blocks)} blocks, so there is no state {name!r}.")
+        is_input = match[2] == "input"
+        return _Site(blocks[number], is_input, blocks[: number + (not is_input)])
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        raise DiffMaskError(
+            f"{type(model).__name__} has no state {name!r}: name a module by its path, or one of embeddings, "
+            "block.K.input and block.K.output."
+        ) from None
+    return _Site(module, False, [module])

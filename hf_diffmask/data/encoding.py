@@ -1,0 +1,119 @@
+"""From texts to tokens, with their places in the text."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..errors import DiffMaskError
+
+Text = str | tuple[str, str]
+
+
+def clean(text: str) -> str:
+    """Replaces unpaired surrogates, on which tokenizers raise, by U+FFFD; offsets stay what they are."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def max_length(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """
+    The longest input in tokens that a base model takes, special tokens included.
+
+    Args:
+        base_model ([`~transformers.PreTrainedModel`]): The base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+
+    Returns:
+        `int`: The smaller of the tokenizer's and the model's own limit; 512 where neither states one.
+    """
+    limits = [tokenizer.model_max_length]
+    positions = getattr(base_model.config, "max_position_embeddings", None)
+    if positions is not None:
+        # Tables with a padding row number their positions from the row after it (RoBERTa and its kin).
+        reserved = [
+            module.padding_idx + 1
+            for name, module in base_model.named_modules()
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        ]
+        limits.append(positions - max(reserved, default=0))
+    return min([limit for limit in limits if limit and limit < 1_000_000], default=512)
+
+
+@dataclass(frozen=True)  # no tuple: pipelines take tuples apart on their way to a device
+class EncodedText:
+    """A whole input in tokens, however long. Lists hold one entry a token."""
+
+    texts: list[str]
+    features: dict[str, list[int]]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    """Start and end of each token in its segment's text, in characters."""
+    segments: list[int | None]
+    """0 for the text, 1 for its pair, `None` for special tokens."""
+    words: list[int | None]
+    """Number of the word within its segment, `None` for special tokens."""
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
+    """
+    Turns a text or a pair into tokens, without truncation.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
+        text (`str` or `tuple[str, str]`): The input.
+
+    Returns:
+        [`EncodedText`]
+
+    Raises:
+        DiffMaskError: If the tokenizer knows no offsets.
+    """
+    if not tokenizer.is_fast:
+        raise DiffMaskError(f"{type(tokenizer).__name__} gives no character offsets: a fast tokenizer is needed.")
+    segments = [clean(segment) for segment in ([text] if isinstance(text, str) else text)]
+    encoding = tokenizer(
+        *segments, truncation=False, return_offsets_mapping=True, return_attention_mask=True, verbose=False
+    )
+    offsets = encoding.pop("offset_mapping")
+    sequence_ids = encoding.sequence_ids()
+    features = {name: list(values) for name, values in encoding.items()}
+    features["special_tokens_mask"] = [int(segment is None) for segment in sequence_ids]
+    return EncodedText(
+        texts=segments,
+        features=features,
+        tokens=encoding.tokens(),
+        offsets=offsets,
+        segments=sequence_ids,
+        words=encoding.word_ids(),
+    )
+
+
+def features_of_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> dict[str, list[int]]:
+    """
+    What a model takes, from the token ids of one text.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the special tokens.
+        ids (`Sequence[int]`): Special tokens included, without padding.
+
+    Returns:
+        `dict[str, list[int]]`: `input_ids`, `attention_mask` and `special_tokens_mask`.
+
+    Raises:
+        DiffMaskError: If they are those of a pair, and the model is told which token belongs to which text.
+    """
+    ids = list(ids)
+    separator = tokenizer.sep_token_id
+    if "token_type_ids" in tokenizer.model_input_names and separator is not None and separator in ids[:-1]:
+        raise DiffMaskError(
+            "These are the ids of a pair, and ids alone do not say where its second text begins: give whole features "
+            "to the functions of hf_diffmask, which the metrics wrap."
+        )
+    # What stands for a word is none of them.
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
+    return {
+        "input_ids": ids,
+        "attention_mask": [1] * len(ids),
+        "special_tokens_mask": [int(token in special) for token in ids],
+    }

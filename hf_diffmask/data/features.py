@@ -1,0 +1,87 @@
+"""Features as a data set, and as padded batches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import DiffMaskError
+from .encoding import Text, encode
+from .windows import windows
+
+
+class Features(torch.utils.data.Dataset):
+    """
+    A data set of features, for training and validation.
+
+    Args:
+        items (`list[dict]`): Of each example what the base model takes, a list of `T` numbers each, among them
+            `input_ids` and `attention_mask`, and `special_tokens_mask`.
+    """
+
+    def __init__(self, items: list[dict[str, Any]]):
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.items[index], "example_ids": index}
+
+
+class TextFeatures(Features):
+    """
+    Features of texts: one window an item.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
+        texts (`list`): Texts or pairs.
+        length (`int`): Tokens that fit into a window; longer texts become several items.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int):
+        progress = tqdm(texts, desc="Tokenizing", unit="text", disable=len(texts) < 10_000)
+        super().__init__([window.features for text in progress for window in windows(encode(tokenizer, text), length)])
+
+
+def aligned(rows: Sequence[Sequence[bool]], attention_mask: Tensor) -> Tensor:
+    """
+    Marks of tokens in the places of a padded batch.
+
+    Args:
+        rows (`Sequence[Sequence[bool]]`): For each input, one mark a token.
+        attention_mask (`torch.Tensor` of shape `(B, T)`): 0 at padding, on either side.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`, `bool`: `False` at padding.
+    """
+    flat = torch.tensor([mark for row in rows for mark in row], dtype=torch.bool, device=attention_mask.device)
+    return torch.zeros_like(attention_mask, dtype=torch.bool).masked_scatter(attention_mask.bool(), flat)
+
+
+def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """
+    Pads items to the longest of them.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the padding id and side.
+        items (`list[dict]`): Items of [`Features`].
+
+    Returns:
+        `dict[str, torch.Tensor]`: Features `(B, T)`, and `example_ids` `(B,)`.
+
+    Raises:
+        DiffMaskError: If there is no padding token, and inputs differ in length.
+    """
+    example_ids = [item["example_ids"] for item in items]
+    features = [{name: value for name, value in item.items() if name != "example_ids"} for item in items]
+    if tokenizer.pad_token_id is None:
+        if len({len(item["input_ids"]) for item in features}) > 1:
+            raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token`, or give one input.")
+        batch = {name: torch.tensor([item[name] for item in features]) for name in features[0]}
+        return {**batch, "example_ids": torch.tensor(example_ids)}
+    batch = tokenizer.pad(features, return_tensors="pt", verbose=False)
+    return {**batch, "example_ids": torch.tensor(example_ids)}

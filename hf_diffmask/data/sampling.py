@@ -1,0 +1,73 @@
+"""Which inputs are used when: batches of like length, and texts set aside for validation."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from ..errors import DiffMaskError
+from .encoding import Text
+
+
+class LengthGroupedSampler(torch.utils.data.Sampler[int]):
+    """
+    Shuffled batches of examples of like length, so that little is spent on padding.
+
+    The order is a function of the seed and the epoch. It is made of *global* batches, so that it is the same however
+    a batch is split over processes and accumulation steps (`transformers`' own sampler groups by the batch of one
+    process, and leaves each pool sorted from long to short). Examples that do not fill a batch are left to the next
+    epoch, unless there is no full batch at all.
+
+    Args:
+        lengths (`list[int]`): Length of each example in tokens.
+        batch_size (`int`): Examples in a global batch.
+        seed (`int`): Seed of the order.
+    """
+
+    POOL = 20  # batches that are sorted together: enough for little padding, few enough to mix
+
+    def __init__(self, lengths: list[int], batch_size: int, seed: int):
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of an epoch; called by the data loader."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        full = len(self.lengths) // self.batch_size * self.batch_size
+        return full or len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        pool = self.POOL * self.batch_size
+        batches = []
+        for start in range(0, len(order), pool):
+            by_length = sorted(order[start : start + pool], key=lambda index: self.lengths[index])
+            batches += [by_length[k : k + self.batch_size] for k in range(0, len(by_length), self.batch_size)]
+        # What does not fill a batch waits for another epoch: it could not be split over processes evenly.
+        full = [batch for batch in batches if len(batch) == self.batch_size] or batches
+        for k in torch.randperm(len(full), generator=generator).tolist():
+            yield from full[k]
+
+
+def train_validation_split(texts: Sequence[Text], seed: int, share: float = 0.1, most: int = 256) -> tuple[list, list]:
+    """
+    Sets texts aside for validation: a share of them, at most `most` and at least one.
+
+    Args:
+        texts (`list`): Texts or pairs.
+        seed (`int`): Seed of the shuffle.
+        share (`float`, *optional*, defaults to 0.1): Share to set aside.
+        most (`int`, *optional*, defaults to 256): Most texts to set aside.
+
+    Returns:
+        `tuple[list, list]`: Training texts and validation texts.
+
+    Raises:
+        DiffMaskError: If there are fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise DiffMaskError("One text is not enough to train on and to validate with: give at least two.")
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).tolist()
+    count = max(1, min(most, int(len(texts) * share)))
+    return [texts[k] for k in order[count:]], [texts[k] for k in order[:count]]

@@ -1,0 +1,1 @@
+"""Explanations to look at: words, colours, grids, pages, plots."""

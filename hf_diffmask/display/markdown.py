@@ -1,0 +1,43 @@
+"""Text as Markdown, escaped."""
+
+import re
+from html import escape
+
+from .wording import visible
+
+
+def markdown(text: str) -> str:
+    """
+    Escapes a text for a card.
+
+    Args:
+        text (`str`): Any text.
+
+    Returns:
+        `str`: The same, in one line, with nothing in it that is markup.
+    """
+    return re.sub(r"([\\`*_\[\]{}|~#!])", r"\\\1", escape(visible(text)))
+
+
+def emphasised(text: str, spans: list[tuple[int, int]]) -> str:
+    """
+    Sets parts of a text in bold.
+
+    Args:
+        text (`str`): The text.
+        spans (`list[tuple[int, int]]`): Start and end of each part, in characters, in order.
+
+    Returns:
+        `str`: Markdown, escaped. Parts with only white space between them are one.
+    """
+    joined: list[list[int]] = []
+    for start, end in spans:
+        if joined and not text[joined[-1][1] : start].strip():
+            joined[-1][1] = end
+        elif text[start:end].strip():
+            joined.append([start, end])
+    parts, last = [], 0
+    for start, end in joined:
+        parts += [markdown(text[last:start]), f"**{markdown(text[start:end])}**"]
+        last = end
+    return "".join([*parts, markdown(text[last:])])

@@ -1,0 +1,42 @@
+"""An explanation as coloured text for terminals."""
+
+from typing import Any
+
+from .colors import color as color_of
+from .colors import is_light
+from .wording import certificate, fate, predicted, visible
+
+
+def to_text(result: dict[str, Any], color: bool) -> str:
+    """
+    An explanation for a terminal.
+
+    Args:
+        result (`dict`): A result of the pipeline.
+        color (`bool`): Whether to use ANSI colours.
+
+    Returns:
+        `str`: The prediction, the tokens, the certificate, and a line a token with the state that dropped it, or of a
+        path whether it is kept.
+    """
+
+    def paint(text: str, value: float, kept: bool) -> str:
+        if not color:
+            return text if kept else f"({text})"
+        red, green, blue = color_of(value)
+        return f"\x1b[{'30' if is_light(value) else '97'};48;2;{red};{green};{blue}m{text}\x1b[0m"
+
+    names, tokens = result["states"], result["tokens"]
+    shown = [visible(token["token"]) for token in tokens]
+    width = max((len(text) for text in shown), default=0)
+    lines = [
+        f"{predicted(result)} {result['score']:.3f}",
+        " ".join(paint(text, token["score"], token["kept"]) for text, token in zip(shown, tokens, strict=True)),
+        certificate(result),
+    ]
+    for text, token in zip(shown, tokens, strict=True):
+        if token["special"]:
+            continue
+        end = fate(token, names, "kept to the end")
+        lines.append(f"  {text:<{width}}  {token['score']:.2f}  {paint('    ', token['score'], True)}  {end}")
+    return "\n".join(lines)

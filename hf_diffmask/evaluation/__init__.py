@@ -1,0 +1,1 @@
+"""How faithful, plausible and stable attributions are, beside other methods."""

@@ -1,0 +1,60 @@
+"""Attributions as JSON lines: those of other libraries are read, ours are written."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ..errors import DiffMaskError, reason
+
+
+def read_attributions(path: Path, inputs: list[dict[str, list[int]]]) -> list[list[float]]:
+    """
+    Reads attributions that were made elsewhere.
+
+    Args:
+        path (`Path`): JSON lines, one object an input, with `input_ids` and `scores`.
+        inputs (`list[dict]`): The inputs that they have to be of, in this order.
+
+    Returns:
+        `list[list[float]]`: For each input, a score for each token.
+
+    Raises:
+        DiffMaskError: If they cannot be read, are of other tokens, or are no finite numbers.
+    """
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DiffMaskError(f"{path} cannot be read as JSON lines ({reason(error)}).") from error
+    if len(lines) != len(inputs):
+        raise DiffMaskError(f"{path} holds {len(lines)} attributions for {len(inputs)} inputs: give one for each.")
+    scores = []
+    for number, (line, one) in enumerate(zip(lines, inputs, strict=True), 1):
+        if not isinstance(line, dict) or not isinstance(line.get("scores"), list):
+            raise DiffMaskError(f"Line {number} of {path} has no list `scores`.")
+        if line.get("input_ids") != one["input_ids"]:
+            raise DiffMaskError(
+                f"Line {number} of {path} has other `input_ids` than input {number}: attributions must be of the "
+                "tokens that the model reads, in the order of the data set."
+            )
+        if not all(isinstance(score, int | float) for score in line["scores"]):
+            raise DiffMaskError(f"Line {number} of {path} has scores that are no numbers.")
+        if len(line["scores"]) != len(one["input_ids"]):
+            raise DiffMaskError(
+                f"Line {number} of {path} has {len(line['scores'])} scores for {len(one['input_ids'])} tokens."
+            )
+        if not all(map(math.isfinite, line["scores"])):
+            raise DiffMaskError(f"Line {number} of {path} has a score that is not finite.")
+        scores.append([float(score) for score in line["scores"]])
+    return scores
+
+
+def write_attributions(path: Path, lines: list[dict[str, Any]]) -> None:
+    """
+    Writes attributions as JSON lines.
+
+    Args:
+        path (`Path`): The file.
+        lines (`list[dict]`): One object an input.
+    """
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,295 @@
+"""How faithful a ranking of tokens is: what a model predicts without the first of them, and of these alone."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..errors import DiffMaskError
+from ..tasks.task import Task
+from .predictions import check_class, class_probabilities
+
+TOO_SHORT = "There are too few tokens: no bin of this preset takes one away."
+
+
+class Preset(NamedTuple):
+    """One protocol of measurement. Figures are comparable within one only."""
+
+    replacement: str
+    """How tokens are taken away, see [`~hf_diffmask.base.removal.without`]."""
+    shares: tuple[float, ...] | None
+    """Bins: shares of the tokens that are not special, in (0, 1]; `None` for every number of tokens, one to all."""
+    rounding: str
+    """`"ceil"` or `"floor"`: of a share times the number of tokens. With `"floor_rest"`, the tokens that are left out
+    to measure sufficiency are rounded down, too, as time_interpret does it."""
+    positive: bool = False
+    """Whether only tokens whose score is above 0 are taken away or kept alone, as ferret does it by default: a bin of
+    more tokens holds these, and one that holds nothing, or the same tokens as the bin before, does not count."""
+
+    def sizes(self, count: int) -> list[tuple[int, int]]:
+        """
+        Tokens taken away, and tokens kept alone, in each bin.
+
+        Args:
+            count (`int`): Tokens that are not special.
+
+        Returns:
+            `list[tuple[int, int]]`
+        """
+        if self.shares is None:
+            return [(size, size) for size in range(1, count + 1)]
+        if self.rounding == "floor_rest":
+            return [(int(count * share), count - int(count * (1.0 - share))) for share in self.shares]
+        if self.rounding == "floor":
+            return [(int(count * share), int(count * share)) for share in self.shares]
+        # A product such as 100 * 0.07 may come out a hair above the whole number that it is.
+        sizes = [math.ceil(count * share - 1e-9) for share in self.shares]
+        return [(size, size) for size in sizes]
+
+    def takes_away(self, count: int) -> bool:
+        """
+        Whether any bin takes a token away.
+
+        Args:
+            count (`int`): Tokens that are not special.
+
+        Returns:
+            `bool`: False for inputs too short for a preset that rounds down.
+        """
+        return count > 0 and any(removed for removed, _ in self.sizes(count))
+
+    def bins(self, order: Sequence[int], scores: Sequence[float]) -> list[tuple[int, int]]:
+        """
+        The same for one ranking.
+
+        Args:
+            order (`Sequence[int]`): Result of [`ranking`].
+            scores (`Sequence[float]`): What it ranks.
+
+        Returns:
+            `list[tuple[int, int]]`
+
+        Raises:
+            DiffMaskError: If no bin takes a token away, or only scores above 0 count, and no token has one.
+        """
+        sizes = self.sizes(len(order))
+        if not self.takes_away(len(order)):
+            raise DiffMaskError(TOO_SHORT)
+        if not self.positive:
+            return sizes
+        above = sum(scores[k] > 0 for k in order)
+        if not above:
+            raise DiffMaskError("No token has a score above 0, and this preset takes away no other.")
+        found = sorted({min(size, above) for size, _ in sizes} - {0})
+        return [(size, size) for size in found]
+
+
+PRESETS = {
+    # Ours.
+    "hf_diffmask": Preset("mask", (0.1, 0.2, 0.3, 0.5), "ceil"),
+    # DeYoung et al. 2020, section 4.2: bins of 1, 5, 10, 20 and 50 %, of which the paper does not say how they round.
+    "eraser": Preset("delete", (0.01, 0.05, 0.1, 0.2, 0.5), "ceil"),
+    # Attanasio et al. 2023, as their package does it: bins of 10 to 100 %, of which some come out a hair above.
+    "ferret": Preset("delete", tuple(np.arange(0.1, 1.1, 0.1).tolist()), "floor", positive=True),
+    # Enguehard 2023: one bin of 20 %, filled with zeros, which is the padding token of BERT and its kin.
+    "time_interpret": Preset("pad", (0.2,), "floor_rest"),
+}
+
+
+class Curve(NamedTuple):
+    """What a classifier predicts of one input, whole and with tokens taken away."""
+
+    target: int
+    """The class that is looked at."""
+    shares: np.ndarray
+    """Share of the tokens, special ones left out, that each bin takes away, `(K,)`."""
+    whole: np.ndarray
+    """Probabilities on the whole input, `(C,)`."""
+    removed: np.ndarray
+    """Probabilities without the first tokens, `(K, C)`."""
+    kept: np.ndarray
+    """Probabilities on the first tokens alone, `(K, C)`."""
+
+
+def ranking(scores: Sequence[float], special: Sequence[bool]) -> list[int]:
+    """
+    Tokens from the most to the least important.
+
+    Args:
+        scores (`Sequence[float]` of length `T`): Higher is more important.
+        special (`Sequence[bool]` of length `T`): Special tokens, which are never taken away and not ranked.
+
+    Returns:
+        `list[int]`: Positions. Of equal scores the first comes first.
+
+    Raises:
+        DiffMaskError: If there are more or fewer scores than tokens, one is not finite, all tokens are special, or all
+            scores are the same, which ranks nothing.
+    """
+    if len(scores) != len(special):
+        raise DiffMaskError(f"There are {len(scores)} scores for {len(special)} tokens: give one for each token.")
+    ranked = [k for k, is_special in enumerate(special) if not is_special]
+    if not ranked:
+        raise DiffMaskError("There is no token to rank: every token is special.")
+    if not all(scores[k] is not None and math.isfinite(scores[k]) for k in ranked):
+        raise DiffMaskError("A score is not finite: leave this input out, or find out where it comes from.")
+    if len(ranked) > 1 and len({float(scores[k]) for k in ranked}) == 1:
+        raise DiffMaskError("All scores are the same: such an attribution ranks nothing.")
+    return sorted(ranked, key=lambda k: -scores[k])
+
+
+def curves(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    scores: Sequence[Sequence[float]],
+    preset: str | Preset = "hf_diffmask",
+    targets: Sequence[int] | None = None,
+    batch_size: int = 64,
+    task: Task | None = None,
+) -> list[Curve]:
+    """
+    Runs a classifier on inputs without their most important tokens, and on these alone.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): A sequence classifier.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`):
+            Of each, without padding, `input_ids`, `attention_mask`, `special_tokens_mask` and what else the model
+            takes.
+        scores (`Sequence[Sequence[float]]`):
+            Of each token, higher is more important; those of special tokens are ignored.
+        preset (`str` or [`Preset`], *optional*, defaults to `"hf_diffmask"`): The protocol.
+        targets (`Sequence[int]`, *optional*): Class that is looked at; by default the one that is predicted.
+        batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
+        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+
+    Returns:
+        `list[Curve]`: One for each input.
+
+    Raises:
+        DiffMaskError: If scores do not rank the tokens (see [`ranking`]; the message names the input), the model lacks
+            a class, or there is no such preset.
+    """
+    if isinstance(preset, str):
+        if preset not in PRESETS:
+            raise DiffMaskError(f"The preset must be one of {', '.join(PRESETS)}, but is {preset!r}.")
+        preset = PRESETS[preset]
+    if len(inputs) != len(scores):
+        raise DiffMaskError(f"There are scores for {len(scores)} inputs, but {len(inputs)} inputs.")
+    if targets is not None and len(inputs) != len(targets):
+        raise DiffMaskError(f"There are classes for {len(targets)} inputs, but {len(inputs)} inputs.")
+    made: list[dict[str, list[int]]] = []
+    keep: list[list[bool]] = []
+    shares: list[np.ndarray] = []
+    for number, (features, of_input) in enumerate(zip(inputs, scores, strict=True)):
+        special = [bool(value) for value in features["special_tokens_mask"]]
+        try:
+            if targets is not None:
+                check_class(model, targets[number], task)
+            order = ranking(of_input, special)
+            sizes = preset.bins(order, of_input)
+        except DiffMaskError as error:
+            raise DiffMaskError(f"Input {number}: {error}") from None
+        shares.append(np.array([removed for removed, _ in sizes]) / len(order))
+        keep.append([True] * len(special))
+        for removed, _ in sizes:
+            gone = set(order[:removed])
+            keep.append([k not in gone for k in range(len(special))])
+        for _, kept in sizes:
+            there = set(order[:kept])
+            keep.append([is_special or k in there for k, is_special in enumerate(special)])
+        made += [features] * (1 + 2 * len(sizes))
+    probabilities = class_probabilities(model, tokenizer, made, keep, preset.replacement, batch_size, task).numpy()
+    found, start = [], 0
+    for number, of_bins in enumerate(shares):
+        count = len(of_bins)
+        whole_input = probabilities[start]
+        found.append(
+            Curve(
+                int(whole_input.argmax()) if targets is None else targets[number],
+                of_bins,
+                whole_input,
+                probabilities[start + 1 : start + 1 + count],
+                probabilities[start + 1 + count : start + 1 + 2 * count],
+            )
+        )
+        start += 1 + 2 * count
+    return found
+
+
+def measures(curve: Curve) -> dict[str, float]:
+    """
+    The usual figures of one input.
+
+    Args:
+        curve ([`Curve`]): What the model predicts of it.
+
+    Returns:
+        `dict[str, float]`:
+            - **comprehensiveness** -- drop of the target's probability without the first tokens, a mean over bins
+              (DeYoung et al. 2020, section 4.2): higher is better.
+            - **sufficiency** -- its drop on the first tokens alone, a mean over bins: lower is better, and below 0
+              where they make the model surer than the whole input does.
+            - **log_odds** -- log-probability without the first tokens less that on the whole input, in nats, a mean
+              over bins (Shrikumar et al. 2016): lower is better.
+            - **flip_share** -- share of the tokens in the first bin without which another class is predicted, 1 where
+              there is none: lower is better (Nguyen 2018).
+    """
+    target = curve.target
+    before, removed, kept = curve.whole[target], curve.removed[:, target], curve.kept[:, target]
+    flipped = np.flatnonzero(curve.removed.argmax(-1) != curve.whole.argmax())
+    tiny = np.finfo(np.float32).tiny  # a probability that underflows has a finite logarithm all the same
+    return {
+        "comprehensiveness": float((before - removed).mean()),
+        "sufficiency": float((before - kept).mean()),
+        "log_odds": float((np.log(np.maximum(removed, tiny)) - math.log(max(before, tiny))).mean()),
+        "flip_share": float(curve.shares[flipped[0]]) if len(flipped) else 1.0,
+    }
+
+
+def areas(curve: Curve) -> dict[str, float]:
+    """
+    Areas under the curves of deletion and insertion (Petsiuk et al. 2018).
+
+    Args:
+        curve ([`Curve`]): Of bins that end with all tokens, such as those of `Preset(..., None, "ceil")`.
+
+    Returns:
+        `dict[str, float]`:
+            - **deletion** -- area under the target's probability over the share of tokens taken away, in [0, 1]:
+              lower is better.
+            - **insertion** -- area under it over the share of tokens kept: higher is better.
+
+    Raises:
+        DiffMaskError: If the last bin does not hold all tokens.
+    """
+    if curve.shares[-1] != 1.0:
+        raise DiffMaskError("The area under a curve needs bins up to all tokens: take a preset with shares=None.")
+    shares = np.concatenate([[0.0], curve.shares])
+    target = curve.target
+    deletion = np.concatenate([[curve.whole[target]], curve.removed[:, target]])
+    # With nothing inserted is with everything deleted.
+    insertion = np.concatenate([[curve.removed[-1, target]], curve.kept[:, target]])
+    return {"deletion": float(np.trapezoid(deletion, shares)), "insertion": float(np.trapezoid(insertion, shares))}
+
+
+def mean_measures(found: Iterable[dict[str, float]]) -> dict[str, float]:
+    """
+    Means over inputs.
+
+    Args:
+        found (`Iterable[dict[str, float]]`): Results of [`measures`] or [`areas`].
+
+    Returns:
+        `dict[str, float]`
+
+    Raises:
+        DiffMaskError: If there is no input.
+    """
+    rows = list(found)
+    if not rows:
+        raise DiffMaskError("There is no input to measure.")
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -1,0 +1,102 @@
+"""What a model predicts for inputs with tokens taken away: how likely each of its choices is."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..base.removal import without
+from ..base.running import as_guest, masked_state, replace
+from ..data.batching import in_batches
+from ..data.features import aligned
+from ..errors import DiffMaskError
+from ..tasks.registry import task_of
+from ..tasks.task import Task
+
+
+def choosing_task(model: PreTrainedModel, task: Task | None = None) -> Task:
+    """
+    The task that reads a model's choices.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The model.
+        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+
+    Returns:
+        [`Task`]
+
+    Raises:
+        DiffMaskError: If the model has no choices.
+    """
+    task = task_of(model)() if task is None else task
+    if not task.has_choices:
+        raise DiffMaskError(f"{type(model).__name__} is no classifier: there is no probability of a class to measure.")
+    return task
+
+
+def check_class(model: PreTrainedModel, target: int, task: Task | None = None) -> None:
+    """
+    Refuses a class that a model lacks.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The model.
+        target (`int`): The class.
+        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+
+    Raises:
+        DiffMaskError: If there is no such class.
+    """
+    count = choosing_task(model, task).choices(model.config)
+    if not 0 <= target < count:
+        raise DiffMaskError(f"There is no class {target}: the model has {count}, from 0.")
+
+
+@torch.no_grad()
+def class_probabilities(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    keep: Sequence[Sequence[bool]],
+    replacement: str = "mask",
+    batch_size: int = 64,
+    task: Task | None = None,
+) -> Tensor:
+    """
+    What a model predicts for inputs with tokens taken away.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): A model with choices, such as a classifier.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each what the model takes, a list of `T` numbers each.
+        keep (`Sequence[Sequence[bool]]`): For each token, whether it stays.
+        replacement (`str`, *optional*, defaults to `"mask"`):
+            See [`without`]; with `"mean"` the mean of all token embeddings comes in a token's place.
+        batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
+        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+
+    Returns:
+        `torch.Tensor` of shape `(N, K)`: Probability of each choice, on the CPU.
+
+    Raises:
+        DiffMaskError: If the model has no choices, or tokens cannot be taken away in that way.
+    """
+    task = choosing_task(model, task)
+    if batch_size < 1:
+        raise DiffMaskError(f"`batch_size` must be at least 1, but is {batch_size}.")
+    changed = [without(one, stays, replacement, tokenizer) for one, stays in zip(inputs, keep, strict=True)]
+    table = model.get_input_embeddings().weight
+
+    def run(batch: dict[str, Tensor]) -> list[Tensor]:
+        rows = batch.pop("example_ids").tolist()
+        batch.pop("special_tokens_mask", None)
+        if replacement == "mean":
+            stays = aligned([keep[row] for row in rows], batch["attention_mask"])
+            embedded = model.get_input_embeddings()(batch["input_ids"])
+            output = replace(model, batch, "embeddings", masked_state(embedded, stays, table.mean(0)))
+        else:
+            with as_guest(model):
+                output = model(**batch)
+        return list(task.choice_log_probabilities(task.target(output)).exp().cpu())
+
+    return torch.stack(in_batches(tokenizer, changed, model.device, run, batch_size, with_ids=True))

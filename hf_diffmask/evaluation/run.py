@@ -1,0 +1,201 @@
+"""Compares methods on the same inputs: all figures of `hf-diffmask evaluate`, saved after each method."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..methods.registry import COSTLY, Explainers
+from .attributions import write_attributions
+from .bounds import Bounds, bounds, reached
+from .comparison import Attributed, attribute, extended, interval, measured, rankable, summary
+from .faithfulness import Preset
+from .tables import SHOWN
+
+RESULT_FILE = "faithfulness.json"
+
+
+class Plan(NamedTuple):
+    """What is compared, and how."""
+
+    methods: Sequence[str]
+    """Methods to run."""
+    read: dict[str, list[list[float]]]
+    """Attributions that were made elsewhere: for each input, a score for each token."""
+    preset: Preset
+    """The protocol."""
+    held_out: list[Preset]
+    """The same protocol under other replacements."""
+    few: int
+    """Inputs of costly methods."""
+    bounds: bool
+    """Whether to search for the best and the worst ranking of each of the few inputs."""
+    extended: bool
+    """Whether to measure further figures on the few inputs."""
+    batch_size: int
+    """Inputs at once."""
+
+
+def compare_methods(
+    explainers: Explainers,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: list[dict[str, list[int]]],
+    plan: Plan,
+    folder: Path,
+    facts: dict[str, Any],
+    warn: Callable[[str], None],
+) -> dict[str, Any]:
+    """
+    Runs and measures each method. What is done is not lost if the next method fails.
+
+    Args:
+        explainers ([`Explainers`]): What methods are computed with.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        inputs (`list[dict]`): For each what the base model takes, and `special_tokens_mask`.
+        plan ([`Plan`]): What is compared.
+        folder (`Path`): Gets `faithfulness.json` and `attributions/`.
+        facts (`dict`): What the file begins with.
+        warn (`Callable`): Called with a sentence where a method ranks nothing.
+
+    Returns:
+        `dict`: The content of the file: `methods`, figures over all inputs; `on_few`, over the few; `extended`;
+        `bounds`.
+    """
+    result: dict[str, Any] = {**facts, "methods": {}, "on_few": {}, "extended": {}}
+    few, seed = inputs[: plan.few], explainers.seed
+    show_few = plan.bounds or bool(set(COSTLY) & set(plan.methods))
+    within: dict[str, list[Bounds]] = {}
+    if plan.bounds:
+        within = _searched(explainers.trained, tokenizer, few, plan.preset, plan.batch_size)
+        result["bounds"] = {
+            figure: {end: float(np.mean([getattr(one, end) for one in ends])) for end in ("low", "high")}
+            for figure, ends in within.items()
+        }
+    (folder / "attributions").mkdir(exist_ok=True)
+    first: dict[str, dict[str, dict[str, np.ndarray]]] = {"methods": {}, "on_few": {}}
+    for name in [*plan.methods, *plan.read]:
+        of_method, is_read = few if name in COSTLY else inputs, name in plan.read
+        if is_read:
+            found = Attributed(plan.read[name], 0.0, 0.0)
+        else:
+            found = attribute(explainers, tokenizer, of_method, name, plan.batch_size)
+        ranks, unranked = rankable(of_method, found.scores, plan.preset)
+        values, others = _measured(explainers, tokenizer, of_method, found.scores, ranks, plan, folder, name)
+        for where, count in (("methods", len(inputs)), ("on_few", len(few))):
+            if count > len(of_method) or (where == "on_few" and not show_few):
+                continue
+            cut, *parts = (
+                {figure: of_figure[:count] for figure, of_figure in part.items()}
+                for part in (values, *others.values())
+            )
+            beside = dict(zip(others, parts, strict=True))
+            result[where][name] = {
+                **_compared(cut, beside, first[where], within if where == "on_few" else {}, seed),
+                "seconds": None if is_read else found.seconds,
+                "forwards": None if is_read else found.forwards,
+                "unranked": rankable(of_method[:count], found.scores[:count], plan.preset)[1],
+            }
+        _save(folder, result)
+        if plan.extended:
+            known, scores = None if is_read else name, found.scores[: len(few)]
+            more = extended(explainers, tokenizer, few, scores, plan.preset, known, plan.batch_size)
+            result["extended"][name] = {
+                figure: {**means, "inputs": len(more[figure])} for figure, means in summary(more).items()
+            }
+            _save(folder, result)
+        if unranked:
+            warn(f"{name} ranks no token of {unranked} inputs: the order of the text had to do.")
+    return result
+
+
+def _save(folder: Path, result: dict[str, Any]) -> None:
+    (folder / RESULT_FILE).write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+def _measured(
+    explainers: Explainers,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: list[dict[str, list[int]]],
+    scores: list[list[float]],
+    ranks: list[list[float]],
+    plan: Plan,
+    folder: Path,
+    name: str,
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
+    """Figures of a method under the preset's replacement and under others; writes its scores beside them."""
+    lines = [{"input_ids": one["input_ids"], "scores": of_input} for one, of_input in zip(inputs, scores, strict=True)]
+    path = folder / "attributions" / f"{name}.jsonl"
+    write_attributions(path, lines)
+    values = measured(explainers, tokenizer, inputs, ranks, plan.preset, plan.batch_size)
+    others = {
+        other.replacement: measured(explainers, tokenizer, inputs, ranks, other, plan.batch_size)
+        for other in plan.held_out
+    }
+    for figure in SHOWN:
+        of_replacements = {plan.preset.replacement: values, **others}
+        for k, line in enumerate(lines):
+            line[figure] = {one: float(part[figure][k]) for one, part in of_replacements.items()}
+    write_attributions(path, lines)
+    return values, others
+
+
+def _searched(
+    explainer: DiffMaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: list[dict[str, list[int]]],
+    preset: Preset,
+    batch_size: int,
+) -> dict[str, list[Bounds]]:
+    """The best and the worst that a ranking can do, of each figure that is shown and each input."""
+    found: dict[str, list[Bounds]] = {figure: [] for figure in SHOWN}
+    for one in tqdm(inputs, desc="bounds", leave=False):
+        for figure in SHOWN:
+            given = (explainer.base, tokenizer, one, preset, figure)
+            found[figure].append(bounds(*given, batch_size=batch_size, task=explainer.task))
+    return found
+
+
+def _compared(
+    values: dict[str, np.ndarray],
+    held_out: dict[str, dict[str, np.ndarray]],
+    first: dict[str, dict[str, np.ndarray]],
+    within: dict[str, list[Bounds]],
+    seed: int,
+) -> dict[str, Any]:
+    """A method's figures: with intervals, under other replacements, less those of the first method, in bounds."""
+    mean_held_out, every = (
+        {figure: np.mean([part[figure] for part in parts], axis=0) for figure in values}
+        for parts in (list(held_out.values()), [values, *held_out.values()])
+    )
+
+    def less(of_method: dict[str, np.ndarray], of_first: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        ends = {figure: interval(of_method[figure] - of_first[figure], seed) for figure in of_method}
+        return {figure: {"low": low, "high": high} for figure, (low, high) in ends.items()}
+
+    first.setdefault("values", values)
+    first.setdefault("every", every)
+    entry = {
+        "figures": summary(values),
+        "held_out": summary(mean_held_out),
+        "less_the_first": less(values, first["values"]),
+    }
+    if len(held_out) > 1:
+        entry["by_held_out"] = {name: summary(part) for name, part in held_out.items()}
+        entry["every_replacement"] = {"figures": summary(every), "less_the_first": less(every, first["every"])}
+    if within:
+        of_bounds = {
+            figure: np.array(
+                [
+                    reached(value, ends, lower_is_better=figure == "sufficiency")
+                    for value, ends in zip(values[figure], of_figure, strict=True)
+                ]
+            )
+            for figure, of_figure in within.items()
+        }
+        entry["reached"] = summary(of_bounds)
+    return entry

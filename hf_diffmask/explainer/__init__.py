@@ -1,0 +1,1 @@
+"""The explainer: config, model, probes, and the base model that it holds."""

@@ -1,0 +1,195 @@
+"""What an explainer is."""
+
+from dataclasses import fields
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from ..errors import DiffMaskError
+from ..masks.registry import MASKS
+from ..tasks.preserved import PRESERVED
+from ..tasks.registry import TASKS
+
+# What can stand in the file beside the fields of a config: `transformers`, or the trainer for it, writes it.
+WRITTEN_BESIDE = {
+    "auto_map", "bos_token_id", "eos_token_id", "name_or_path", "num_labels", "pad_token_id", "torch_dtype",
+    "use_cache",
+}  # fmt: skip
+
+
+@strict
+class DiffMaskConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`DiffMaskModel`]: which base model it explains and the shapes of its probes.
+
+    Args:
+        base_model_name_or_path (`str`, *optional*):
+            Hub id or folder of the base model. A path that begins with `./` or `../` is relative to the explainer's
+            own folder.
+        base_model_revision (`str`, *optional*):
+            Full commit sha of the base model on the Hub.
+        base_model_fingerprint (`str`, *optional*):
+            Hash of the base model's weights, see [`~hf_diffmask.base.fingerprint.fingerprint`].
+        base_model_dtype (`str`, *optional*, defaults to `"float32"`):
+            Precision that the base model had in training: it is loaded and its fingerprint compared in it.
+        base_model_class (`str`, *optional*):
+            Class name of the base model, for people and for error messages.
+        task (`str`, *optional*, defaults to `"text-classification"`):
+            What the base model predicts: a name of [`~hf_diffmask.tasks.registry.TASKS`].
+        task_constants (`dict`, *optional*):
+            Constants of the task: what a regression measured on the training inputs, and which positions the base
+            model's head reads.
+        vocab_size (`int`, *optional*, defaults to `0`):
+            Rows of the base model's token-embedding table.
+        embedding_size (`int`, *optional*, defaults to `0`):
+            Width of state 0, the output of the token-embedding table.
+        hidden_size (`int`, *optional*, defaults to `0`):
+            Width `d` of the other states.
+        state_names (`list[str]`, *optional*):
+            Names of the states in the order in which they are computed, see [`~hf_diffmask.base.running.record`]: the
+            `L + 2` from the embeddings to the output of the last block, or the paths of modules.
+        masking (`str`, *optional*, defaults to `"input"`):
+            Where units are masked. `"input"`: at state 0, votes multiply over states. `"hidden"`: at each state
+            itself, by its own votes and baseline; the base model is run on from there (paper, section 3).
+        objective (`str`, *optional*, defaults to `"lagrangian"`):
+            What the gates are trained for. `"lagrangian"`: as few units as the margin allows (paper, equation 4).
+            `"path"`: a ranking of the units, whose masks of every budget preserve the prediction, and whose
+            complements lose it; the margin chooses the budget afterwards.
+        target (`str`, *optional*, defaults to `"distribution"`):
+            Of a path: what is to be preserved. `"prediction"`: the probability of one class, so that scores are
+            evidence for it or against it. `"distribution"`: the whole output.
+        temperature (`float`, *optional*, defaults to `0.5`):
+            Of a path: what score less threshold is divided by in keep probabilities.
+        margin (`float`, *optional*, defaults to `0.1`):
+            What an explanation may cost. The divergence in nats, or with `target="prediction"` the drop of the class's
+            probability.
+        mask_special_tokens (`bool`, *optional*, defaults to `False`):
+            Whether separators and other special tokens are units that can be masked. If not, they are always kept.
+        normalize_states (`bool`, *optional*, defaults to `True`):
+            Whether the probes read each state's vectors at zero mean and unit variance. The paper reads them raw.
+        class_conditional (`bool`, *optional*, defaults to `True`):
+            Whether a probe has weights `w_l` and level `c_l` for each class, and uses those of the class that the base
+            model predicts. The paper has one of each for all, and so do explainers of question answering.
+        read_context (`bool`, *optional*, defaults to `True`):
+            Whether the probes also read the mean of their state over the input, and how sure the base model is of its
+            prediction. The paper's do not.
+        share_mean (`bool`, *optional*, defaults to `False`):
+            Whether all probes read the mean of their state by the same weights, which saves a third of the explainer.
+            The recipe `path` does so.
+        path_gradient (`bool`, *optional*, defaults to `True`):
+            Whether [`~hf_diffmask.masks.gates.draw_on_paths`] draws the masks. The paper's gates are Hard Concrete.
+        initial_logit (`float`, *optional*, defaults to `3.0`):
+            Gate logit of every unit before training (5 in the paper): training starts with everything kept.
+    """
+
+    model_type = "diffmask"
+
+    base_model_name_or_path: str | None = None
+    base_model_revision: str | None = None
+    base_model_fingerprint: str | None = None
+    base_model_dtype: str = "float32"
+    base_model_class: str | None = None
+    task: str = "text-classification"
+    task_constants: dict[str, Any] | None = None
+    vocab_size: int = 0
+    embedding_size: int = 0
+    hidden_size: int = 0
+    state_names: list[str] | tuple[str, ...] = ()
+    masking: str = "input"
+    objective: str = "lagrangian"
+    target: str = "distribution"
+    temperature: float | int = 0.5
+    margin: float | int = 0.1
+    mask_special_tokens: bool = False
+    normalize_states: bool = True
+    class_conditional: bool = True
+    read_context: bool = True
+    share_mean: bool = False
+    path_gradient: bool = True
+    initial_logit: float | int = 3.0
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """
+        Makes a config from what was saved; see [`~transformers.PreTrainedConfig.from_dict`].
+
+        Args:
+            config_dict (`dict`): Fields and their values.
+            kwargs: Passed on.
+
+        Returns:
+            [`DiffMaskConfig`]
+
+        Raises:
+            DiffMaskError: If there is a field that this version does not know: what it changes would be lost.
+        """
+        known = {one.name for one in fields(cls)} | PreTrainedConfig().to_dict().keys() | WRITTEN_BESIDE
+        unknown = sorted(config_dict.keys() - known)
+        if unknown and config_dict.get("model_type") == cls.model_type:
+            raise DiffMaskError(
+                f"The config has fields that this version of hf-diffmask does not know ({', '.join(unknown)}): update "
+                "the package, or get the explainer from where it was published."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
+    @property
+    def num_states(self) -> int:
+        """Number of states `S`, `L + 2` for a Transformer with `L` blocks."""
+        return len(self.state_names)
+
+    @property
+    def masks_inputs(self) -> bool:
+        """Whether units are masked at state 0, whichever state their mask was read from."""
+        return self.masking == "input"
+
+    def masked_at(self, state: int) -> int:
+        """
+        The state at which units are masked.
+
+        Args:
+            state (`int`): Number of the state that a mask was read from; may count from the end.
+
+        Returns:
+            `int`: 0 with input masking, else the state itself.
+        """
+        return 0 if self.masks_inputs else state % self.num_states
+
+    @property
+    def judged_states(self) -> list[int]:
+        """
+        Numbers of the states that an explainer is judged by (`list[int]`): the last one, whose mask is handed out.
+        With hidden masking each state has a mask of its own, and all count.
+        """
+        return [self.num_states - 1] if self.masks_inputs else list(range(self.num_states))
+
+    @property
+    def probe_size(self) -> int:
+        """Hidden width of a probe: `d // 4` of the widest state (paper, appendix), at least 32 (its counting task)."""
+        return max(32, self.hidden_size // 4, self.embedding_size // 4)
+
+    def validate_architecture(self):
+        """Part of `@strict`-powered validation. Validates the fields against one another."""
+        if not self.margin > 0:
+            raise ValueError(f"The margin must be greater than 0, but is {self.margin}.")
+        if self.base_model_dtype not in ("float32", "float16", "bfloat16", "float64"):
+            raise ValueError(f"`base_model_dtype` must name a floating-point type, but is {self.base_model_dtype!r}.")
+        if self.task not in TASKS:
+            raise ValueError(f"`task` must be one of {', '.join(TASKS)}, but is {self.task!r}.")
+        if self.masking not in ("input", "hidden"):
+            raise ValueError(f"`masking` must be 'input' or 'hidden', but is {self.masking!r}.")
+        if self.objective not in MASKS:
+            raise ValueError(f"`objective` must be one of {', '.join(MASKS)}, but is {self.objective!r}.")
+        if self.target not in PRESERVED:
+            raise ValueError(f"`target` must be one of {', '.join(PRESERVED)}, but is {self.target!r}.")
+        if PRESERVED[self.target].of_choice and not (self.objective == "path" and TASKS[self.task].has_choices):
+            raise ValueError(
+                "`target='prediction'` is for paths and for tasks with choices, such as classes: leave it out, or "
+                "name both."
+            )
+        if not self.temperature > 0:
+            raise ValueError(f"The temperature must be greater than 0, but is {self.temperature}.")
+        if self.state_names and min(self.hidden_size, self.embedding_size, self.vocab_size) < 1:
+            raise ValueError(
+                "`hidden_size`, `embedding_size` and `vocab_size` must be given along with `state_names`."
+            )

@@ -1,0 +1,80 @@
+"""What an explainer for a base model looks like before training."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..base.fingerprint import fingerprint
+from ..base.head import head_reads
+from ..base.running import state_widths
+from ..base.states import state_names
+from ..errors import DiffMaskError
+from ..tasks.registry import task_of
+from .configuration_diffmask import DiffMaskConfig
+from .guest import commit_of
+
+
+def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None, **config: Any) -> DiffMaskConfig:
+    """
+    The config of an explainer for a base model.
+
+    Args:
+        base_model ([`~transformers.PreTrainedModel`]): The base model.
+        states (`Sequence[str]`, *optional*): Names of its states, for a model without blocks.
+        config: Further fields.
+
+    Returns:
+        [`DiffMaskConfig`]
+
+    Raises:
+        DiffMaskError: If no task covers the base model, or its hidden states cannot be read.
+    """
+    task = task_of(base_model)
+    if not task.has_choices:
+        config["class_conditional"] = False
+    table = base_model.get_input_embeddings().weight
+    if states is not None and not states:
+        raise DiffMaskError("An explainer needs at least one state: name some, or leave `states` out.")
+    if states is None:
+        names, widths = state_names(base_model), [table.shape[1], base_model.config.hidden_size]
+    else:
+        names, widths = list(states), state_widths(base_model, states)
+    location, reads = base_model.name_or_path, head_reads(base_model, names)
+    return DiffMaskConfig(
+        base_model_name_or_path=os.path.abspath(location) if os.path.isdir(location) else location or None,
+        base_model_revision=config.pop("base_model_revision", None) or commit_of(location),
+        base_model_fingerprint=fingerprint(base_model, base_model.dtype),
+        base_model_dtype=str(base_model.dtype).removeprefix("torch."),
+        base_model_class=type(base_model).__name__,
+        task=task.name,
+        task_constants={} if reads is None else {"reads": reads},
+        vocab_size=table.shape[0],
+        embedding_size=widths[0],
+        hidden_size=widths[-1],
+        state_names=names,
+        id2label=base_model.config.id2label,
+        label2id=base_model.config.label2id,
+        **config,
+    )
+
+
+def first_baseline(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> Tensor:
+    """
+    Where the baseline of the embeddings starts (paper, section 3.1).
+
+    Args:
+        base_model ([`~transformers.PreTrainedModel`]): The base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Its tokenizer.
+
+    Returns:
+        `torch.Tensor` of shape `(d,)`: The embedding of the mask token, or of the unknown token; else the mean
+        embedding.
+    """
+    table = base_model.get_input_embeddings().weight.detach()
+    token = None
+    if tokenizer is not None:
+        token = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
+    return table.float().mean(0) if token is None else table[token]

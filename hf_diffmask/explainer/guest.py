@@ -1,0 +1,270 @@
+"""The guest: the base model that an explainer holds. It is located, loaded, checked, and never saved."""
+
+import os
+import re
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from ..base.fingerprint import fingerprint
+from ..base.states import names_of_blocks, state_names
+from ..errors import DiffMaskError, reason
+from ..tasks.registry import TASKS, fitting_task, task_of
+from .configuration_diffmask import DiffMaskConfig
+
+logger = logging.get_logger(__name__)
+
+# Options of `from_pretrained` that hold for the base model as well.
+HUB_OPTIONS = ("token", "cache_dir", "local_files_only")
+# Test-beds by model type: each registers itself when it is imported.
+TESTBEDS = {"diffmask-gru": "gru", "diffmask-counting": "counting"}
+LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+
+
+class Guest:
+    """
+    Holds the base model of an explainer.
+
+    One that is not given is loaded on first use, in the precision that the explainer was trained for, and then follows
+    the explainer's device. One that is given is never moved or re-typed.
+
+    Args:
+        config ([`DiffMaskConfig`]): The explainer's config, which names the base model.
+        base ([`~transformers.PreTrainedModel`], *optional*): The base model, if it is already loaded.
+        allow_mismatch (`bool`, *optional*, defaults to `False`): Whether other weights are warned of, not refused.
+
+    Attributes:
+        location (`str`, *optional*): Folder or Hub id of the base model.
+        hub_options (`dict`): `token`, `cache_dir` and `local_files_only`, as the explainer was loaded with them.
+        revision (`str`, *optional*): Commit that the explainer itself was loaded from.
+
+    Raises:
+        DiffMaskError: If `base` is not the model that the explainer was trained for.
+    """
+
+    def __init__(self, config: DiffMaskConfig, base: PreTrainedModel | None = None, allow_mismatch: bool = False):
+        self.config, self.allow_mismatch = config, allow_mismatch
+        self.location = locate(config.base_model_name_or_path, config.name_or_path)
+        self.hub_options: dict[str, Any] = {}
+        self.revision: str | None = None
+        self._base, self._is_borrowed = base, base is not None
+        if base is not None:
+            check_base(config, base, allow_mismatch)
+
+    def hold(self, base: PreTrainedModel) -> None:
+        """
+        Holds a base model that the config was just made for, and that needs no check.
+
+        Args:
+            base ([`~transformers.PreTrainedModel`]): The base model.
+        """
+        self._base, self._is_borrowed = base, True
+
+    def base_on(self, device: torch.device) -> PreTrainedModel:
+        """
+        The base model, on a device.
+
+        Args:
+            device (`torch.device`): The explainer's.
+
+        Returns:
+            [`~transformers.PreTrainedModel`]
+
+        Raises:
+            DiffMaskError: If it cannot be loaded, does not match the explainer, or was given on another device.
+        """
+        if self._base is None:
+            self._base = self._load()
+        if self._base.device != device:
+            if self._is_borrowed:
+                raise DiffMaskError(
+                    f"The explainer is on {device} and the base model that was given to it is on "
+                    f"{self._base.device}: move one of them."
+                )
+            self._base.to(device)
+        return self._base
+
+    def _load(self) -> PreTrainedModel:
+        if self.location is None:
+            raise DiffMaskError("This explainer names no base model: pass the model itself as `base_model=`.")
+        location, options = self.location, {"revision": self.config.base_model_revision, **self.hub_options}
+        if location.startswith("./"):  # beside the explainer, in its repo
+            options |= {"revision": self.revision, "subfolder": location[2:]}
+            location = self.config.name_or_path
+        try:
+            import_testbed(location, **options)
+            base = TASKS[self.config.task].auto_class.from_pretrained(
+                location, dtype=self.config.base_model_dtype, use_safetensors=True, **options
+            )
+        except LOADING_ERRORS as error:
+            raise DiffMaskError(
+                f"The base model {self.location!r} of this explainer cannot be loaded: put it there, as "
+                f"safetensors, or pass the model itself as `base_model=` ({reason(error)})."
+            ) from error
+        check_base(self.config, base, self.allow_mismatch)
+        return base.eval()
+
+
+def load_base(name: str, revision: str | None = None) -> tuple[PreTrainedModel, str | None]:
+    """
+    Loads a model that is to be explained. Its task is checked before its weights are loaded.
+
+    Args:
+        name (`str`): A folder, or an id on the Hub.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+
+    Returns:
+        `tuple`: The model, in `float32`, and the commit that it is of; `None` for a folder.
+
+    Raises:
+        DiffMaskError: If no task covers the model, it cannot be loaded, or its weights lack its head.
+    """
+    named: dict[str, Any] = {"revision": revision}
+    try:
+        import_testbed(name, **named)
+        config = AutoConfig.from_pretrained(name, **named)
+        task = fitting_task(config.architectures or [], config, f"The base model {name}")
+        # From here on of one commit, even if the branch moves on.
+        named["revision"] = commit_of(name, revision)
+        base, loading = task.auto_class.from_pretrained(
+            name, **named, dtype="float32", use_safetensors=True, output_loading_info=True
+        )
+    except DiffMaskError:
+        raise
+    except LOADING_ERRORS as error:
+        raise DiffMaskError(f"The base model {name} cannot be loaded ({reason(error)}).") from error
+    if loading["missing_keys"]:
+        raise DiffMaskError(
+            f"The base model {name} is not trained: its weights lack "
+            f"{', '.join(sorted(loading['missing_keys']))}. Fine-tune it first."
+        )
+    return base, named["revision"]
+
+
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """
+    Loads the tokenizer of a model that is to be explained.
+
+    Args:
+        name (`str`): A folder, or an id on the Hub.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+
+    Returns:
+        [`~transformers.PreTrainedTokenizerBase`]
+
+    Raises:
+        DiffMaskError: If it cannot be loaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(name, revision=revision)
+    except LOADING_ERRORS as error:
+        raise DiffMaskError(f"The tokenizer of {name} cannot be loaded ({reason(error)}).") from error
+
+
+def import_testbed(name: str, **options: Any) -> None:
+    """
+    Registers the model class of a test-bed, if a model is one: Transformers does not know its model type.
+
+    Args:
+        name (`str`): A folder, or an id on the Hub.
+        options: `revision`, `subfolder` and such.
+    """
+    kind, _ = PreTrainedConfig.get_config_dict(name, **options)
+    if kind.get("model_type") in TESTBEDS:
+        with suppress(ImportError):  # code that came along with an explainer has no test-beds
+            import_module(f"..testbeds.{TESTBEDS[kind['model_type']]}", __package__)
+
+
+def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bool = False) -> None:
+    """
+    Compares a base model with the one that an explainer was trained for, in the precision of that time.
+
+    Args:
+        config ([`DiffMaskConfig`]): The explainer's.
+        base ([`~transformers.PreTrainedModel`]): The model.
+        allow_mismatch (`bool`, *optional*, defaults to `False`): Whether other weights are warned of, not refused.
+
+    Raises:
+        DiffMaskError: If it is another one; with what differs.
+    """
+    task = task_of(base)
+    table = base.get_input_embeddings().weight
+    expected_and_found: dict[str, tuple[Any, Any]] = {"task": (config.task, task.name)}
+    if list(config.state_names) == names_of_blocks(config.num_states - 2):
+        expected_and_found |= {
+            "hidden size": (config.hidden_size, base.config.hidden_size),
+            "number of states": (config.num_states, len(state_names(base))),
+        }
+    if config.state_names[0] == "embeddings":
+        expected_and_found["embedding size"] = (config.embedding_size, table.shape[1])
+    expected_and_found["vocabulary"] = (config.vocab_size, table.shape[0])
+    expected_and_found["number of classes"] = (config.num_labels, base.config.num_labels)
+    of_weights: dict[str, tuple[Any, Any]] = {}
+    if config.base_model_fingerprint is not None:
+        found = fingerprint(base, getattr(torch, config.base_model_dtype))
+        of_weights["weights fingerprint"] = (config.base_model_fingerprint, found)
+    if config.base_model_class is not None:
+        of_weights["class"] = (config.base_model_class, type(base).__name__)
+    shapes, weights = (
+        [f"{what} {found} instead of {wanted}" for what, (wanted, found) in of_part.items() if wanted != found]
+        for of_part in (expected_and_found, of_weights)
+    )
+    if weights and not shapes and allow_mismatch:
+        logger.warning(
+            f"This base model is not the one that the explainer was trained for ({', '.join(weights)}): what it "
+            "says of it may be wrong. Verify every explanation."
+        )
+    elif shapes or weights:
+        raise DiffMaskError(
+            f"This base model is not the one that the explainer was trained for: {', '.join(shapes + weights)}. "
+            "Use the base model it was trained for, or train an explainer for this one."
+            + ("" if shapes else " For a later version of it, `allow_base_mismatch=True` goes on with a warning.")
+        )
+
+
+def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None = None) -> str | None:
+    """
+    The commit that a model was just loaded from, as the cache knows it.
+
+    Args:
+        repo_id (`str`): Id on the Hub, or a folder.
+        revision (`str`, *optional*): Branch, tag or commit that was asked for.
+        cache_dir (`str`, *optional*): The cache.
+
+    Returns:
+        `str` or `None`: Its full sha; `None` for a folder.
+    """
+    if not repo_id or os.path.isdir(repo_id):
+        return None
+    try:
+        found = try_to_load_from_cache(repo_id, "config.json", cache_dir=cache_dir, revision=revision)
+    except HFValidationError:  # a path that is no longer there
+        return None
+    match = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", found) if isinstance(found, str) else None
+    return match[1] if match else None
+
+
+def locate(base_model: str | None, explainer: str) -> str | None:
+    """
+    Resolves a base model's relative path against the folder of the explainer that names it. In a repo of the Hub it
+    can only be beside the explainer.
+
+    Args:
+        base_model (`str`, *optional*): As the config names it.
+        explainer (`str`): Folder of the explainer, or its id on the Hub.
+
+    Returns:
+        `str` or `None`: A folder, an id, or a path beside the explainer; `None` where it can be nothing of these.
+    """
+    if base_model is None or not base_model.startswith(("./", "../")):
+        return base_model
+    if os.path.isdir(explainer):
+        return os.path.abspath(os.path.join(explainer, base_model))
+    return base_model if base_model.startswith("./") and ".." not in base_model.split("/") else None

@@ -1,0 +1,123 @@
+"""What methods of explanation share: a batch of inputs whose units can be masked at one state."""
+
+from torch import Tensor
+
+from ..base.running import masked_state
+from ..errors import DiffMaskError
+from .modeling_diffmask import DiffMaskModel
+
+
+class Masking:
+    """
+    A batch of inputs, the base model, and a state of it at which units can be masked.
+
+    Masked units are replaced by the explainer's baseline, so that all methods answer the same question. They ask for
+    no more of the explainer: its probes are not used.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model, baselines and margin.
+        features (`dict[str, torch.Tensor]`):
+            What the base model takes, `(B, T)` each, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state. An explainer that masks inputs has state 0 only.
+
+    Attributes:
+        target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`):
+            Log-probabilities of the prediction on the whole inputs, in nats.
+        hidden (`torch.Tensor` of shape `(B, T, d)`): The state on the whole inputs.
+        baseline (`torch.Tensor` of shape `(d,)`): What stands in for a masked unit.
+        maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
+
+    Raises:
+        DiffMaskError: If there is no such state, or the explainer has no baseline there.
+    """
+
+    def __init__(self, explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0):
+        if not -explainer.config.num_states <= state < explainer.config.num_states:
+            raise DiffMaskError(f"There is no state {state}: the base model has {explainer.config.num_states}.")
+        self.state = state % explainer.config.num_states
+        self.explainer = explainer
+        self.batch = explainer.batch(**features)
+        self.maskable = self.batch.maskable
+        self.baseline = explainer.baseline_at(self.state).detach()
+        recorded = explainer.record(self.batch)
+        self.target, self.hidden = recorded.target, recorded.states[self.state]
+
+    @property
+    def name(self) -> str:
+        """Name of the state (`str`)."""
+        return self.explainer.config.state_names[self.state]
+
+    @property
+    def margin(self) -> float:
+        """What masking may cost (`float`)."""
+        return self.explainer.margin()
+
+    def predict(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
+        """
+        Runs the base model on from the state, with gradients for what it is given.
+
+        Args:
+            hidden (`torch.Tensor` of shape `(N, T, d)`): The state that it shall see.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to; all `B` by default.
+
+        Returns:
+            `torch.Tensor` of shape `(N, C)` or `(N, 2, T)`: Log-probabilities in nats.
+        """
+        batch = self.batch if rows is None else self.batch.rows(rows)
+        return self.explainer.run_from(self.state, hidden.to(self.hidden.dtype), batch)
+
+    def log_probability(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
+        """
+        Log-probability of what is predicted on the whole inputs, when the base model sees another state.
+
+        Args:
+            hidden (`torch.Tensor` of shape `(N, T, d)`): The state that it shall see.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to; all `B` by default.
+
+        Returns:
+            `torch.Tensor` of shape `(N,)`: In nats; of start and end together, if an answer is predicted.
+        """
+        target = self.target if rows is None else self.target[rows]
+        predicted = target.argmax(-1, keepdim=True)
+        return self.predict(hidden, rows).gather(-1, predicted).flatten(1).sum(-1)
+
+    def mask(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
+        """
+        The state with units replaced by the baseline, `z * h + (1 - z) * b` (paper, equation 2).
+
+        Args:
+            mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`; units that cannot be masked are kept.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to.
+
+        Returns:
+            `torch.Tensor` of shape `(N, T, d)`.
+        """
+        hidden, maskable = (self.hidden, self.maskable) if rows is None else (self.hidden[rows], self.maskable[rows])
+        keep = mask.to(self.baseline.dtype).masked_fill(~maskable, 1.0)
+        return masked_state(hidden, keep, self.baseline)
+
+    def cost(self, mask: Tensor) -> Tensor:
+        """
+        What masks cost in the terms of the margin, see [`DiffMaskModel.cost`].
+
+        Args:
+            mask (`torch.Tensor` of shape `(B, T)`): `z`, in [0, 1] or `bool`.
+
+        Returns:
+            `torch.Tensor` of shape `(B,)`: The divergence in nats, or the drop of the predicted class's probability.
+        """
+        return self.explainer.cost(self.target, self.predict(self.mask(mask)))
+
+    def divergence(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
+        """
+        How far masks move the output.
+
+        Args:
+            mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to.
+
+        Returns:
+            `torch.Tensor` of shape `(N,)`: `D( f(x) || f(x_hat) )` in nats.
+        """
+        target = self.target if rows is None else self.target[rows]
+        return self.explainer.task.divergence(target, self.predict(self.mask(mask, rows), rows))

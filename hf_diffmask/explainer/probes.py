@@ -1,0 +1,131 @@
+"""Probes: from hidden states to gate logits."""
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+
+from ..masks.registry import MASKS
+from ..tasks.registry import TASKS
+from .configuration_diffmask import DiffMaskConfig
+
+
+class DiffMaskProbes(nn.Module):
+    """
+    One two-layer probe for each state, all of them computed as one batched product.
+
+    `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix), and with hidden masking `h_l`
+    alone in the place of `[h0 ; h_l]`. `w_l` and `c_l` are those of the predicted class: which words are evidence
+    *for* a prediction depends on what it is, and a probe this small does not learn both at once. Without
+    `class_conditional` there is one of each for all classes, as in the paper. With `read_context` they read
+    `[h0 ; h_l ; m_l ; o]`, where `m_l` is the mean of `h_l` over the input and `o` tells the log-odds of the
+    prediction: whether a unit's evidence is needed depends on how much there is elsewhere. `W_l` is kept in parts, one
+    for each of these, since they may differ in width; state 0 has neither the second nor the third. With `share_mean`
+    the part that reads `m_l` is one for all states.
+
+    Scores of a path are `w_l . tanh(...)` alone: a ranking needs neither bounds nor a level.
+    """
+
+    def __init__(self, config: DiffMaskConfig):
+        super().__init__()
+        count, width = config.num_states, config.probe_size
+        # Probes that read state 0: all of them with input masking, else its own.
+        self.readers = count if config.masks_inputs else 1
+        self.normalize = config.normalize_states
+        self.task = TASKS[config.task](config.task_constants)
+        classes = self.task.choices(config) if config.class_conditional else 1
+        self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, self.readers * width))
+        self.state_weight = nn.Parameter(torch.empty(max(0, count - 1), config.hidden_size, width))
+        if config.read_context:
+            readers = min(1, count - 1) if config.share_mean else count - 1
+            self.mean_weight = nn.Parameter(torch.empty(readers, config.hidden_size, width))
+            self.confidence_weight = nn.Parameter(torch.empty(count, width))
+        self.bias = nn.Parameter(torch.empty(count, width))
+        self.out_weight = nn.Parameter(torch.empty(classes, count, width))
+        if MASKS[config.objective].has_levels:
+            self.out_bias = nn.Parameter(torch.empty(classes, count))
+
+    @torch.no_grad()
+    def initialize(self, config: DiffMaskConfig) -> None:
+        """
+        Draws first weights; what a checkpoint holds stays.
+
+        Args:
+            config ([`DiffMaskConfig`]): The explainer's.
+        """
+        # By the number of features that a probe reads: [h0 ; h_l], or h_l alone.
+        bound = (config.embedding_size + config.hidden_size) ** -0.5
+        own = config.hidden_size**-0.5
+        init.uniform_(self.embedding_weight, -bound, bound)
+        init.uniform_(self.state_weight, *((-bound, bound) if config.masks_inputs else (-own, own)))
+        if config.read_context:
+            init.uniform_(self.mean_weight, -bound, bound)
+            init.uniform_(self.confidence_weight, -5 * bound, 5 * bound)
+        if config.masks_inputs:
+            init.zeros_(self.bias)
+        else:
+            # Few features may have to be told apart in the middle: kinks of tanh all over their range.
+            init.uniform_(self.bias, -1, 1)
+        init.uniform_(self.out_weight, -(config.probe_size**-0.5), config.probe_size**-0.5)
+        if hasattr(self, "out_bias"):
+            init.constant_(self.out_bias, float(config.initial_logit))
+
+    def forward(self, states: list[Tensor], target: Tensor, units: Tensor, classes: Tensor | None = None) -> Tensor:
+        """
+        Gate logits, or scores of a path, of every unit at every state.
+
+        Args:
+            states (`list[torch.Tensor]`): `S` hidden states, `(B, T, d_s)` each.
+            target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`): Log-probabilities of the prediction, in nats.
+            units (`torch.Tensor` of shape `(B, T)`): Units that the mean state is taken over.
+            classes (`torch.Tensor` of shape `(B,)`, *optional*):
+                The class that each example is explained for; by default the one that is predicted.
+
+        Returns:
+            `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`, or scores.
+        """
+        batch, length = states[0].shape[:2]
+        dtype, width = self.bias.dtype, self.bias.shape[1]
+        # Only the outputs for the class that is asked for are computed.
+        if len(self.out_weight) == 1:
+            classes = target.new_zeros(batch, dtype=torch.long)
+        elif classes is None:
+            classes = self.task.predicted(target)
+        weight = self.out_weight[classes]
+        context = self.bias.expand(batch, -1, -1)
+        if hasattr(self, "mean_weight"):
+            share = (units / units.sum(-1, keepdim=True).clamp(min=1)).to(dtype)
+            # Centred and scaled: 0 stands for log-odds of 3, a probability of 0.95.
+            surely = (self.task.confidence(target) / 3 - 1).to(dtype)
+            context = context + surely[:, None, None] * self.confidence_weight
+        embeddings = states[0].flatten(0, 1).to(dtype)
+        from_embeddings = (embeddings @ self._centered(self.embedding_weight)).mul_(self._scale(embeddings))
+        logits = []
+        # State by state: what one probe computes fits into a processor's cache.
+        for number, state in enumerate(states):
+            added = context[:, number]
+            # Empty where the probe does not read state 0.
+            hidden = from_embeddings[:, number * width : (number + 1) * width]
+            if number > 0:
+                vectors = state.flatten(0, 1).to(dtype)
+                scale = self._scale(vectors)
+                # layer_norm(x) @ W is x @ (W, its columns centred), divided by x's deviation, and costs less.
+                read = vectors @ self._centered(self.state_weight[number - 1])
+                hidden = torch.addcmul(hidden, read, scale) if number < self.readers else read * scale
+                if hasattr(self, "mean_weight"):
+                    mean = (share * scale.view(batch, length))[:, None] @ vectors.view(batch, length, -1)
+                    by = self.mean_weight[min(number, len(self.mean_weight)) - 1]
+                    added = added + mean[:, 0] @ self._centered(by)
+            hidden = (hidden.view(batch, length, width) + added[:, None]).tanh_()
+            logits.append((hidden * weight[:, number, None]).sum(-1))
+        scores = torch.stack(logits, dim=-1)
+        return 10 * torch.tanh(scores) + self.out_bias[classes][:, None] if hasattr(self, "out_bias") else scores
+
+    def _centered(self, weight: Tensor) -> Tensor:
+        return weight - weight.mean(-2, keepdim=True) if self.normalize else weight
+
+    def _scale(self, vectors: Tensor) -> Tensor:
+        """One over the standard deviation of each vector, `(N, 1)`; 1 where states are read as they are."""
+        if not self.normalize:
+            return vectors.new_ones(len(vectors), 1)
+        square = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).square() / vectors.shape[-1]
+        return (square - vectors.mean(-1, keepdim=True).square() + 1e-5).clamp(min=1e-5).rsqrt()

@@ -1,0 +1,102 @@
+"""Saving, loading and publishing of explainers."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..errors import DiffMaskError, reason
+from .configuration_diffmask import DiffMaskConfig
+from .guest import HUB_OPTIONS, Guest, commit_of
+from .publishing import hub
+
+
+class SavedExplainer(PreTrainedModel):
+    """A [`~transformers.PreTrainedModel`] that is saved without its base model, and checked when it is loaded."""
+
+    config: DiffMaskConfig
+    guest: Guest
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        Loads an explainer from a folder or the Hub; see [`~transformers.PreTrainedModel.from_pretrained`].
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): A folder, or an id on the Hub.
+            args: Passed on.
+            kwargs: Passed on, such as `revision`; `base_model` and `allow_base_mismatch` are those of the class.
+                `token`, `cache_dir` and `local_files_only` hold for the base model, too.
+
+        Returns:
+            [`DiffMaskModel`], in eval mode.
+
+        Raises:
+            DiffMaskError: If weights are missing, unknown, damaged or not finite, or the base model is another one.
+                Only safetensors are read.
+            OSError: If there is no such explainer, or it holds no safetensors.
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        try:
+            options = {**kwargs, "use_safetensors": True, "output_loading_info": True}
+            explainer, info = super().from_pretrained(pretrained_model_name_or_path, *args, **options)
+        except SafetensorError as error:
+            raise DiffMaskError(
+                f"The weights of {pretrained_model_name_or_path} are damaged ({reason(error)}): get them again from "
+                "where they were published."
+            ) from error
+        if wrong := sorted({*info["missing_keys"], *info["unexpected_keys"]}):
+            raise DiffMaskError(
+                f"The weights of {pretrained_model_name_or_path} are not those that its config speaks of: "
+                f"{', '.join(wrong)} missing or unknown."
+            )
+        # The ends of all values, since a sum could overflow, and a mask of them all would have to be made.
+        if not all(bool(end.isfinite()) for values in explainer.state_dict().values() for end in values.aminmax()):
+            raise DiffMaskError(f"The weights of {pretrained_model_name_or_path} are not all finite numbers.")
+        explainer.guest.hub_options.update(
+            {name: kwargs[name] for name in HUB_OPTIONS if kwargs.get(name) is not None}
+        )
+        named = explainer.config.name_or_path
+        explainer.guest.revision = commit_of(named, kwargs.get("revision"), kwargs.get("cache_dir"))
+        return (explainer, info) if wants_info else explainer
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """
+        Saves the explainer alone, with its code where it came with it; a base model in a local folder is named
+        relative to `save_directory`.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): The folder.
+            kwargs: Passed on to [`~transformers.PreTrainedModel.save_pretrained`].
+        """
+        named = self.config.base_model_name_or_path
+        if self.guest.location is not None and os.path.isdir(self.guest.location):
+            relative = Path(os.path.relpath(self.guest.location, save_directory)).as_posix()
+            self.config.base_model_name_or_path = relative if relative.startswith("../") else f"./{relative}"
+        if getattr(self.config, "auto_map", None) and self._auto_class is None:
+            # The code came along, and this is not it: that of the package goes on with it.
+            hub().add_code(self.config, Path(save_directory))
+        try:
+            super().save_pretrained(save_directory, **kwargs)
+        finally:
+            self.config.base_model_name_or_path = named
+
+    def push_to_hub(self, repo_id: str, *, tokenizer: PreTrainedTokenizerBase | None = None, **kwargs: Any) -> str:
+        """
+        Publishes the explainer, its tokenizer, its card and what is known of it, in one commit.
+
+        Args:
+            repo_id (`str`): The repo, `user/name` or `organisation/name`; made where there is none.
+            tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
+                The base model's; by default what lies beside the explainer or its base model.
+            kwargs: Passed on to [`~hf_diffmask.hub.push.push`], such as `private`, `revision` and `token`.
+
+        Returns:
+            `str`: Address of the commit.
+
+        Raises:
+            DiffMaskError: If there is no tokenizer, or the Hub refuses or cannot be reached.
+        """
+        return hub().push_model(self, repo_id, tokenizer, **kwargs)

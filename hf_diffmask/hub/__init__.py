@@ -1,0 +1,1 @@
+"""Explainers on the Hub: push, find, files, cards."""

@@ -1,0 +1,126 @@
+"""The card in an explainer's folder."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from .card import LIBRARY, render
+from .card_sections import SECTION, merge
+from .results import add_results, read_results
+
+PLOT = "sparsity_divergence.png"
+
+
+def write_card(folder: str | os.PathLike, explainer: DiffMaskModel, license: str | None = None) -> Path | None:
+    """
+    Writes `README.md` into an explainer's folder: the generated sections, among whatever is there of its owner.
+
+    Args:
+        folder (`str` or `os.PathLike`): The explainer's folder.
+        explainer ([`DiffMaskModel`]): The explainer; its base model is not loaded.
+        license (`str`, *optional*): Identifier of the licence; by default the one that the card names already.
+
+    Returns:
+        `Path` or `None`: The card; `None` where there was one without a section of ours.
+
+    Raises:
+        DiffMaskError: If the front matter that is there cannot be read.
+    """
+    path = Path(folder) / "README.md"
+    there = path.read_text(encoding="utf-8") if path.exists() else ""
+    if there and not SECTION.search(there):
+        return None
+    card = card_for(folder, explainer, license)
+    path.write_text(merge(there, card), encoding="utf-8")
+    write_eval_results(folder)
+    return path
+
+
+def card_for(folder: str | os.PathLike, explainer: DiffMaskModel, license: str | None = None, **settings: Any) -> str:
+    """
+    The generated card of an explainer's folder.
+
+    Args:
+        folder (`str` or `os.PathLike`): The explainer's folder.
+        explainer ([`DiffMaskModel`]): The explainer; its base model is not loaded.
+        license (`str`, *optional*): Identifier of the licence.
+        settings: Of [`render`], where they differ from those of a folder.
+
+    Returns:
+        `str`
+    """
+    named = explainer.config.base_model_name_or_path
+    # A folder of this machine says nothing to a reader elsewhere.
+    is_local = named is None or named.startswith((".", "/")) or os.path.isdir(named)
+    settings = {
+        "model_id": Path(folder).resolve().name,
+        "base_model": None if is_local else named,
+        "plot": PLOT if (Path(folder) / PLOT).is_file() else None,
+        **settings,
+    }
+    coverage = explainer.masks.coverage(explainer.margin())
+    return render(explainer.config, coverage, read_results(folder), license=license, **settings)
+
+
+def update_card(folder: str | os.PathLike, explainer: DiffMaskModel, **parts: Any) -> None:
+    """
+    Adds what was measured to what is known of a local explainer, and makes its card anew.
+
+    Args:
+        folder (`str` or `os.PathLike`): The explainer's folder.
+        explainer ([`DiffMaskModel`]): The explainer; its base model is not loaded.
+        parts: See [`~hf_diffmask.hub.results.add_results`].
+
+    Raises:
+        DiffMaskError: If the card is somebody else's; what was measured is kept.
+    """
+    add_results(folder, **parts)
+    if write_card(folder, explainer) is None:
+        raise DiffMaskError(
+            f"{Path(folder) / 'README.md'} has no section of ours, and is left as it is: `hf-diffmask card {folder}` "
+            "adds the sections to it."
+        )
+
+
+def check_local(folder: str | os.PathLike | None) -> None:
+    """
+    Sees to it that a card can be updated.
+
+    Args:
+        folder (`str` or `os.PathLike`, *optional*): The explainer's folder.
+
+    Raises:
+        DiffMaskError: If it is no folder of an explainer.
+    """
+    if folder is None or not (Path(folder) / "config.json").is_file():
+        raise DiffMaskError("There is no card to update: name a local folder of an explainer.")
+
+
+def write_eval_results(folder: str | os.PathLike) -> None:
+    """
+    Writes `.eval_results/hf-diffmask.yaml`, in which the Hub looks for evaluations, where the data are on the Hub.
+
+    Args:
+        folder (`str` or `os.PathLike`): The explainer's folder.
+    """
+    path = Path(folder) / ".eval_results" / f"{LIBRARY}.yaml"
+    measured = read_results(folder).get("faithfulness")
+    if not measured or not measured["dataset_on_hub"]:
+        path.unlink(missing_ok=True)  # of other data
+        return
+    entries = [
+        EvalResultEntry(
+            dataset_id=measured["dataset"],
+            task_id=measured.get("dataset_config") or "default",
+            value=round(figures["mean"], 4),
+            notes=f"{name} of diffmask, preset {measured['preset']}, {measured['inputs']} inputs",
+        )
+        for name, figures in measured["figures"].items()
+    ]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False), encoding="utf-8")

@@ -1,0 +1,46 @@
+"""Attributions of a few sentences of our own, for a card: the data that an explainer was trained on stay private."""
+
+from transformers import PreTrainedTokenizerBase
+
+from ..display.markdown import emphasised, markdown
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..pipeline.pipeline_diffmask import DiffMaskAttributionPipeline
+
+
+def example_attributions(
+    explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, pairs: bool = False
+) -> list[dict[str, str]]:
+    """
+    Explains a few sentences.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The explainer, holding its base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        pairs (`bool`, *optional*, defaults to `False`): Whether the base model, a classifier, takes pairs.
+
+    Returns:
+        `list[dict[str, str]]`: `text`, where what is kept is bold, `prediction`, `kept` and `cost`, as markdown.
+    """
+    explain = DiffMaskAttributionPipeline(explainer.eval(), tokenizer=tokenizer, device=explainer.device)
+    found = []
+    for one in explainer.task.card_inputs(pairs):
+        result = explain(one)
+        texts = [one] if isinstance(one, str) else list(one.values())
+        parts = []
+        for segment, text in enumerate(texts):
+            kept = [
+                (token["start"], token["end"])
+                for token in result["tokens"]
+                if token["kept"] and not token["special"] and token.get("segment", 0) == segment
+            ]
+            parts.append(emphasised(text, kept))
+        cost = result[explainer.preserved.figure]
+        found.append(
+            {
+                "text": " / ".join(parts),
+                "prediction": f"{markdown(explainer.task.quoted(result))} ({result['score']:.2f})",
+                "kept": f"{result['kept_share']:.2f}",
+                "cost": f"{cost:.3f}",
+            }
+        )
+    return found

@@ -1,0 +1,88 @@
+"""Which files of an explainer's folder are published."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.utils import filter_repo_objects
+from transformers.utils import logging
+
+from ..errors import DiffMaskError
+from ..explainer.configuration_diffmask import DiffMaskConfig
+from ..explainer.modeling_diffmask import DiffMaskModel
+
+logger = logging.get_logger(__name__)
+
+# A list of what goes, not of what stays: a folder can hold checkpoints, logs, and files that are nobody's business.
+TOKENIZER_FILES = [
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
+    "*.model", "chat_template.jinja", "preprocessor_config.json", "processor_config.json",
+]  # fmt: skip
+
+
+WEIGHTS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
+
+
+PUBLISHED = [
+    *WEIGHTS, *TOKENIZER_FILES, "*.png", ".eval_results/*.yaml", "explainer_results.json", "training_args.json",
+    "trainer_state.json", "all_results.json", "eval_results.json",
+]  # fmt: skip
+
+
+BASE_FOLDER = "base_model"
+
+
+def published(folder: Path, allowed: list[str] | None = None) -> dict[str, Path]:
+    """
+    The files of a folder that are pushed as they are.
+
+    Args:
+        folder (`Path`): The folder.
+        allowed (`list[str]`, *optional*): Patterns of names; by default those of an explainer.
+
+    Returns:
+        `dict[str, Path]`: Paths by name in the repo.
+    """
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    # Patterns match across folders, and checkpoints hold files of the same names.
+    names = [name for name in names if "/" not in name or name.startswith(".eval_results/")]
+    return {name: folder / name for name in sorted(filter_repo_objects(names, allow_patterns=allowed or PUBLISHED))}
+
+
+def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> tuple[Path | None, dict[str, Any]]:
+    """
+    The folder of a local base model, and the config to publish: no path of this machine is in it.
+
+    Args:
+        folder (`Path`): The explainer's folder.
+        explainer ([`DiffMaskModel`]): The explainer.
+        with_base (`bool`): Whether the base model is pushed along.
+
+    Returns:
+        `tuple`: The folder, `None` for a base model on the Hub; and the config.
+
+    Raises:
+        DiffMaskError: If the base model cannot be pushed along.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    location = explainer.guest.location
+    is_local = location is not None and (os.path.isdir(location) or location.startswith((".", "/")))
+    base = Path(str(location)) if is_local else None
+    if with_base and base is None:
+        raise DiffMaskError("The base model is no local folder: it need not be pushed along.")
+    if with_base and base is not None:
+        if not (base / "model.safetensors").is_file() and not (base / "model.safetensors.index.json").is_file():
+            raise DiffMaskError(f"The base model in {base} has no safetensors: save it with save_pretrained first.")
+        config |= {"base_model_name_or_path": f"./{BASE_FOLDER}", "base_model_revision": None}
+    elif is_local or location is None:
+        config |= {"base_model_name_or_path": None, "base_model_revision": None}
+        logger.warning(
+            "The base model is a local folder, and nobody else could load this explainer without it: push the base "
+            "model to the Hub and train on it there, or push it along with --with_base_model."
+        )
+    elif config.get("base_model_revision") is None:
+        logger.warning(f"The explainer names no revision of {location}: a later version of it will be refused.")
+    # As it is checked on loading: a field that is no longer there would be found out by users.
+    DiffMaskConfig.from_dict(dict(config))
+    return base, config

@@ -1,0 +1,51 @@
+"""What training, evaluation and audit found of an explainer, beside it in one file: the card is made of it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import DiffMaskError, reason
+
+RESULTS_FILE = "explainer_results.json"
+PARTS = {"training": dict, "states": list, "examples": list, "faithfulness": dict, "audit": dict}
+
+
+def read_results(folder: str | os.PathLike) -> dict[str, Any]:
+    """
+    Reads what is known of an explainer.
+
+    Args:
+        folder (`str` or `os.PathLike`): The explainer's folder.
+
+    Returns:
+        `dict`: Its parts: `training`, `states`, `examples`, `faithfulness` and `audit`, each as far as it is known.
+
+    Raises:
+        DiffMaskError: If the file cannot be read.
+    """
+    path = Path(folder) / RESULTS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it holds no object")
+        for name, value in found.items():
+            if not isinstance(value, PARTS.get(name, object)):
+                raise ValueError(f"{name} has the wrong type")
+    except (OSError, ValueError) as error:
+        raise DiffMaskError(f"{path} cannot be read ({reason(error)}): delete it, and measure again.") from error
+    return found
+
+
+def add_results(folder: str | os.PathLike, **parts: Any) -> None:
+    """
+    Adds parts to what is known of an explainer, in the place of what was known of them before.
+
+    Args:
+        folder (`str` or `os.PathLike`): The explainer's folder.
+        parts: By name, ready for JSON.
+    """
+    path = Path(folder) / RESULTS_FILE
+    path.write_text(json.dumps({**read_results(folder), **parts}, indent=1), encoding="utf-8")

@@ -1,0 +1,41 @@
+"""What training found, written beside an explainer, with the plot and the card that are made of it."""
+
+import os
+from typing import Any
+
+from transformers.utils import logging
+
+from ..display import plots
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..training.validation import StateRow, cost_by_share
+from .card_folder import PLOT, write_card
+from .examples import example_attributions
+from .results import add_results
+
+logger = logging.get_logger(__name__)
+
+
+def record_training(
+    folder: str, explainer: DiffMaskModel, tokenizer: Any, training: dict[str, Any], rows: list[StateRow]
+) -> None:
+    """
+    Writes what is known of an explainer after training beside it, and the plot and the card that are made of it.
+
+    Args:
+        folder (`str`): The explainer's folder.
+        explainer ([`DiffMaskModel`]): The explainer, holding its base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        training (`dict`): What it was trained on, how and where.
+        rows (`list[StateRow]`): Its table of states.
+    """
+    examples = example_attributions(explainer, tokenizer, training["pairs"])
+    add_results(folder, training=training, states=[row._asdict() for row in rows], examples=examples)
+    points = cost_by_share(explainer, rows)
+    try:
+        if points:
+            cost = explainer.preserved.axis(explainer.task)
+            plots.sparsity_divergence(points, explainer.margin(), cost).savefig(os.path.join(folder, PLOT))
+    except DiffMaskError as error:  # no matplotlib: a card without a plot
+        logger.info(f"The card has no plot: {error}")
+    write_card(folder, explainer)

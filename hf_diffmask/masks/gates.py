@@ -1,0 +1,119 @@
+"""Hard Concrete gates (Louizos et al. 2018; paper, section 3.2). Shapes: `B` examples, `T` units, `S` states."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TEMPERATURE, LEFT, RIGHT = 0.2, -0.2, 1.0
+
+
+SOFT_TEMPERATURE = 2.0
+
+
+RELAXED_SHARE, RELAXED_UNITS = 0.5, 32  # of the units, and at most so many
+
+
+_SHIFT = TEMPERATURE * math.log(-LEFT / RIGHT)
+
+
+def sample(logits: Tensor, noise: Tensor) -> Tensor:
+    """
+    Draws gates `z = clip(s * (r - l) + l, 0, 1)` with `s = sigmoid((logit(u) + alpha) / tau)`.
+
+    Args:
+        logits (`torch.Tensor`): Gate logits `alpha`, any shape.
+        noise (`torch.Tensor`): Uniform noise `u` in (0, 1), same shape.
+
+    Returns:
+        `torch.Tensor`: Gates in [0, 1], same shape; 0 means that the unit is gone.
+    """
+    stretched = torch.sigmoid((torch.logit(noise) + logits) / TEMPERATURE) * (RIGHT - LEFT) + LEFT
+    return stretched.clamp(0, 1)
+
+
+def log_keep_probability(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """
+    Log of the probability that a gate is not 0, `log P(z != 0) = log sigmoid(alpha - tau * log(-l / r))`.
+
+    Args:
+        logits (`torch.Tensor`): Gate logits `alpha`, any shape.
+        temperature (`float`, *optional*, defaults to 1.0):
+            Divides what the sigmoid sees. Above 1 it gives a softened probability, whose gradient lasts longer.
+
+    Returns:
+        `torch.Tensor`: Log-probabilities in nats, same shape.
+    """
+    return F.logsigmoid((logits - _SHIFT) / temperature)
+
+
+def keep_logits(keep_probability: Tensor, most: float = 4.0) -> Tensor:
+    """
+    The gate logits of keep probabilities: the inverse of [`log_keep_probability`], but for gates that are all but
+    decided, which come back from no further than they can be moved.
+
+    Args:
+        keep_probability (`torch.Tensor`): `P(z != 0)`, any shape.
+        most (`float`, *optional*, defaults to 4.0): Log-odds that are not exceeded, on either side.
+
+    Returns:
+        `torch.Tensor`: Gate logits `alpha`, same shape.
+    """
+    return torch.logit(keep_probability, eps=1e-6).clamp(-most, most) + _SHIFT
+
+
+def log_drop_probability(logits: Tensor) -> Tensor:
+    """
+    Log of the probability that a gate is 0, `log P(z = 0) = log sigmoid(tau * log(-l / r) - alpha)`.
+
+    Args:
+        logits (`torch.Tensor`): Gate logits `alpha`, any shape.
+
+    Returns:
+        `torch.Tensor`: Log-probabilities in nats, same shape.
+    """
+    return F.logsigmoid(_SHIFT - logits)
+
+
+def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
+    """
+    Draws masks whose gradient is that of the expectation over binary masks, but for little.
+
+    The expectation of a function `D` over independent binary gates is linear in each keep probability: its derivative
+    is `E[D(z_i = 1) - D(z_i = 0)]`, the integral of `dD/dz_i` along the path from 0 to 1. So a random share of the
+    units stands at a uniform point of its path, and only these have a gradient, scaled up by their share; the others
+    are there or gone, as at inference. A straight-through gradient reads `dD/dz_i` at the end of the path instead,
+    where it says little about the difference: a model hardly reacts to a small change of what it has in plenty.
+    Units of a long input that are on their way all at once leave little of it for the others to be judged by: their
+    number is bounded.
+
+    The gradient goes to `soft_keep` in the place of `keep`. Where all terms of a loss do so, each unit's gradient
+    keeps its sign, and units that are all but decided can still change sides.
+
+    Args:
+        keep (`torch.Tensor` of shape `(B, T)`): Keep probability of each unit.
+        soft_keep (`torch.Tensor` of shape `(B, T)`): Softened keep probability, which receives the gradient.
+        noise (`torch.Tensor` of shape `(B, T, 3)`): Uniform noise in (0, 1).
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Masks in [0, 1].
+    """
+    there = (noise[..., 0] < keep).to(keep.dtype)
+    share = (RELAXED_UNITS / maskable.sum(-1, keepdim=True).clamp(min=1)).clamp(max=RELAXED_SHARE)
+    position = noise[..., 2] + (soft_keep - soft_keep.detach()) / share
+    return torch.where(noise[..., 1] < share, position, there)
+
+
+def hard_mask(keep_probability: Tensor) -> Tensor:
+    """
+    The deterministic mask of inference: `P(z != 0) > 0.5`.
+
+    Args:
+        keep_probability (`torch.Tensor`): Any shape.
+
+    Returns:
+        `torch.Tensor`: `bool`, same shape; `True` means kept.
+    """
+    return keep_probability > 0.5

@@ -1,0 +1,76 @@
+"""Noise that depends on seed, step and example, and on nothing else."""
+
+import torch
+from torch import Tensor
+
+# Counters that separate the noise of states and budgets from the noise of gates.
+STATE_DRAW, BUDGET_DRAW = 7919, 104729
+
+
+def hashed_uniform(*counters: int | Tensor) -> Tensor:
+    """
+    Uniform noise in (0, 1) that is a function of its counters alone.
+
+    The same (seed, step, example, unit, state) gives the same number on every rank, device and batch layout, which
+    makes training independent of how a batch is split over processes. The mixing step is that of SplitMix64 (Steele
+    et al. 2014).
+
+    Args:
+        counters (`int` or `torch.Tensor` of `int64`): Integers, broadcast against one another; at least one tensor.
+
+    Returns:
+        `torch.Tensor`: `float32`, multiples of 2^-23 moved by 2^-24, in the broadcast shape.
+    """
+
+    def shift(value: Tensor, bits: int) -> Tensor:  # logical, where >> of int64 is arithmetic
+        return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+    state = torch.zeros((), dtype=torch.int64)
+    for counter in counters:
+        # Constants of SplitMix64 as signed 64-bit integers: products wrap around as they do in C.
+        state = (state + counter + 1) * -7046029254386353131
+        state = (state ^ shift(state, 30)) * -4658895280553007687
+        state = (state ^ shift(state, 27)) * -7723592293110705685
+        state = state ^ shift(state, 31)
+    return (shift(state, 41).to(torch.float32) + 0.5) * 2.0**-23
+
+
+def gate_noise(seed: int, step: int, example_ids: Tensor, attention_mask: Tensor, num_states: int) -> Tensor:
+    """
+    Noise of every gate in a training step. Units are counted from the first that is no padding, on whichever side.
+
+    Args:
+        seed (`int`): Seed of the run.
+        step (`int`): Training step.
+        example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
+        attention_mask (`torch.Tensor` of shape `(B, T)`): 0 at padding.
+        num_states (`int`): `S`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T, S)`: Uniform noise in (0, 1).
+    """
+    units = attention_mask.cumsum(-1)[..., None]
+    states = torch.arange(num_states, device=example_ids.device)
+    return hashed_uniform(seed, step, example_ids[:, None, None], units, states)
+
+
+def gaussian_noise(maskable: Tensor, width: int, seed: int, step: int) -> Tensor:
+    """
+    Standard normal noise of each feature of each unit, the same whatever else is in the batch.
+
+    Units are counted from the first that can be masked, and the `k`-th of each input gets the same draw: inputs are
+    explained one by one, so that nothing is lost by it, and padding and order of a batch change nothing.
+
+    Args:
+        maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
+        width (`int`): Number `d` of features.
+        seed (`int`): Seed.
+        step (`int`): Number of the draw.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T, d)`, `float32`; of no meaning at units that cannot be masked.
+    """
+    numbers = torch.arange(maskable.shape[1], device=maskable.device)
+    features = torch.arange(width, device=maskable.device)
+    draws = torch.special.ndtri(hashed_uniform(seed, step, numbers[:, None], features))
+    return draws[(maskable.cumsum(-1) - 1).clamp(min=0)]

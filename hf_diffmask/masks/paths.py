@@ -1,0 +1,169 @@
+"""Nested masks: one ranking of an input's units, cut at any budget.
+
+A path of masks leads from nothing to everything: the mask of budget `k` keeps the `k` units of the largest scores, and
+is part of that of any larger budget. Shapes: `B` examples, `T` units.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import DiffMaskError
+from .gates import draw_on_paths
+from .masks import Masks, fill
+from .thresholds import COST_LEVELS, KEPT_SHARES, UNCALIBRATED, threshold_at
+
+SHARPNESS = 2.0  # samples use sigmoid(2 x); gradients use sigmoid(x)
+
+
+class PathMasks(Masks):
+    """One ranking of the units, cut at the threshold of a margin: `objective="path"`."""
+
+    name, has_levels, any_margin, has_evidence = "path", False, True, True
+    on_violation = ("keep", "search", "abstain")
+
+    @classmethod
+    def buffers(cls, num_states: int) -> dict[str, Tensor]:
+        """See [`Masks.buffers`]: thresholds, and what masks cost at each of them."""
+        return {
+            "thresholds": torch.full((num_states, len(KEPT_SHARES)), UNCALIBRATED),
+            "costs": torch.zeros(num_states, len(KEPT_SHARES), 1 + len(COST_LEVELS)),
+        }
+
+    def keep(self, logits: Tensor, maskable: Tensor, margin: float) -> Tensor:
+        """See [`Masks.keep`]."""
+        cuts, _ = self.threshold_at(margin)
+        return torch.sigmoid((logits - cuts) / self.config.temperature).masked_fill(~maskable[..., None], 1.0)
+
+    def attribution(self, logits: Tensor, keep_probability: Tensor) -> Tensor:
+        """
+        See [`Masks.attribution`]: the scores of the last state. With hidden masking the last state holds less than the
+        input, and the mean over states counts.
+        """
+        return logits[..., -1] if self.config.masks_inputs else logits.mean(-1)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """See [`Masks.is_calibrated`]: a path keeps everything until its thresholds are known."""
+        return bool((self.store.thresholds != UNCALIBRATED).all())
+
+    def forget_calibration(self) -> None:
+        """See [`Masks.forget_calibration`]: new weights leave no threshold right."""
+        fill(self.store, self.buffers(self.config.num_states))
+
+    def threshold_at(self, margin: float) -> tuple[Tensor, Tensor]:
+        """
+        The thresholds of a margin, see [`~hf_diffmask.masks.thresholds.threshold_at`].
+
+        Args:
+            margin (`float`): What a mask may cost.
+
+        Returns:
+            `tuple`: Threshold and coverage of each state, `(S,)` each. A path that is not calibrated has a coverage of
+            1: it keeps everything.
+        """
+        return threshold_at(self.store.thresholds, self.store.costs, margin)
+
+    def coverage(self, margin: float) -> float | None:
+        """See [`Masks.coverage`]."""
+        return self.threshold_at(margin)[1][-1].item() if self.is_calibrated else None
+
+    def cost_by_share(self) -> dict[str, list[tuple[float, float]]] | None:
+        """See [`Masks.cost_by_share`]; empty before calibration."""
+        if not self.is_calibrated:
+            return {}
+        means = self.store.costs[..., 0].tolist()
+        return {
+            state: list(zip(KEPT_SHARES, of_state, strict=True))
+            for state, of_state in zip(self.config.state_names, means, strict=True)
+        }
+
+    def check(self, on_violation: str, **asked: Any) -> None:
+        """See [`Masks.check`]."""
+        if on_violation == "refine":
+            raise DiffMaskError('A path needs no refining to be within its margin: use `on_violation="search"`.')
+
+
+def budgets(shares: Tensor, maskable: Tensor) -> Tensor:
+    """
+    Numbers of units from shares, at least 1 and rounded down.
+
+    Args:
+        shares (`torch.Tensor` of shape `(B,)`): Shares of the units that can be masked, in [0, 1].
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
+
+    Returns:
+        `torch.Tensor` of shape `(B,)`, `int64`.
+    """
+    return (shares * maskable.sum(-1) + 1e-4).long().clamp(min=1)
+
+
+def scores_at(scores: Tensor, states: Tensor) -> Tensor:
+    """
+    Scores at the state of each example.
+
+    Args:
+        scores (`torch.Tensor` of shape `(B, T, S)`): At every state.
+        states (`torch.Tensor` of shape `(B,)`): State of each example.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`.
+    """
+    return scores.gather(-1, states[:, None, None].expand(-1, scores.shape[1], 1))[..., 0]
+
+
+def threshold(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
+    """
+    Where a ranking is cut: half-way between the last unit that stays and the first that goes. Where all stay or all go
+    it is 1 beyond the scores.
+
+    Args:
+        scores (`torch.Tensor` of shape `(B, T)`): Higher stays longer.
+        budget (`torch.Tensor` of shape `(B,)`): Units that stay.
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
+
+    Returns:
+        `torch.Tensor` of shape `(B,)`: 0 for inputs without a unit that can be masked.
+    """
+    ranked = scores.masked_fill(~maskable, float("-inf")).sort(dim=-1, descending=True).values
+    beyond = torch.full_like(ranked[:, :1], float("-inf"))
+    ranked = torch.cat([-beyond, ranked, beyond], dim=-1)
+    last, first = (ranked.gather(1, place[:, None])[:, 0] for place in (budget, budget + 1))
+    cut = torch.where(first.isfinite(), (last + first) / 2, last - 1)
+    return torch.where(last.isfinite(), cut, first + 1).nan_to_num(0.0, 0.0, 0.0)
+
+
+def top(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
+    """
+    The hard mask of a budget.
+
+    Args:
+        scores (`torch.Tensor` of shape `(B, T)`): Higher stays longer.
+        budget (`torch.Tensor` of shape `(B,)`): Units that stay.
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`; the others always stay.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`, `bool`: Of equal scores the first unit stays longest.
+    """
+    order = scores.masked_fill(~maskable, float("-inf")).argsort(dim=-1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    return (rank < budget[:, None]) | ~maskable
+
+
+def draw(logits: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
+    """
+    Draws a mask around a threshold: a unit stays with the probability `sigmoid(2 x)` if it is `x` above,
+    in temperatures. The gradient is that of [`~hf_diffmask.masks.gates.draw_on_paths`].
+
+    Args:
+        logits (`torch.Tensor` of shape `(B, T)`): Score less threshold, in temperatures.
+        noise (`torch.Tensor` of shape `(B, T, 3)`): Uniform noise in (0, 1).
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Masks in [0, 1].
+    """
+    return draw_on_paths(torch.sigmoid(SHARPNESS * logits), torch.sigmoid(logits), noise, maskable)

@@ -1,0 +1,7 @@
+"""All ways from scores to masks, by the `objective` of a config."""
+
+from .masks import Masks
+from .paths import PathMasks
+from .votes import VoteMasks
+
+MASKS: dict[str, type[Masks]] = {one.name: one for one in (VoteMasks, PathMasks)}

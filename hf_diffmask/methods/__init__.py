@@ -1,0 +1,1 @@
+"""Methods that explanations are compared with, and searches of one input's mask: one method a file."""

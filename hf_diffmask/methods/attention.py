@@ -1,0 +1,79 @@
+"""Attention: what the base model's own weights say (a baseline of the paper, and not what its output needs)."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..base.running import as_guest
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..tasks.heads import widen
+
+
+@torch.no_grad()
+def attention(explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0) -> Tensor:
+    """
+    Attention that each unit receives in the block that reads the state, a mean over heads and queries.
+
+    For `block.K.input` that is block `K`, and for `embeddings` the first. Queries are all units that are no padding,
+    special tokens among them: a model that pools one of them reads the others through all. No unit is masked, so that
+    any state that a block reads will do. In a causal model the first units receive more, being seen by more queries.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds the base model. It runs in its eager implementation of attention for one
+            forward pass; hooks that `transformers` installs for `output_attentions` stay, and do nothing.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Mean attention weight, in [0, 1]; 0 at units that cannot be masked. What is
+        missing to a sum of 1 goes to these.
+
+    Raises:
+        DiffMaskError: If there is no such state, no block reads it, or the base model cannot return its attention.
+    """
+    names, model = explainer.config.state_names, explainer.base
+    if not -len(names) <= state < len(names):
+        raise DiffMaskError(f"There is no state {state}: the base model has {len(names)}.")
+    blocks = [name for name in names if re.fullmatch(r"block\.\d+\.input", name)]
+    reader = next((name for name in names[state % len(names) :] if name != "embeddings"), None)
+    if reader not in blocks:
+        raise DiffMaskError(
+            f"No block reads the state {names[state]!r} of {type(model).__name__}, so that nothing attends to it: use "
+            "the embeddings or the input of a block."
+        )
+    block = blocks.index(reader)
+    batch = explainer.batch(**features)
+    real = batch.units
+    with as_guest(model), _returning_attention(model):
+        weights = model(**batch.inputs).get("attentions") or ()
+    if len(weights) != len(blocks) or weights[block].shape[-2:] != (real.shape[1], real.shape[1]):
+        raise DiffMaskError(
+            f"{type(model).__name__} does not return the attention of its {len(blocks)} blocks between all units: use "
+            "another method."
+        )
+    per_query = widen(weights[block]).mean(1)
+    received = (per_query * real[..., None]).sum(1) / real.sum(-1, keepdim=True).clamp(min=1)
+    return received * batch.maskable
+
+
+@contextmanager
+def _returning_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Has a model return its attention: only the eager implementation computes weights that can be returned."""
+    implementation, returned = model.config._attn_implementation, model.config.output_attentions
+    try:
+        model.set_attn_implementation("eager")
+        if model.config._attn_implementation != "eager":
+            raise DiffMaskError(
+                f"{type(model).__name__} cannot return attention in its implementation {implementation!r}: load it "
+                'with attn_implementation="eager".'
+            )
+        model.config.output_attentions = True
+        yield
+    finally:
+        model.config.output_attentions = returned
+        model.set_attn_implementation(implementation)

@@ -1,0 +1,105 @@
+"""Kernel SHAP (Lundberg and Lee 2017), through Captum: Shapley values of units, from random masks."""
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..errors import DiffMaskError
+from ..explainer.masking import Masking
+from ..explainer.modeling_diffmask import DiffMaskModel
+
+
+def kernel_shap(
+    explainer: DiffMaskModel,
+    features: dict[str, Tensor],
+    state: int = 0,
+    *,
+    samples: int = 200,
+    batch_size: int = 512,
+    seed: int = 0,
+    signed: bool = False,
+) -> Tensor:
+    """
+    Shapley values of units, for the log-probability of the predicted class when the others are masked.
+
+    A linear model of random masks, fitted to each input. With their signs the values of an input sum to what masking
+    it costs in log-probability. By default the score is the absolute value, as for
+    [`~hf_diffmask.methods.gradients.integrated_gradients`].
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model and baselines.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state.
+        samples (`int`, *optional*, defaults to 200):
+            Masks of each input, those that keep all units and none among them; more than it has units.
+        batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass, all of one input.
+        seed (`int`, *optional*, defaults to 0): Seed of the masks, of each input anew.
+        signed (`bool`, *optional*, defaults to `False`): Whether to leave the signs.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Shapley values in nats; 0 at units that cannot be masked.
+
+    Raises:
+        DiffMaskError: If there are too few samples, the explainer has no baseline at that state, or Captum is not
+            installed.
+    """
+    found = _signed(Masking(explainer, features, state), samples, batch_size, seed)
+    return found if signed else found.abs()
+
+
+@torch.no_grad()
+def _signed(masking: Masking, samples: int, batch_size: int, seed: int) -> Tensor:
+    """Shapley values with their signs, `(B, T)`; their sum is `log f(x) - log f(b)` for the predicted class."""
+    try:
+        from captum.attr import KernelShap
+    except ImportError as error:
+        raise DiffMaskError("Kernel SHAP needs Captum: pip install 'hf-diffmask[explainers]'.") from error
+    most = int(masking.maskable.sum(-1).max())
+    if samples <= most:
+        raise DiffMaskError(f"Kernel SHAP of {most} units needs at least {most + 1} samples, and not {samples}.")
+    values = torch.zeros(masking.maskable.shape, device=masking.maskable.device)
+    # Captum draws from the CPU's generator, which a seed of its own must not move for others.
+    with torch.random.fork_rng(devices=[]):
+        for row, maskable in enumerate(masking.maskable):
+            prediction = _Prediction(masking, row)
+            whole = torch.ones(1, int(maskable.sum()), device=values.device)
+            if whole.numel() < 2:  # Nothing to draw, and Captum's distribution of sizes would be empty.
+                values[row, maskable] = (prediction(whole) - prediction(0 * whole)).to(values.dtype)
+                continue
+            torch.default_generator.manual_seed(seed)
+            method = KernelShap(prediction)
+            method.interpretable_model = _LeastSquares()
+            values[row, maskable] = method.attribute(
+                whole, n_samples=samples, perturbations_per_eval=batch_size
+            ).flatten()
+    return values
+
+
+class _Prediction:
+    """What is explained: masks `(N, n)` of the units of one input that can be masked to `(N,)` log-probabilities."""
+
+    def __init__(self, masking: Masking, row: int):
+        self.masking, self.row = masking, row
+
+    def __call__(self, kept: Tensor) -> Tensor:
+        maskable = self.masking.maskable[self.row]
+        masks = torch.zeros(len(kept), len(maskable), device=kept.device)
+        masks[:, maskable] = kept
+        rows = torch.full((len(kept),), self.row, device=kept.device)
+        return self.masking.log_probability(self.masking.mask(masks, rows), rows)
+
+
+class _LeastSquares:
+    """The linear model that Captum fits, in closed form: its own needs scikit-learn, which it does not install."""
+
+    def fit(self, data: DataLoader) -> None:
+        (batch,) = data
+        # On the CPU, whose solver takes masks that do not tell all units apart.
+        masks, values, weights = (part.double().cpu() for part in batch)
+        root = weights.flatten().sqrt()[:, None]
+        design = torch.cat([masks, torch.ones(len(masks), 1, dtype=masks.dtype)], dim=-1)
+        solution = torch.linalg.lstsq(root * design, root * values.reshape(-1, 1), driver="gelsd").solution
+        self.coefficients = solution[:-1, 0].to(batch[0])
+
+    def representation(self) -> Tensor:
+        return self.coefficients

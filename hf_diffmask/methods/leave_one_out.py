@@ -1,0 +1,53 @@
+"""Leave-one-out: what it costs to mask one unit alone (Li et al. 2016)."""
+
+import torch
+from torch import Tensor
+
+from ..explainer.masking import Masking
+from ..explainer.modeling_diffmask import DiffMaskModel
+
+
+@torch.no_grad()
+def leave_one_out(
+    explainer: DiffMaskModel,
+    features: dict[str, Tensor],
+    state: int = 0,
+    *,
+    batch_size: int = 512,
+    signed: bool = False,
+) -> Tensor:
+    """
+    Divergence of the prediction when one unit is masked and all others are kept.
+
+    One masked forward pass a unit. Of units that say the same thing twice, each can go alone, so that all get a low
+    score.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model and baselines.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state.
+        batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass.
+        signed (`bool`, *optional*, defaults to `False`):
+            Whether to return the drop of the prediction's log-probability in the place of the divergence: below 0 for
+            units without which the model is surer.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: Divergence, at least 0, or drop, in nats; 0 at units that cannot be masked.
+
+    Raises:
+        DiffMaskError: If the explainer has no baseline at that state.
+    """
+    masking = Masking(explainer, features, state)
+    scores = torch.zeros(masking.maskable.shape, device=masking.maskable.device)
+    whole = masking.target.amax(-1).reshape(len(masking.target), -1).sum(-1)
+    rows, units = masking.maskable.nonzero(as_tuple=True)
+    for start in range(0, len(rows), batch_size):
+        row, unit = rows[start : start + batch_size], units[start : start + batch_size]
+        mask = torch.ones(len(row), scores.shape[1], dtype=torch.bool, device=scores.device)
+        mask[torch.arange(len(row), device=scores.device), unit] = False
+        if signed:
+            cost = whole[row] - masking.log_probability(masking.mask(mask, row), row)
+        else:
+            cost = masking.divergence(mask, row).clamp(min=0)  # rounding may leave one just below 0
+        scores[row, unit] = cost.to(scores.dtype)
+    return scores

@@ -1,0 +1,66 @@
+"""Maximum entropy noise (Guan et al. 2019): how much noise each unit tolerates."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..explainer.masking import Masking
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..masks.noise import gaussian_noise
+from ..tasks.heads import widen
+
+INITIAL = -5.0
+"""What the softplus of gives the standard deviation of the noise at the start, about 0.007."""
+
+
+def maximum_entropy_noise(
+    explainer: DiffMaskModel,
+    features: dict[str, Tensor],
+    state: int = 0,
+    *,
+    steps: int = 50,
+    learning_rate: float = 0.1,
+    weight: float = 10.0,
+    seed: int = 0,
+) -> Tensor:
+    """
+    Precision of each unit: the inverse of the noise that it tolerates.
+
+    Noise `N(0, sigma_i^2)` is added to all features of a unit, and `sigma` is fitted to each input by centred RMSprop
+    to minimise the squared change of the log-probabilities, less `weight` times the entropies, `sum_i log sigma_i` but
+    for a constant.
+
+    The score is `1 / sigma`, as in the DiffMask authors' code: it is positive and means the same for all inputs,
+    while a logarithm would have to be shifted by its minimum over the input.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model and baselines.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        state (`int`, *optional*, defaults to 0): Number of the state.
+        steps (`int`, *optional*, defaults to 50): Steps of RMSprop, one draw of noise each.
+        learning_rate (`float`, *optional*, defaults to 0.1): Of RMSprop.
+        weight (`float`, *optional*, defaults to 10.0): Weight of the entropies.
+        seed (`int`, *optional*, defaults to 0): Seed of the noise.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`: `1 / sigma`, in the inverse of the state's own unit, above 0; 0 at units that
+        cannot be masked.
+
+    Raises:
+        DiffMaskError: If the explainer has no baseline at that state.
+    """
+    masking = Masking(explainer, features, state)
+    hidden, maskable = widen(masking.hidden), masking.maskable
+    with torch.enable_grad():
+        before_softplus = torch.full(maskable.shape, INITIAL, device=hidden.device, requires_grad=True)
+        optimizer = torch.optim.RMSprop([before_softplus], lr=learning_rate, centered=True)
+        for step in range(steps):
+            sigma = F.softplus(before_softplus) * maskable
+            noise = gaussian_noise(maskable, hidden.shape[-1], seed, step)
+            change = masking.predict(hidden + sigma[..., None] * noise) - masking.target
+            entropy = F.softplus(before_softplus).log().masked_fill(~maskable, 0.0).sum(-1)
+            # A sum over examples: each has its own noise, whose gradient does not depend on the others.
+            (change.square().flatten(1).sum(-1) - weight * entropy).sum().backward(inputs=[before_softplus])
+            optimizer.step()
+            optimizer.zero_grad()
+    return maskable / F.softplus(before_softplus.detach())

@@ -1,0 +1,133 @@
+"""All methods by name, as `hf-diffmask evaluate` compares them. A new method is one line here."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from .attention import attention
+from .gradients import gradient_norm, input_x_gradient, integrated_gradients, sequential_integrated_gradients
+from .kernel_shap import kernel_shap
+from .leave_one_out import leave_one_out
+from .path_refinement import refine_scores
+from .per_example import per_example, refine
+
+Features = dict[str, Tensor]
+
+
+class Explainers(NamedTuple):
+    """What methods are computed with."""
+
+    trained: DiffMaskModel
+    """The explainer that is measured."""
+    plain: DiffMaskModel
+    """An untrained one for the same base model, whose baseline is the mask token: what rivals replace tokens by."""
+    hidden: DiffMaskModel | None
+    """Another one for the same base model, trained with hidden masking."""
+    seed: int
+
+
+def amortised(explainers: Explainers, features: Features) -> Tensor:
+    """
+    The scores of the explainer, see [`DiffMaskModel.attribution`].
+
+    Args:
+        explainers ([`Explainers`]): The trained one is used.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`
+    """
+    with torch.no_grad():
+        return explainers.trained.attribution(explainers.trained(**features))
+
+
+def amortised_hidden(explainers: Explainers, features: Features) -> Tensor:
+    """
+    The same of the explainer with hidden masking.
+
+    Args:
+        explainers ([`Explainers`]): That one is used.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`
+
+    Raises:
+        DiffMaskError: If there is none.
+    """
+    if explainers.hidden is None:
+        raise DiffMaskError("diffmask_hidden needs a second explainer: name one, trained with hidden masking.")
+    with torch.no_grad():
+        return explainers.hidden.attribution(explainers.hidden(**features))
+
+
+def refined(explainers: Explainers, features: Features) -> Tensor:
+    """
+    The amortised scores, after every mask of the last state was refined, as `on_violation="refine"` does it, or, of a
+    path, after a few gradient steps on them.
+
+    Args:
+        explainers ([`Explainers`]): The trained one is used.
+        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`
+    """
+    explainer = explainers.trained
+    with torch.no_grad():
+        recorded = explainer.record(explainer.batch(**features))
+        output = explainer.explain(recorded)
+    if explainer.masks.has_evidence:
+        return refine_scores(explainer, recorded, explainer.attribution(output), seed=explainers.seed)
+    keep = output["keep_probability"]
+    keep[..., -1] = refine(explainer, recorded, keep[..., -1])
+    return explainer.masks.attribution(output["logits"], keep)
+
+
+def random(explainers: Explainers, features: Features) -> Tensor:
+    """
+    Scores that know nothing, a function of the seed and the input.
+
+    Args:
+        explainers ([`Explainers`]): Give the seed.
+        features (`dict[str, torch.Tensor]`): `input_ids` count.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`
+    """
+    rows = []
+    for ids, there in zip(features["input_ids"].cpu(), features["attention_mask"].bool().cpu(), strict=True):
+        generator = torch.Generator().manual_seed(hash((explainers.seed, *ids[there].tolist())) % 2**63)
+        row = torch.zeros(len(ids))
+        row[there] = torch.rand(int(there.sum()), generator=generator)
+        rows.append(row)
+    return torch.stack(rows)
+
+
+METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
+    "diffmask": amortised,
+    "diffmask_hidden": amortised_hidden,
+    "diffmask_refined": refined,
+    "diffmask_per_example": lambda explainers, features: per_example(
+        explainers.trained, features, seed=explainers.seed
+    ),
+    "ig": lambda explainers, features: integrated_gradients(explainers.plain, features, steps=32, signed=True),
+    "ig_50": lambda explainers, features: integrated_gradients(explainers.plain, features, steps=50, signed=True),
+    "sequential_ig": lambda explainers, features: sequential_integrated_gradients(
+        explainers.plain, features, signed=True
+    ),
+    "loo": lambda explainers, features: leave_one_out(explainers.plain, features, signed=True),
+    "gradient_norm": lambda explainers, features: gradient_norm(explainers.plain, features),
+    "input_x_gradient": lambda explainers, features: input_x_gradient(explainers.plain, features, signed=True),
+    "attention": lambda explainers, features: attention(explainers.plain, features),
+    "kernel_shap": lambda explainers, features: kernel_shap(
+        explainers.plain, features, samples=500, seed=explainers.seed, signed=True
+    ),
+    "random": random,
+}
+# More than a hundred passes an input.
+COSTLY = ("kernel_shap", "sequential_ig", "diffmask_per_example", "diffmask_refined")

@@ -1,0 +1,1 @@
+"""`pipeline("diffmask-attribution")`, and predictions from a mask that the user chose."""

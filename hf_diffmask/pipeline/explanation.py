@@ -1,0 +1,82 @@
+"""Explanations of a batch of windows: masks at one state, checked, searched or refined as asked."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..base.running import Recorded
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..masks.gates import hard_mask
+from ..masks.paths import top
+from ..methods.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
+from .violations import SEARCHES
+
+# Shares of the tokens at which a whole curve is run.
+CURVE = tuple(k / 16 for k in range(17))
+
+
+def explain_windows(
+    explainer: DiffMaskModel,
+    recorded: Recorded,
+    state: int = -1,
+    margin: float | None = None,
+    choice: Tensor | None = None,
+    verify: bool = True,
+    on_violation: str = "keep",
+    curve: bool = False,
+    refine_steps: int = 0,
+) -> dict[str, Any]:
+    """
+    Explains a batch of windows.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The explainer.
+        recorded ([`Recorded`]): What the base model computes on the whole windows.
+        state (`int`, *optional*, defaults to the last): Number of the state whose mask is handed out.
+        margin (`float`, *optional*): What a mask may cost; by default the config's.
+        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice that is explained; by default the predicted
+            one.
+        verify (`bool`, *optional*, defaults to `True`): Whether to run the mask that is handed out.
+        on_violation (`str`, *optional*, defaults to `"keep"`): What to do about masks outside the margin.
+        curve (`bool`, *optional*, defaults to `False`): Whether to run a mask of each share of `CURVE`.
+        refine_steps (`int`, *optional*, defaults to 0): Gradient steps on the scores of each window first.
+
+    Returns:
+        `dict`: `target`, the outputs `(B, ...)`; `keep_probability` `(B, T, S)`; `kept` `(B, T, 1)`; `forwards`
+        `(B, 1)`, the passes that searching took; with `verify` `masked`, the outputs under the mask; of a ranking
+        `evidence` `(B, T, S)`; with `curve` the outputs at each share, stacked in dimension 1.
+    """
+    output, margin = explainer.explain(recorded, choice, margin), explainer.margin(margin)
+    maskable = recorded.batch.maskable
+    keep, logits = output["keep_probability"].clone(), output["logits"].clone()
+    forwards = torch.zeros_like(maskable.sum(-1, keepdim=True))
+    if refine_steps:
+        # The threshold stays that of the margin.
+        logits[..., state] = refine_scores(explainer, recorded, logits[..., state], state, choice, steps=refine_steps)
+        keep = explainer.masks.keep(logits, maskable, margin)
+        forwards += forwards_of(refine_steps, REFINE_SAMPLES)
+    scores = logits[..., state]
+    found: dict[str, Any] = {
+        "target": output["target"],
+        "keep_probability": keep,
+        "kept": hard_mask(keep[..., state, None]),
+        "forwards": forwards,
+        "scores": scores,
+    }
+    # A search of paths runs its own masks.
+    if verify and on_violation != "search":
+        found["masked"] = explainer.masked(recorded, found["kept"][..., 0], state)
+    if on_violation in SEARCHES:
+        SEARCHES[on_violation](explainer, recorded, found, state, margin, choice)
+    if explainer.masks.has_evidence:
+        found["evidence"] = logits
+        if explainer.preserved.of_choice:
+            chosen = explainer.task.predicted(output["target"]) if choice is None else choice
+            found["evidence"] = explainer.task.signed(logits, chosen)
+    if curve:
+        size = maskable.sum(-1)
+        masks = [top(scores, (share * size).round().long(), maskable) for share in CURVE]
+        found["curve"] = torch.stack([explainer.masked(recorded, mask, state) for mask in masks], dim=1)
+    del found["scores"]
+    return found

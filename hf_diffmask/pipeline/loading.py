@@ -1,0 +1,36 @@
+"""Loads an explainer as a pipeline."""
+
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import pipeline
+
+from ..about import BUNDLED_EXPLAINER, TASK
+from ..errors import DiffMaskError, reason
+
+
+def load_pipeline(model: str | None, **kwargs: Any) -> Any:
+    """
+    Loads an explainer as a pipeline, with one clear sentence where that fails.
+
+    Args:
+        model (`str`, *optional*): A folder or an id on the Hub; the bundled explainer by default.
+        kwargs: Passed on to [`~transformers.pipeline`].
+
+    Returns:
+        [`DiffMaskAttributionPipeline`]
+
+    Raises:
+        DiffMaskError: If it cannot be loaded, or is no explainer.
+    """
+    model = model or BUNDLED_EXPLAINER
+    try:
+        return pipeline(TASK, model=model, **kwargs)
+    except DiffMaskError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
+        raise DiffMaskError(
+            f"The explainer {model} cannot be loaded: name a folder that `hf-diffmask train` wrote, or a Hub id "
+            f"that can be reached ({reason(error)})."
+        ) from error

@@ -1,0 +1,164 @@
+"""Arguments of the pipeline: checked, and sorted by the step that takes them."""
+
+from typing import Any
+
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..methods.per_example import per_example
+from ..methods.reinforce import reinforce
+from ..tasks.registry import TASKS
+from .violations import SEARCHES
+
+AGGREGATIONS = ("token", "word")
+# Methods that need no probes.
+METHODS: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
+# What becomes of an explanation outside the margin.
+ON_VIOLATION = ("keep", "search", "refine", "abstain")
+
+
+def sorted_options(
+    model: DiffMaskModel,
+    state: str | int | None = None,
+    verify: bool | None = None,
+    aggregation: str | None = None,
+    method: str | None = None,
+    on_violation: str | None = None,
+    margin: float | None = None,
+    label: str | int | None = None,
+    curve: bool | None = None,
+    refine_steps: int | None = None,
+    **of_task: Any,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """
+    Checks the arguments of [`DiffMaskAttributionPipeline`], one by one.
+
+    Args:
+        model ([`DiffMaskModel`]): The explainer.
+        state, verify, aggregation, method, on_violation, margin, label, curve, refine_steps: See the pipeline.
+        of_task: Options of the task, see [`Task.options`].
+
+    Returns:
+        `tuple`: Arguments of `_forward` and of `postprocess`; what was not given is left out.
+
+    Raises:
+        DiffMaskError: If one of them is unknown, wrong, or for other explainers.
+    """
+    forward: dict[str, Any] = {}
+    post: dict[str, Any] = {}
+    model.masks.check(on_violation or "keep", margin=margin, label=label, curve=curve, refine_steps=refine_steps)
+    if margin is not None:
+        if not margin > 0:
+            raise DiffMaskError(f"`margin` must be greater than 0, but is {margin}.")
+        forward["margin"] = post["margin"] = float(margin)
+    if label is not None:
+        forward["label"] = post["label"] = label_index(model, label)
+    if curve is not None:
+        forward["curve"] = curve
+    if refine_steps is not None:
+        if refine_steps < 0:
+            raise DiffMaskError(f"`refine_steps` must be 0 or more, but is {refine_steps}.")
+        forward["refine_steps"] = post["refine_steps"] = refine_steps
+    if state is not None:
+        forward["state"] = post["state"] = state_index(model, state)
+    if verify is not None:
+        forward["verify"] = verify
+    if aggregation is not None:
+        if aggregation not in AGGREGATIONS:
+            raise DiffMaskError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}, but is {aggregation!r}.")
+        post["aggregation"] = aggregation
+    if method is not None:
+        if method != "amortised" and method not in METHODS:
+            raise DiffMaskError(f"`method` must be amortised, {' or '.join(METHODS)}, but is {method!r}.")
+        forward["method"] = post["method"] = method
+    if on_violation is not None:
+        if on_violation not in ON_VIOLATION:
+            raise DiffMaskError(f"`on_violation` must be one of {', '.join(ON_VIOLATION)}, but is {on_violation!r}.")
+        forward["on_violation"] = post["on_violation"] = on_violation
+    _check_of_task(model, of_task)
+    return forward, {**post, **of_task}
+
+
+def _check_of_task(model: DiffMaskModel, of_task: dict[str, Any]) -> None:
+    """Refuses options that no task has, or that the explainer's own has not."""
+    known = {name: task for task in TASKS.values() for name in task.options}
+    if unknown := sorted(of_task.keys() - known.keys()):
+        raise DiffMaskError(f"There is no argument {', '.join(unknown)}.")
+    for name in of_task:
+        if name not in model.task.options:
+            task = known[name].name.replace("-", " ")
+            raise DiffMaskError(f"`{name}` is for {task}, and this explainer's is not.")
+
+
+def check_together(
+    model: DiffMaskModel, verify: bool, method: str, on_violation: str, margin: float | None, **of_path: Any
+) -> None:
+    """
+    Refuses arguments that do not go together, whether they were given to the constructor or in a call.
+
+    Args:
+        model ([`DiffMaskModel`]): The explainer.
+        verify, method, on_violation, margin: See the pipeline.
+        of_path: Further arguments that `method` does without.
+
+    Raises:
+        DiffMaskError: If two of them contradict each other.
+    """
+    if on_violation != "keep" and not verify:
+        raise DiffMaskError(f"`on_violation={on_violation!r}` needs the check: leave `verify` on.")
+    if method in METHODS:
+        if on_violation in SEARCHES:
+            raise DiffMaskError(f"`method={method!r}` stays within the margin by itself: leave `on_violation` out.")
+        for name, value in {"margin": margin, **of_path}.items():
+            if value:
+                raise DiffMaskError(f"`method={method!r}` does without the path: leave `{name}` out.")
+    elif margin and on_violation != "search" and not model.masks.is_calibrated:
+        raise DiffMaskError(
+            "This explainer was trained without validation inputs, and which of its masks cost a margin is not "
+            'known: use `on_violation="search"`.'
+        )
+
+
+def state_index(model: DiffMaskModel, state: str | int) -> int:
+    """
+    The number of a state.
+
+    Args:
+        model ([`DiffMaskModel`]): The explainer.
+        state (`str` or `int`): Its name, or its number, from 0 or from the end.
+
+    Returns:
+        `int`: From 0.
+
+    Raises:
+        DiffMaskError: If there is no such state.
+    """
+    names = list(model.config.state_names)
+    if state in names:
+        return names.index(state)
+    if isinstance(state, int) and -len(names) <= state < len(names):
+        return state % len(names)
+    raise DiffMaskError(f"There is no state {state!r}: name one of {', '.join(names)}, or a number from 0.")
+
+
+def label_index(model: DiffMaskModel, label: str | int) -> int:
+    """
+    The number of a choice.
+
+    Args:
+        model ([`DiffMaskModel`]): The explainer.
+        label (`str` or `int`): Its name or its number.
+
+    Returns:
+        `int`
+
+    Raises:
+        DiffMaskError: If the explainer explains no single choice, or there is no such one.
+    """
+    if not model.preserved.of_choice:
+        raise DiffMaskError("This explainer explains the whole output, and no class by itself: leave `label` out.")
+    names = model.task.choice_names(model.base.config)
+    if label in names:
+        return names.index(label)
+    if isinstance(label, int) and 0 <= label < len(names):
+        return label
+    raise DiffMaskError(f"There is no class {label!r}: name one of {', '.join(names)}, or its number.")

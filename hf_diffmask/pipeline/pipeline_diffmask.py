@@ -1,0 +1,315 @@
+"""`pipeline("diffmask-attribution")`: text or question in; prediction, attribution and a check of it out."""
+
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers.pipelines.base import ChunkPipeline
+from transformers.utils import logging
+
+from ..data.encoding import EncodedText, Text, encode, max_length
+from ..data.merging import merge_words, most_central
+from ..data.windows import windows
+from ..display.grid import Attribution
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from ..masks.gates import hard_mask
+from ..tasks.words import Check
+from .explanation import CURVE, explain_windows
+from .options import METHODS, check_together, sorted_options
+from .violations import SEARCHES
+
+logger = logging.get_logger(__name__)
+
+# What the pipeline adds to a window's features, and the base model must not see.
+_OWN_KEYS = ("is_last", "encoded", "units")
+
+
+class DiffMaskAttributionPipeline(ChunkPipeline):
+    """
+    Explains predictions: how tokens rank as evidence, and which of them suffice to preserve the output.
+
+    Import `hf_diffmask` first, which registers the task:
+
+    ```python
+    >>> import hf_diffmask
+    >>> from transformers import pipeline
+
+    >>> explain = pipeline("diffmask-attribution")
+    >>> result = explain("a warm and quietly funny film")
+    >>> [token["token"] for token in result["tokens"] if token["kept"] and not token["special"]]
+    ```
+
+    Inputs longer than the base model takes are split into overlapping windows. The prediction is then the mean of the
+    windows' probabilities, weighted by their length; a token in an overlap is taken from the window where it is most
+    central; and divergence and drop compare those means. Each window is ranked, and its mask searched, for its own
+    prediction, or for `label`.
+
+    Args (of the constructor or of a call):
+        state (`str` or `int`, *optional*, defaults to the last):
+            The state whose hard mask `kept`, `kept_share` and the check speak of: a name, or a number from 0.
+        verify (`bool`, *optional*, defaults to `True`):
+            Whether to check each explanation with a second, masked pass.
+        aggregation (`str`, *optional*, defaults to `"token"`): `"word"` merges sub-words.
+        method (`str`, *optional*, defaults to `"amortised"`):
+            `"per_example"` or `"reinforce"` search the mask of each input by itself, see `hf_diffmask.methods`:
+            hundreds of passes instead of one. They give keep probabilities at the state that units are masked at.
+        on_violation (`str`, *optional*, defaults to `"keep"`):
+            What becomes of an explanation outside the margin. `"keep"`: it is returned, and says so. `"abstain"`:
+            prediction and check are returned, and no tokens. `"search"`, for paths: the smallest mask on the input's
+            own path that is within the margin is searched, see [`~hf_diffmask.methods.budget_search.smallest_budget`].
+            `"refine"`, for explainers of the recipes `fast` and `paper`: its masks are searched for the input by
+            itself, starting from the explainer's, so that it is within the margin again.
+        margin (`float`, *optional*, defaults to the config's):
+            For paths (`--recipe path`): what an explanation may cost, see [`DiffMaskConfig`].
+        label (`str` or `int`, *optional*, defaults to the prediction):
+            For paths of one class: the class to explain, its name or number.
+        curve (`bool`, *optional*, defaults to `False`): For paths: whether to run masks of every share.
+        refine_steps (`int`, *optional*, defaults to `0`):
+            For paths: gradient steps on the scores of each input, from the explainer's own, see
+            [`~hf_diffmask.methods.path_refinement.refine_scores`]: 24 forward passes each.
+        top_k (`int`, *optional*): For question answering: how many `answers` to list, none by default.
+        max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
+        handle_impossible_answer (`bool`, *optional*, defaults to `False`):
+            For question answering: whether "no answer" is one of the answers, as models for SQuAD v2 can give it.
+        batch_size (`int`, *optional*, defaults to `1`): Windows that run through the base model at once.
+
+    Returns (for each input, a `dict` that notebooks show as the grid of tokens and states):
+        - **label**, **score** -- the base model's prediction and its probability.
+        - **answer**, **start**, **end**, **score** -- in the place of the label, for question answering: the answer,
+          its characters in the context, and its probability; the empty text, 0 and 0 for no answer. With `top_k` also
+          **answers**, a list of such `dict`s, the best first.
+        - **tokens** -- a list of `{token, start, end, special, score, kept, states}`: offsets in characters of the
+          original text, `states` the keep probability at each state, `score` their mean, all in [0, 1]; tokens of a
+          pair carry `segment`, 0 or 1 (question or context), and `None` for special ones. Of a path, `score` is that
+          of `state`, and `evidence` the score that it comes from, which has a sign and no bounds.
+        - **states** -- the states' names, and **state** -- the one that `kept` speaks of.
+        - **kept_share** -- the share of tokens kept, special ones left out.
+        - **divergence** -- in nats, between the output on the whole and on the masked input; **same_prediction** and
+          **within_margin** -- whether the label is unchanged, and the divergence, or the drop, at most **margin**.
+          Absent without `verify`. Of an answer the divergence is the sum of those of start and end, in the window that
+          it comes from, and the prediction is unchanged if the same characters are still the best answer.
+        - **forwards** -- with `on_violation="refine"` or `"search"`, or `refine_steps`, the forward passes that this
+          took, 0 where no refining was needed; the keep probabilities of `state` are then those found.
+        - **abstained** -- with `on_violation="abstain"`, whether `tokens` is empty, and `kept_share` `None`, since the
+          explanation is outside the margin.
+        - **drop** -- of a path of one class, in the place of the divergence what the margin bounds: how much less
+          probable the class is on the masked input. **explained_label** -- the class, where one was asked for.
+          **curve** -- a list of `{kept_share, divergence, drop}`, from nothing kept to everything.
+
+    Raises:
+        DiffMaskError: If the model is no explainer, an input is empty or no text, or an argument is unknown.
+    """
+
+    _load_tokenizer = True
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+
+    def __init__(self, model: DiffMaskModel, *args: Any, **kwargs: Any):
+        if not isinstance(model, DiffMaskModel):
+            # What was saved: the model here is what AutoModel made of it, without its head.
+            kind = (model.config.architectures or [type(model).__name__])[0]
+            raise DiffMaskError(
+                f"{model.name_or_path} is no explainer but a {kind}: train one for it with "
+                "`hf-diffmask train --base_model ...`, then name the folder that this writes."
+            )
+        super().__init__(model, *args, **kwargs)
+        if not model.masks.is_calibrated:
+            logger.warning(
+                "This path saw no validation inputs, which thresholds come from: its masks keep everything. Rank by "
+                '`evidence`, or use `on_violation="search"`.'
+            )
+        self.length = max_length(self.model.base, self.tokenizer)
+
+    def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
+        return ({}, *sorted_options(self.model, **options))
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """
+        Explains a text, or each of a list, a generator or a data set of texts.
+
+        Args:
+            inputs (`str`, `dict`, `list`, generator or data set):
+                Texts, or pairs as `{"text": ..., "text_pair": ...}`; for question answering `{"question": ...,
+                "context": ...}`; of a [`~datasets.Dataset`], those columns.
+            kwargs: See the class.
+
+        Returns:
+            `dict` for one input, a list of them for a list, an iterator over them for anything else.
+        """
+        check = self.model.task.check
+        if isinstance(inputs, list | tuple):
+            if not inputs:
+                return []
+            inputs = [check(item, f"Input {position}") for position, item in enumerate(inputs)]
+        elif _is_many(inputs):
+            inputs = (check(item, f"Input {position}") for position, item in enumerate(inputs))
+        else:
+            inputs = check(inputs, "The input")
+        return super().__call__(inputs, **kwargs)
+
+    def preprocess(self, input_: Text) -> Iterator[dict[str, Any]]:
+        encoded = encode(self.tokenizer, input_)
+        if all(segment is None for segment in encoded.segments):
+            raise DiffMaskError("The input holds no token: give a text with at least one visible character.")
+        self.model.task.check_room(encoded, self.length)
+        parts = list(windows(encoded, self.length))
+        for position, window in enumerate(parts):
+            features = {name: torch.tensor([values]) for name, values in window.features.items()}
+            yield {**features, "is_last": position == len(parts) - 1, "encoded": encoded, "units": window.units}
+
+    def _forward(
+        self,
+        model_inputs: dict[str, Any],
+        state: int = -1,
+        verify: bool = True,
+        method: str = "amortised",
+        on_violation: str = "keep",
+        margin: float | None = None,
+        label: int | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        check_together(self.model, verify, method, on_violation, margin, label=label is not None, **options)
+        features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
+        recorded = self.model.record(self.model.batch(**features))
+        if method == "amortised":
+            choice = None if label is None else torch.full_like(recorded.batch.maskable[:, 0], label, dtype=torch.long)
+            found = explain_windows(self.model, recorded, state, margin, choice, verify, on_violation, **options)
+        else:
+            keep = METHODS[method](self.model, features, self.model.config.masked_at(state))
+            # One column, for the one state; what cannot be masked is kept.
+            keep = keep.masked_fill(~recorded.batch.maskable, 1.0)[..., None]
+            found = {"target": recorded.target, "keep_probability": keep, "kept": hard_mask(keep)}
+            if verify:
+                found["masked"] = self.model.masked(recorded, found["kept"][..., 0], state)
+        return {
+            **found,
+            "attention_mask": features["attention_mask"],
+            **{name: model_inputs[name] for name in _OWN_KEYS},
+        }
+
+    def postprocess(
+        self,
+        model_outputs: list[dict[str, Any]],
+        state: int = -1,
+        aggregation: str = "token",
+        method: str = "amortised",
+        on_violation: str = "keep",
+        margin: float | None = None,
+        label: int | None = None,
+        refine_steps: int = 0,
+        **of_task: Any,
+    ) -> dict[str, Any]:
+        encoded: EncodedText = model_outputs[0]["encoded"]
+        names, config = list(self.model.config.state_names), self.model.config
+        if method != "amortised":
+            names, state = [names[config.masked_at(state)]], 0
+        tokens = _tokens(model_outputs, encoded, state)
+        ordinary = [token for token in tokens if not token["special"]]
+        prediction, check = self.read(model_outputs, label, **of_task)
+        result: dict[str, Any] = {
+            **prediction,
+            "task": config.task,
+            "tokens": merge_words(tokens, encoded) if aggregation == "word" else tokens,
+            "states": names,
+            "state": names[state],
+            "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
+            "margin": self.model.margin(margin),
+        }
+        if label is not None:
+            result["explained_label"] = self.model.task.choice_names(self.model.base.config)[label]
+        if check is not None:
+            result |= self.figures(check)
+            result["within_margin"] = check.cost <= result["margin"]
+        if "curve" in model_outputs[0]:
+            result["curve"] = self._curve(model_outputs, label, of_task)
+        if on_violation in SEARCHES or refine_steps:
+            result["forwards"] = sum(int(window["forwards"]) for window in model_outputs)
+        if on_violation == "abstain":
+            result["abstained"] = not result["within_margin"]
+            if result["abstained"]:
+                result["tokens"], result["kept_share"] = [], None
+        return Attribution(result)
+
+    def read(
+        self, model_outputs: list[dict[str, Any]], label: int | None = None, **of_task: Any
+    ) -> tuple[dict[str, Any], Check | None]:
+        """
+        What the base model predicts for an input, and how a masked pass compares; see [`Task.readable`].
+
+        Args:
+            model_outputs (`list[dict]`):
+                For each window what [`~ChunkPipeline.preprocess`] yields, and `target`, the output `(1, ...)`;
+                `masked`, the output on the masked window, if there was a pass.
+            label (`int`, *optional*): The choice explained; by default the predicted one.
+            of_task: Options of the task.
+
+        Returns:
+            `tuple`: Fields that state the prediction, and a [`Check`] if there was a masked pass.
+        """
+        model, encoded = self.model, model_outputs[0]["encoded"]
+        return model.task.readable(model_outputs, encoded, model.base.config, model.cost, label, **of_task)
+
+    def figures(self, check: Check) -> dict[str, Any]:
+        """
+        A check as fields of a result.
+
+        Args:
+            check ([`Check`]): How the masked output compares.
+
+        Returns:
+            `dict`: `divergence`, `same_prediction`, and `drop` where one choice is explained.
+        """
+        found = {"divergence": check.divergence, "same_prediction": check.same_prediction}
+        return {**found, self.model.preserved.figure: check.cost} if self.model.preserved.of_choice else found
+
+    def _curve(
+        self, model_outputs: list[dict[str, Any]], label: int | None, of_task: dict[str, Any]
+    ) -> list[dict[str, float]]:
+        """What the masks of a path cost, from those that keep nothing to the one that keeps everything."""
+        found = []
+        for number, share in enumerate(CURVE):
+            parts = [{**window, "masked": window["curve"][:, number]} for window in model_outputs]
+            _, check = self.read(parts, label, **of_task)
+            assert check is not None
+            figures = self.figures(check)
+            del figures["same_prediction"]
+            found.append({"kept_share": share, **figures})
+        return found
+
+
+def _is_many(inputs: Any) -> bool:
+    """Whether there are several inputs. `datasets` takes long to import, and whoever has a data set has done so."""
+    datasets = sys.modules.get("datasets")
+    kinds = () if datasets is None else (datasets.Dataset, datasets.IterableDataset)
+    return isinstance(inputs, (types.GeneratorType, torch.utils.data.Dataset, *kinds))
+
+
+def _tokens(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: int) -> list[dict[str, Any]]:
+    """The tokens of a whole input, each with what the explainer says of it."""
+    keep_probability = most_central(model_outputs, encoded, "keep_probability")
+    (kept,) = most_central(model_outputs, encoded, "kept").T
+    evidence = most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None
+    is_pair = 1 in encoded.segments
+    tokens = []
+    for unit, token in enumerate(encoded.tokens):
+        segment = encoded.segments[unit]
+        states = keep_probability[unit].tolist()
+        tokens.append(
+            {
+                "token": token,
+                "start": encoded.offsets[unit][0],
+                "end": encoded.offsets[unit][1],
+                "special": segment is None,
+                "score": sum(states) / len(states) if evidence is None else states[state],
+                "kept": bool(kept[unit]),
+                "states": states,
+                **({} if evidence is None else {"evidence": evidence[unit, state].item()}),
+                **({"segment": segment} if is_pair else {}),
+            }
+        )
+    return tokens

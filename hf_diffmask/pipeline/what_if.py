@@ -1,0 +1,71 @@
+"""The user's own mask: what the base model says of an input whose tokens somebody chose to keep."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import DiffMaskError
+
+if TYPE_CHECKING:
+    from .pipeline_diffmask import DiffMaskAttributionPipeline
+
+
+@torch.no_grad()
+def what_if(
+    explain: "DiffMaskAttributionPipeline",
+    text: Any,
+    kept: Iterable[int],
+    state: int = -1,
+    margin: float | None = None,
+) -> dict[str, Any]:
+    """
+    The prediction of a masked input, beside that of the whole one. Every window of a long input is run.
+
+    Args:
+        explain ([`DiffMaskAttributionPipeline`]): The explainer.
+        text (`str` or `dict`): An input, as the pipeline takes it.
+        kept (`Iterable[int]`): Numbers of the tokens that stay, in the pipeline's list; special ones stay anyway.
+        state (`int`, *optional*, defaults to the last): With hidden masking, the number of the state that is masked.
+        margin (`float`, *optional*): What a mask may cost; by default the config's.
+
+    Returns:
+        `dict`: `whole` and `masked`, each with the fields that state a prediction, such as `label` and `score`, and
+        `probabilities`, by label, where there are some. `task`, `divergence`, `drop` for `target="prediction"`,
+        `same_prediction`, `within_margin`, `margin`, `kept`, the numbers that stay, and `special`, how many of those
+        are special tokens.
+
+    Raises:
+        DiffMaskError: If there is no such token, or the input cannot be explained.
+    """
+    model = explain.model
+    windows = list(explain.preprocess(model.task.check(text, "The input")))
+    encoded = windows[0]["encoded"]
+    chosen, count = set(kept), len(encoded.tokens)
+    if wrong := sorted(number for number in chosen if not 0 <= number < count):
+        raise DiffMaskError(f"There is no token {wrong[0]}: the input has {count}, numbered from 0.")
+    chosen |= {number for number, segment in enumerate(encoded.segments) if segment is None}
+    outputs, masked_outputs = [], []
+    for window in windows:
+        tensors = {name: value.to(model.device) for name, value in window.items() if isinstance(value, torch.Tensor)}
+        recorded = model.record(model.batch(**tensors))
+        mask = torch.tensor([[unit in chosen for unit in window["units"]]], device=model.device)
+        masked = model.masked(recorded, mask, state).cpu()
+        shared = {**window, "attention_mask": tensors["attention_mask"].cpu(), "masked": masked}
+        outputs.append({**shared, "target": recorded.target.cpu()})
+        masked_outputs.append({**shared, "target": masked})
+    whole, check = explain.read(outputs)
+    assert check is not None
+    parts = {"whole": whole, "masked": explain.read(masked_outputs)[0]}
+    for part, of_part in (("whole", outputs), ("masked", masked_outputs)):
+        if probabilities := model.task.distribution(of_part, model.base.config):
+            parts[part]["probabilities"] = probabilities
+    return {
+        **parts,
+        "task": model.config.task,
+        **explain.figures(check),
+        "within_margin": check.cost <= model.margin(margin),
+        "margin": model.margin(margin),
+        "kept": sorted(chosen),
+        "special": encoded.segments.count(None),
+    }

@@ -1,0 +1,77 @@
+"""All tasks by name. A new task is one line here."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from ..errors import DiffMaskError
+from .question_answering import QuestionAnswering
+from .regression import Regression
+from .task import Task
+from .text_classification import TextClassification
+
+TASKS: dict[str, type[Task]] = {one.name: one for one in (TextClassification, QuestionAnswering, Regression)}
+DEFAULT = TextClassification.name
+
+
+def fitting_task(heads: Iterable[str], config: PreTrainedConfig, what: str) -> type[Task]:
+    """
+    The task of a base model, from what its config says.
+
+    Args:
+        heads (`Iterable[str]`): Names of the model's class and of those that it derives from.
+        config ([`~transformers.PreTrainedConfig`]): Its config.
+        what (`str`): What to call the model in an error.
+
+    Returns:
+        `type[Task]`
+
+    Raises:
+        DiffMaskError: If no task fits: what the model is, and what is supported.
+    """
+    heads = list(heads)
+    for task in TASKS.values():
+        if task.fits(heads, config):
+            return task
+    if not heads:
+        raise DiffMaskError(
+            f"{what} names no model class in its config (`architectures`), so that its task is not known: save it "
+            "with save_pretrained."
+        )
+    labels = f" with {config.num_labels} label(s) and problem type {config.problem_type!r}"
+    raise DiffMaskError(
+        f"{what} is a {heads[0]}{labels}, which no task covers. Supported: "
+        f"{'; '.join(task.described for task in TASKS.values())}."
+    )
+
+
+def task_of(model: PreTrainedModel) -> type[Task]:
+    """
+    The task of a loaded base model.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+
+    Returns:
+        `type[Task]`
+
+    Raises:
+        DiffMaskError: If no task fits.
+    """
+    heads = [one.__name__ for one in type(model).__mro__]
+    return fitting_task(heads, model.config, "The base model")
+
+
+def task_of_result(result: Mapping[str, Any]) -> Task:
+    """
+    The task of a result of the pipeline.
+
+    Args:
+        result (`Mapping`): The result. One of version 0.1.0 does not name its task, and is told by its fields.
+
+    Returns:
+        [`Task`]
+    """
+    fitting = (one for one in TASKS.values() if one.field in result)
+    return TASKS[result["task"]]() if "task" in result else next(fitting, TASKS[DEFAULT])()

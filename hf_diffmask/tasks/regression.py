@@ -1,0 +1,137 @@
+"""Regression: one number for a text, or for a pair, such as the score of a reranker."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig
+
+from ..base.head import head_weights
+from ..base.running import Recorded
+from ..data.encoding import EncodedText
+from ..data.merging import length_weighted
+from .heads import widen
+from .task import Task
+from .text_classification import TextClassification
+from .words import Check, Cost, Window
+
+DOWN, UP = 0, 1
+TOLERANCE = 0.5
+"""Change of the number, in standard deviations of the output, up to which the prediction counts as unchanged."""
+
+
+class Regression(Task):
+    """The output is the number itself, `(B, 1)`. Choices are the two directions from the mean output: down and up.
+
+    Its constants are `mean` and `variance` of the output over training inputs. Before they are measured they are 0
+    and 1. The number less the mean, over the standard deviation, is its *standard score* `z`. It takes the place of
+    log-odds: the probability of *up* is `sigmoid(z)`, that of *down* `sigmoid(-z)`.
+    """
+
+    name = "regression"
+    auto_class = AutoModelForSequenceClassification
+    described = "sequence classifiers with one label, which predict a number"
+    measured_in = "variances of the output"
+    divergence_words = "squared change of the number over the variance of the output"
+    drop_words = "a change of the number against its direction, squared, in variances of the output,"
+    falls_words = "the number moves against its direction, squared, in variances of the output,"
+    pipeline_tag = TextClassification.name
+
+    @classmethod
+    def fits(cls, heads: Iterable[str], config: PreTrainedConfig) -> bool:
+        """See [`Task.fits`]: a sequence classifier with one label."""
+        return config.num_labels == 1 and config.problem_type in (None, "regression") and super().fits(heads, config)
+
+    def measured_constants(self, outputs: Callable[[], Tensor]) -> dict[str, float]:
+        """See [`Task.measured_constants`]: `mean` and `variance`."""
+        numbers = outputs().double()
+        variance = numbers.var(correction=0).item()
+        return {"mean": numbers.mean().item(), "variance": variance if variance > 0 else 1.0}
+
+    def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
+        """See [`Task.target`]."""
+        return widen(output.logits)
+
+    def divergence(self, target: Tensor, masked: Tensor) -> Tensor:
+        """See [`Task.divergence`]: the squared change over the variance of the output."""
+        return (target - masked)[:, 0].square() / self._variance
+
+    def agreement(self, target: Tensor, masked: Tensor) -> Tensor:
+        """See [`Task.agreement`]: the number changes by at most half a standard deviation."""
+        return self.divergence(target, masked) <= TOLERANCE**2
+
+    def confidence(self, target: Tensor) -> Tensor:
+        """See [`Task.confidence`]: how many standard deviations the number is from the mean."""
+        return self._standard_score(target).abs()
+
+    def choices(self, config: PreTrainedConfig) -> int:
+        """See [`Task.choices`]."""
+        return 2
+
+    def choice_names(self, config: PreTrainedConfig) -> list[str]:
+        """See [`Task.choice_names`]."""
+        return ["down", "up"]
+
+    def predicted(self, target: Tensor) -> Tensor:
+        """See [`Task.predicted`]: up for a number above the mean."""
+        return (self._standard_score(target) > 0).long()
+
+    def choice_log_probabilities(self, target: Tensor) -> Tensor:
+        """See [`Task.choice_log_probabilities`]."""
+        score = self._standard_score(target)
+        return F.logsigmoid(torch.stack([-score, score], dim=-1))
+
+    def drop(self, target: Tensor, masked: Tensor, choice: Tensor | None = None) -> Tensor:
+        """See [`Task.drop`]: the divergence, with its sign: below 0 where the number moves on in its direction."""
+        chosen = self.predicted(target) if choice is None else choice
+        against = (target - masked)[:, 0] * torch.where(chosen == UP, 1.0, -1.0)
+        return against * against.abs() / self._variance
+
+    def signed(self, evidence: Tensor, choice: Tensor) -> Tensor:
+        """See [`Task.signed`]: above 0 for a token that moves the number up, below 0 for one that moves it down."""
+        return evidence * torch.where(choice == UP, 1.0, -1.0)[:, None, None]
+
+    def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
+        """See [`Task.positions`]: one place, which `task_constants["reads"]` names."""
+        return head_weights(self.constants.get("reads"), recorded.batch.units)[:, None]
+
+    def readable(
+        self,
+        windows: list[Window],
+        encoded: EncodedText,
+        config: PreTrainedConfig,
+        cost: Cost,
+        choice: int | None = None,
+        **options: Any,
+    ) -> tuple[dict[str, Any], Check | None]:
+        """See [`Task.readable`]: `label`, `score`, the number, and `direction`, from the mean of the windows."""
+        target = length_weighted(windows, "target")
+        direction = int(self.predicted(target)) if choice is None else choice
+        prediction = {
+            "label": config.id2label[0],
+            "score": target.item(),
+            "direction": self.choice_names(config)[int(self.predicted(target))],
+        }
+        if "masked" not in windows[0]:
+            return prediction, None
+        masked = length_weighted(windows, "masked")
+        found = cost(target, masked, torch.tensor([direction])).item()
+        same = bool(self.agreement(target, masked))
+        return prediction, Check(self.divergence(target, masked).item(), same, found)
+
+    def headline(self, result: Mapping[str, Any]) -> str:
+        """See [`Task.headline`]."""
+        return f"{result['label']} ({result['direction']})"
+
+    def moved(self, result: Mapping[str, Any]) -> str:
+        """See [`Task.moved`]."""
+        return f"the number by {result['divergence'] ** 0.5:.3f} standard deviations"
+
+    @property
+    def _variance(self) -> float:
+        return float(self.constants.get("variance", 1.0))
+
+    def _standard_score(self, target: Tensor) -> Tensor:
+        return (target[:, 0] - float(self.constants.get("mean", 0.0))) / self._variance**0.5

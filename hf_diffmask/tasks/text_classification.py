@@ -1,0 +1,94 @@
+"""Classification of a text, or of a pair, into one of several classes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig
+
+from ..base.head import head_weights
+from ..base.running import Recorded
+from ..data.encoding import EncodedText
+from ..data.merging import length_weighted_mean
+from .heads import widen
+from .task import Task
+from .words import Check, Cost, Window
+
+
+class TextClassification(Task):
+    """The output is the log-probability of each class, `(B, C)`, in nats. Choices are the classes."""
+
+    name = "text-classification"
+    auto_class = AutoModelForSequenceClassification
+    described = "sequence classifiers with one label of at least two"
+
+    @classmethod
+    def fits(cls, heads: Iterable[str], config: PreTrainedConfig) -> bool:
+        """See [`Task.fits`]: a sequence classifier that gives one label."""
+        one_label = config.num_labels > 1 and config.problem_type in (None, "single_label_classification")
+        return one_label and super().fits(heads, config)
+
+    def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
+        """See [`Task.target`]."""
+        return F.log_softmax(widen(output.logits), dim=-1)
+
+    def divergence(self, target: Tensor, masked: Tensor) -> Tensor:
+        """See [`Task.divergence`]: `D( f(x) || f(x_hat) )`, the Kullback-Leibler divergence."""
+        return F.kl_div(masked, target, reduction="none", log_target=True).flatten(1).sum(-1)
+
+    def agreement(self, target: Tensor, masked: Tensor) -> Tensor:
+        """See [`Task.agreement`]: the most probable class."""
+        return target.argmax(-1) == masked.argmax(-1)
+
+    def confidence(self, target: Tensor) -> Tensor:
+        """See [`Task.confidence`]: log-odds of the predicted class."""
+        return self.value(target, target)
+
+    def choices(self, config: PreTrainedConfig) -> int:
+        """See [`Task.choices`]."""
+        return config.num_labels
+
+    def choice_names(self, config: PreTrainedConfig) -> list[str]:
+        """See [`Task.choice_names`]."""
+        return [config.id2label[number] for number in range(config.num_labels)]
+
+    def predicted(self, target: Tensor) -> Tensor:
+        """See [`Task.predicted`]."""
+        return target.argmax(-1)
+
+    def choice_log_probabilities(self, target: Tensor) -> Tensor:
+        """See [`Task.choice_log_probabilities`]."""
+        return target
+
+    def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
+        """See [`Task.positions`]: one place, which `task_constants["reads"]` names."""
+        return head_weights(self.constants.get("reads"), recorded.batch.units)[:, None]
+
+    def readable(
+        self,
+        windows: list[Window],
+        encoded: EncodedText,
+        config: PreTrainedConfig,
+        cost: Cost,
+        choice: int | None = None,
+        **options: Any,
+    ) -> tuple[dict[str, Any], Check | None]:
+        """See [`Task.readable`]: `label` and `score`, from the mean of the windows' probabilities."""
+        target = length_weighted_mean(windows, "target")
+        best = int(target.argmax())
+        prediction = {"label": config.id2label[best], "score": target[best].exp().item()}
+        if "masked" not in windows[0]:
+            return prediction, None
+        masked = length_weighted_mean(windows, "masked")
+        explained = torch.tensor([best if choice is None else choice])
+        # Rounding can leave a divergence of nothing a hair below 0.
+        divergence = max(0.0, self.divergence(target[None], masked[None]).item())
+        found = cost(target[None], masked[None], explained).item()
+        return prediction, Check(divergence, int(masked.argmax()) == best, found)
+
+    def distribution(self, windows: list[Window], config: PreTrainedConfig) -> dict[str, float]:
+        """See [`Task.distribution`]."""
+        values = length_weighted_mean(windows, "target").exp().tolist()
+        return {config.id2label[number]: value for number, value in enumerate(values)}

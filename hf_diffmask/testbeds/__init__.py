@@ -1,0 +1,1 @@
+"""Small models and texts for tests and benchmarks."""

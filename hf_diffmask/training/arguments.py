@@ -1,0 +1,128 @@
+"""Settings of a training run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+from ..errors import DiffMaskError
+from ..explainer.configuration_diffmask import DiffMaskConfig
+from .recipes.registry import RECIPES, recipe_config
+
+HUB_STRATEGIES = ("end", "checkpoint")
+
+
+@dataclass
+class DiffMaskTrainingArguments(TrainingArguments):
+    """
+    [`~transformers.TrainingArguments`], with defaults that fit explainers, and what is particular to them.
+
+    Args:
+        recipe (`str`, *optional*, defaults to `"path"`):
+            `"path"` trains a ranking of the tokens, `"fast"` and `"paper"` solve the constrained objective, in our way
+            and in the authors'. It also gives `max_steps`, the learning rates and the schedule, where they are not
+            set.
+        margin (`float`, *optional*, defaults to `0.1`):
+            What masking may cost: a divergence in nats (paper, equation 4), or of a path of one class the drop of its
+            probability.
+        level_learning_rate (`float`, *optional*):
+            Learning rate of the levels `c_l`, which move all gates of a state at once.
+        baseline_steps (`int`, *optional*):
+            Steps in which the baseline is learned from random masks, before the probes; then it is fixed. With 0 it is
+            learned along with the probes, as in the paper, and that of a path stays where it starts.
+        baseline_learning_rate (`float`, *optional*): Learning rate of the baseline.
+        multiplier_learning_rate (`float`, *optional*): Step size of the multipliers.
+        cache_memory (`float`, *optional*, defaults to `4.0`):
+            GiB of hidden states to hold in memory; a larger cache lies on disk. 0 turns the cache off.
+        overwrite_output_dir (`bool`, *optional*, defaults to `False`):
+            Whether to train into a folder that holds something already.
+
+    Raises:
+        DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, or the recipe or the strategy of
+            pushing is unknown.
+    """
+
+    recipe: str = field(
+        default="path",
+        metadata={"help": "path, a ranking for any margin; or sets for one margin: fast (ours) or paper."},
+    )
+    margin: float = field(default=0.1, metadata={"help": "What masking may cost: nats, or a drop of probability."})
+    cache_memory: float = field(
+        default=4.0, metadata={"help": "GiB of hidden states to hold in memory; more goes to disk; 0 caches nothing."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Train into a folder that holds something already."}
+    )
+
+    # None until __post_init__ fills in the recipe's value.
+    max_steps: int = field(default=None, metadata={"help": "Training steps. Default: the recipe's."})  # type: ignore
+    num_train_epochs: float = field(default=None, metadata={"help": "Epochs, instead of --max_steps."})  # type: ignore
+    learning_rate: float = field(default=None, metadata={"help": "Of the probes. Default: the recipe's."})  # type: ignore
+    level_learning_rate: float = field(default=None, metadata={"help": "Of the levels. Default: the recipe's."})  # type: ignore
+    baseline_steps: int = field(default=None, metadata={"help": "Before the probes. Default: the recipe's."})  # type: ignore
+    baseline_learning_rate: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    multiplier_learning_rate: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    warmup_steps: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    lr_scheduler_type: str = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    per_device_train_batch_size: int = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    max_grad_norm: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Validation examples a batch and device."})
+    eval_strategy: str = field(default="steps", metadata={"help": "When to validate: no, steps or epoch."})
+    eval_steps: float | None = field(default=0.2, metadata={"help": "Steps between validations, or their share."})
+    eval_delay: float = field(default=None, metadata={"help": "First step to validate at. Default: half of all."})  # type: ignore
+    save_strategy: str = field(default="steps", metadata={"help": "When to save a checkpoint; as eval_strategy."})
+    save_steps: float = field(default=0.2, metadata={"help": "Steps between checkpoints, or their share."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep, the best among them."})
+    logging_steps: float = field(default=50, metadata={"help": "Steps between lines of the log."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
+    metric_for_best_model: str | None = field(default="selection", metadata={"help": "See DiffMaskTrainer.evaluate."})
+    greater_is_better: bool | None = field(default=False, metadata={"help": "Of metric_for_best_model."})
+    hub_strategy: str = field(
+        default="end",
+        metadata={"help": "With --push_to_hub: end, or checkpoint, which also pushes what can be resumed from."},
+    )
+
+    def __post_init__(self):
+        if self.recipe not in RECIPES:
+            raise DiffMaskError(f"The recipe must be one of {', '.join(RECIPES)}, but is {self.recipe!r}.")
+        if not self.margin > 0:
+            raise DiffMaskError(f"The margin must be greater than 0, but is {self.margin}.")
+        if self.num_train_epochs is not None and self.max_steps is None:
+            self.max_steps = -1
+        for name, value in RECIPES[self.recipe].settings.items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        if self.baseline_steps < 0:
+            raise DiffMaskError(f"--baseline_steps must be 0 or more, but is {self.baseline_steps}.")
+        if self.eval_delay is None:
+            # Before, multipliers still swing, and a swing that drops too much could pass for the best checkpoint.
+            self.eval_delay = max(0, self.max_steps // 2) if self.eval_strategy == "steps" else 0
+        if self.num_train_epochs is None:
+            self.num_train_epochs = 3.0  # without effect: max_steps is set
+        if str(getattr(self.hub_strategy, "value", self.hub_strategy)) not in HUB_STRATEGIES:
+            raise DiffMaskError(
+                f"--hub_strategy must be {' or '.join(HUB_STRATEGIES)}, but is {self.hub_strategy!r}: before training "
+                "ends there is no explainer to publish."
+            )
+        super().__post_init__()
+        # One process drives one device: nn.DataParallel would leave the base model behind on the first.
+        self._n_gpu = min(self.n_gpu, 1)
+
+    def settings(self, config: DiffMaskConfig) -> dict[str, Any]:
+        """
+        What a run can be repeated by: no paths, no tokens.
+
+        Args:
+            config ([`DiffMaskConfig`]): The explainer's.
+
+        Returns:
+            `dict`
+        """
+        names = ["recipe", "margin", *RECIPES[self.recipe].settings, "seed", "bf16", "fp16"]
+        if self.max_steps <= 0:
+            names.append("num_train_epochs")
+        return {
+            **{name: getattr(value := getattr(self, name), "value", value) for name in names},
+            **{name: getattr(config, name) for name in recipe_config(self.recipe, task=config.task)},
+            "global_batch_size": self.train_batch_size * self.gradient_accumulation_steps * self.world_size,
+        }

@@ -1,0 +1,105 @@
+"""What a frozen base model computes on whole inputs, computed once."""
+
+import functools
+import os
+import shutil
+import tempfile
+
+import torch
+from torch import Tensor
+
+from ..base.running import Batch, Recorded
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+
+
+class RecordedCache:
+    """
+    Hidden states and predictions of a data set, kept in memory or, past a limit, in a file.
+
+    The states of all examples lie one after the other in one flat tensor, without padding. An example is recorded
+    when it is first met; under several processes each holds those that it has met.
+
+    Args:
+        lengths (`list[int]`): Length of each example in tokens.
+        limit (`float`): GiB to hold in memory; a larger cache is a temporary file that goes away with the process.
+    """
+
+    def __init__(self, lengths: list[int], limit: float):
+        self.starts = torch.tensor([0, *lengths]).cumsum(0).tolist()
+        self.limit = limit
+        self.known = torch.zeros(len(lengths), dtype=torch.bool)
+        self.targets = torch.empty(0)
+        self.states: list[Tensor] = []
+
+    def _allocate(self, recorded: Recorded, by_unit: bool) -> None:
+        total = self.starts[-1]
+        widths = [state.shape[-1] for state in recorded.states]
+        # Under autocast states differ in precision: the highest of them holds all.
+        dtype = functools.reduce(torch.promote_types, (state.dtype for state in recorded.states))
+        size = total * sum(widths)
+        if size * dtype.itemsize > self.limit * 2**30:
+            # A mapped file that finds no room when it is written to would end the process without a word.
+            if size * dtype.itemsize > 0.8 * shutil.disk_usage(tempfile.gettempdir()).free:
+                raise DiffMaskError(
+                    f"The hidden states of the data set take {size * dtype.itemsize / 2**30:.1f} GiB, more than "
+                    "--cache_memory allows and than the temporary folder has room for: train with --cache_memory 0."
+                )
+            # Unlinked as soon as it is mapped: the space is given back when the process ends, however it ends.
+            descriptor, path = tempfile.mkstemp(prefix="hf_diffmask_states_")
+            os.close(descriptor)
+            flat = torch.from_file(path, shared=True, size=size, dtype=dtype)
+            os.unlink(path)
+        else:
+            flat = torch.empty(size, dtype=dtype)
+        parts = flat.split([total * width for width in widths])
+        self.states = [part.view(total, width) for part, width in zip(parts, widths, strict=True)]
+        # An output that counts units is kept as the states are.
+        self.by_unit = by_unit
+        rows = total if self.by_unit else len(self.known)
+        self.targets = torch.empty(rows, recorded.target.shape[1], dtype=recorded.target.dtype)
+
+    def _rows(self, ids: Tensor) -> Tensor:
+        return torch.cat([torch.arange(self.starts[k], self.starts[k + 1]) for k in ids.tolist()])
+
+    def record(self, explainer: DiffMaskModel, batch: Batch) -> Recorded:
+        """
+        What the base model computes on a batch; it runs only on the examples that were not met before.
+
+        Args:
+            explainer ([`DiffMaskModel`]): Holds the base model.
+            batch ([`Batch`]): With `example_ids`.
+
+        Returns:
+            [`Recorded`]: On the device of the batch; states are 0 at padding.
+        """
+        assert batch.example_ids is not None
+        ids, device = batch.example_ids.cpu(), batch.example_ids.device
+        real = batch.units.cpu()
+        new = ~self.known[ids]
+        if new.any():
+            recorded = explainer.record(batch.rows(new.to(device)))
+            if not self.states:
+                self._allocate(recorded, explainer.task.by_unit)
+            rows = self._rows(ids[new])
+            for flat, state in zip(self.states, recorded.states, strict=True):
+                flat[rows] = state.cpu()[real[new]].to(flat.dtype)
+            target = recorded.target.cpu()
+            if self.by_unit:
+                self.targets[rows] = target.transpose(1, 2)[real[new]]
+            else:
+                self.targets[ids[new]] = target
+            self.known[ids] = True
+        rows = self._rows(ids)
+        states = []
+        for flat in self.states:
+            state = flat.new_zeros(*real.shape, flat.shape[-1])
+            state[real] = flat[rows]
+            states.append(state.to(device))
+        if self.by_unit:
+            target = self.targets.new_full((*real.shape, self.targets.shape[1]), explainer.task.padding)
+            target[real] = self.targets[rows]
+            target = target.transpose(1, 2)
+        else:
+            target = self.targets[ids]
+        return Recorded(target.to(device), states, batch)

@@ -1,0 +1,1 @@
+"""Recipes: what a run trains for, one a file."""

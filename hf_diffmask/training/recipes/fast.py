@@ -1,0 +1,176 @@
+"""The recipe `fast`: sets of tokens for one margin, in our way."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainingArguments
+
+from ...base.running import Recorded
+from ...explainer.configuration_diffmask import DiffMaskConfig
+from ...explainer.modeling_diffmask import DiffMaskModel
+from ...explainer.outputs import DiffMaskOutput
+from ...masks.gates import SOFT_TEMPERATURE, draw_on_paths, hard_mask, log_keep_probability
+from ...masks.noise import STATE_DRAW, hashed_uniform
+from ...masks.units import mean_over_units
+from ...masks.votes import keep_at
+from .lagrangian import Drawn, LagrangianObjective
+from .recipe import Recipe
+
+
+class FastRecipe(Recipe):
+    """Each example draws its own state; Adam; multipliers that are controlled by the violation."""
+
+    name = "fast"
+    settings = {  # noqa: RUF012
+        "max_steps": 400,
+        "per_device_train_batch_size": 64,
+        "max_grad_norm": 0.0,
+        "learning_rate": 2e-3,
+        "level_learning_rate": 3e-2,
+        "baseline_steps": 60,
+        "baseline_learning_rate": 3e-3,
+        "multiplier_learning_rate": 0.02,
+        "warmup_steps": 50,
+        "lr_scheduler_type": "linear",
+    }
+    fields = {  # noqa: RUF012
+        "objective": "lagrangian",
+        "mask_special_tokens": False,
+        "normalize_states": True,
+        "class_conditional": True,
+        "read_context": True,
+        "path_gradient": True,
+        "initial_logit": 3.0,
+    }
+
+    def objective(self, config: DiffMaskConfig, args: TrainingArguments) -> "FastObjective":
+        """See [`Recipe.objective`]."""
+        rate = args.multiplier_learning_rate
+        return FastObjective(config.num_states, args.margin, rate, config.masks_inputs)
+
+
+class FastObjective(LagrangianObjective):
+    """
+    The recipe `fast`: each example draws its own state, and what counts is the expected keep probability itself.
+
+    The multipliers are controlled in proportion to the violation and by its sum (Stooke et al. 2020): their logs move
+    by the violation relative to the bound, and the violation also acts at once, so that they neither overshoot nor
+    swing. It is clipped, and taken of a running mean: a divergence is close to 0 for most examples and large for a
+    few, so that the clipped violation of the few examples that draw a state in one step would be negative on average
+    even where the bound is broken. The loss is divided by `1 + lambda`, so that neither term drowns the other.
+
+    The violation is that of hard masks, which are what is handed out. The bound on their mean divergence is a part of
+    the margin, since each explanation is held to the margin alone, and since divergences are larger on new text.
+
+    Args:
+        num_states (`int`): `S`.
+        margin (`float`): Divergence in nats that masking may cost.
+        rate (`float`): Step size of the log-multipliers.
+        multiply (`bool`, *optional*, defaults to `True`):
+            Whether votes multiply over states. If not, no state's mask depends on another's, and all count the same.
+    """
+
+    START, LOWEST, HIGHEST = 0.1, 0.03, 20.0  # of the multipliers times the margin: of divergences in margins
+    SPREAD = 10.0  # between the multiplier of the last state and those of the others
+    BOUND = 0.58  # of the margin
+    GAIN = 2.0  # of the violation that acts at once
+    DECAY = 0.97  # of the running sums, a step, where votes multiply
+    MEMORY = 320.0  # examples of a state that its running sums reach back over, where they do not
+    CHECK_EVERY = 2  # steps between those whose hard masks are run
+    LAST_SHARE = 0.6  # of examples that draw the last state, whose mask is the one handed out, where votes multiply
+
+    recent: Tensor
+    violation: Tensor
+
+    def __init__(self, num_states: int, margin: float, rate: float, multiply: bool = True):
+        super().__init__(num_states, multiply, self.START / margin)
+        self.margin, self.rate, self.bound = margin, rate, self.BOUND * margin
+        self.register_buffer("recent", torch.zeros(2, num_states))
+        self.register_buffer("violation", torch.zeros(num_states))
+
+    def draw(self, seed: int, step: int, example_ids: Tensor) -> Tensor:
+        """
+        The state at which each example is masked in a step: the last for `LAST_SHARE` of them, else any other; where
+        votes do not multiply, any.
+
+        Args:
+            seed (`int`): Seed of the run.
+            step (`int`): Training step.
+            example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
+
+        Returns:
+            `torch.Tensor` of shape `(B,)`, `int64`.
+        """
+        uniform = hashed_uniform(seed, step, example_ids, STATE_DRAW)
+        if self.multiply:
+            return (uniform / (1 - self.LAST_SHARE) * (self.num_states - 1)).long().clamp(max=self.num_states - 1)
+        return (uniform * self.num_states).long()
+
+    def run(self, drawn: Drawn, explainer: DiffMaskModel, output: DiffMaskOutput, recorded: Recorded) -> None:
+        """See [`LagrangianObjective.run`]: masks are drawn on paths, and hard masks are run, too."""
+        states, maskable = drawn.states, recorded.batch.maskable
+        log_keep = log_keep_probability(output["logits"]).masked_fill(~maskable[..., None], 0.0)
+        keep = keep_at(log_keep, states, self.multiply).exp()
+        soft = keep_at(log_keep_probability(output["logits"], SOFT_TEMPERATURE), states, self.multiply).exp()
+        mask = draw_on_paths(keep, soft, drawn.noise[..., :3], maskable)
+        if drawn.checks:
+            with torch.no_grad():
+                output.masked_hard = explainer.masked(recorded, hard_mask(keep), states)
+        output.masked = explainer.masked(recorded, mask, states)
+
+    def loss(self, logits: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
+        """
+        The Lagrangian, a mean over examples.
+
+        Args:
+            logits (`torch.Tensor` of shape `(B, T, S)`): Gate logit of each vote.
+            maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked.
+            states (`torch.Tensor` of shape `(B,)`): State of each example.
+            divergence (`torch.Tensor` of shape `(B,)`): Divergence in nats.
+
+        Returns:
+            `torch.Tensor`: Scalar.
+        """
+        # The softened probability, as in the gradient of the divergence: see `draw_on_paths`.
+        soft = log_keep_probability(logits, SOFT_TEMPERATURE)
+        kept = mean_over_units(keep_at(soft, states, self.multiply).exp(), maskable)
+        multiplier = (self.multipliers * (self.GAIN * self.violation).exp())[states]
+        return ((kept + multiplier * divergence) / (1 + multiplier)).mean()
+
+    def update(self, sums: Tensor) -> None:
+        """
+        Moves the log-multipliers by the relative violation of the running mean, clipped to [-1, 1].
+
+        Args:
+            sums (`torch.Tensor` of shape `(4, S)`): Result of [`violations`], over all examples of the step.
+        """
+        # A mean that lags behind makes the masks of a state swing between all and nothing: it reaches no further back
+        # than it takes to be settled. Where votes multiply, what one state learns moves all above it.
+        decay = self.DECAY if self.multiply else (-sums[0] / self.MEMORY).exp()
+        self.recent.mul_(decay).add_(sums[:2])
+        count, divergence = self.recent
+        relative = divergence / count.clamp(min=1e-6) / self.bound - 1
+        self.violation.copy_(torch.where(count > 0, relative.clamp(-1, 1), 0.0))
+        self.multipliers.mul_((self.rate * self.violation).exp())
+
+    def clamp(self) -> None:
+        """Keeps the multipliers where they can come back from, and, where votes multiply, near the last state's."""
+        self.multipliers.clamp_(self.LOWEST / self.margin, self.HIGHEST / self.margin)
+        if not self.multiply:
+            return
+        last = self.multipliers[-1]
+        self.multipliers.clamp_(last / self.SPREAD, last * self.SPREAD)
+
+    def optimizer(self, groups: list[dict[str, Any]], args: TrainingArguments) -> torch.optim.Optimizer:
+        """
+        Adam over probes and baseline; the multipliers need none.
+
+        Args:
+            groups (`list[dict]`): Parameter groups with their learning rates.
+            args ([`DiffMaskTrainingArguments`]): Give betas and epsilon.
+
+        Returns:
+            `torch.optim.Optimizer`
+        """
+        return torch.optim.Adam(groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon)

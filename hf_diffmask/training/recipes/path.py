@@ -1,0 +1,177 @@
+"""The recipe `path`: a ranking of the tokens, for any margin."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainingArguments
+from transformers.utils import logging
+
+from ...base.running import Batch, Recorded
+from ...errors import DiffMaskError
+from ...explainer.configuration_diffmask import DiffMaskConfig
+from ...explainer.modeling_diffmask import DiffMaskModel
+from ...explainer.outputs import DiffMaskOutput
+from ...masks.noise import BUDGET_DRAW, STATE_DRAW, gate_noise, hashed_uniform
+from ...masks.path_loss import HIGHEST_SHARE, LOWEST_SHARE, path_loss
+from ...masks.paths import budgets, draw, scores_at, threshold
+from ...masks.units import mean_over_units
+from ..validation import StateRow, measure_ranking
+from .calibration import calibrate
+from .recipe import Objective, Recipe
+
+logger = logging.get_logger(__name__)
+
+
+class PathRecipe(Recipe):
+    """Budgets are drawn: kept units preserve the prediction, left-out units lose it."""
+
+    name = "path"
+    settings = {  # noqa: RUF012
+        "max_steps": 400,
+        "per_device_train_batch_size": 64,
+        "max_grad_norm": 1.0,
+        "learning_rate": 1e-2,
+        "level_learning_rate": 1e-2,
+        "baseline_steps": 60,
+        "baseline_learning_rate": 3e-3,
+        "multiplier_learning_rate": 0.0,
+        "warmup_steps": 30,
+        "lr_scheduler_type": "linear",
+    }
+    fields = {  # noqa: RUF012
+        "objective": "path",
+        "mask_special_tokens": False,
+        "normalize_states": True,
+        "class_conditional": True,
+        "read_context": True,
+        "share_mean": True,
+        "path_gradient": False,
+        "initial_logit": 0.0,
+    }
+
+    def config(self, masking: str, has_choices: bool, target: str | None) -> dict[str, Any]:
+        """See [`Recipe.config`]: by default one choice is preserved, where the task has choices."""
+        target = target or ("prediction" if has_choices else "distribution")
+        if target == "prediction" and not has_choices:
+            raise DiffMaskError("Only a classifier predicts a class: explain the distribution here.")
+        fields = {**self.fields, "masking": masking, "target": target, "class_conditional": target == "prediction"}
+        return {**fields, "read_context": False} if masking == "hidden" else fields
+
+    def check(self, args: TrainingArguments, has_validation: bool) -> None:
+        """See [`Recipe.check`]."""
+        if args.load_best_model_at_end and args.metric_for_best_model != "selection":
+            raise DiffMaskError(
+                "Of a path only `selection` is known in training: leave --metric_for_best_model out, or add "
+                "--load_best_model_at_end False."
+            )
+        if not has_validation:
+            logger.warning("Without validation inputs a path has no thresholds: its masks will keep everything.")
+
+    def objective(self, config: DiffMaskConfig, args: TrainingArguments) -> "PathObjective":
+        """See [`Recipe.objective`]."""
+        return PathObjective(config.num_states, config.masks_inputs)
+
+
+@dataclass
+class DrawnPaths:
+    """The masks of one step."""
+
+    states: Tensor
+    """`(B,)`: state whose scores mask each example."""
+    shares: Tensor
+    """`(B,)`: budget, as a share of the units that can be masked."""
+    noise: Tensor
+    """`(B, T, 3)`: uniform noise in (0, 1)."""
+
+    def __call__(self, explainer: DiffMaskModel, output: DiffMaskOutput, recorded: Recorded) -> None:
+        """Draws masks around the threshold of each budget; runs what they keep and what they leave out."""
+        scores, maskable = scores_at(output["logits"], self.states), recorded.batch.maskable
+        cut = threshold(scores.detach(), budgets(self.shares, maskable), maskable)
+        mask = draw((scores - cut[:, None]) / explainer.config.temperature, self.noise, maskable)
+        output.masked, output.left_out = (explainer.masked(recorded, part, self.states) for part in (mask, 1 - mask))
+
+
+class PathObjective(Objective):
+    """
+    A ranking of the units instead of a set: whatever the budget, those that stay preserve the prediction, and the
+    others, alone, lose it.
+
+    Each example draws a budget. There is no constraint while training, and no multiplier: the margin is met
+    afterwards, by choosing the budget ([`~hf_diffmask.training.recipes.calibration.calibrate`]).
+
+    With input masking the masks of all states are of the same units, and one ranking is the best of all. The last
+    state's scores are trained on it, and those below learn to tell them from their own state and whatever else
+    probes are told: the prediction, and how sure it is. With hidden masking each example draws a state, at which it is
+    masked.
+
+    Args:
+        num_states (`int`): `S`.
+        masks_inputs (`bool`, *optional*, defaults to `True`): Whether the masks of all states are of the inputs.
+    """
+
+    # Of squares. Lower states have only this loss, so only its ratio to `max_grad_norm` matters to them.
+    PENALTY = 1e-3
+
+    def __init__(self, num_states: int, masks_inputs: bool = True):
+        super().__init__()
+        self.num_states, self.masks_inputs = num_states, masks_inputs
+
+    def begin(self, explainer: DiffMaskModel) -> None:
+        """See [`Objective.begin`]."""
+        explainer.masks.forget_calibration()
+
+    def drawn(self, seed: int, step: int, batch: Batch) -> DrawnPaths:
+        """See [`Objective.drawn`]."""
+        ids = batch.example_ids
+        assert ids is not None
+        if self.masks_inputs:
+            states = torch.full_like(ids, self.num_states - 1)
+        else:
+            states = (hashed_uniform(seed, step, ids, STATE_DRAW) * self.num_states).long()
+        shares = LOWEST_SHARE + (HIGHEST_SHARE - LOWEST_SHARE) * hashed_uniform(seed, step, ids, BUDGET_DRAW)
+        return DrawnPaths(states, shares, gate_noise(seed, step, ids, batch.units.long(), 3))
+
+    def step_loss(self, explainer: DiffMaskModel, output: DiffMaskOutput, drawn: DrawnPaths) -> Tensor:
+        """
+        See [`Objective.step_loss`]: what the kept units lose, and what the left-out ones have; and, for little,
+        squared scores and, with input masking, the squared distances of lower states' scores from them.
+        """
+        logits, outputs = output["logits"], (output["target"], output["masked"], output["left_out"])
+        terms = path_loss(explainer.task, explainer.preserved, *outputs)
+        scores = scores_at(logits, drawn.states)
+        squares = scores.square()
+        if self.masks_inputs:
+            squares = squares + (logits[..., :-1] - scores.detach()[..., None]).square().sum(-1)
+        return (terms + self.PENALTY * mean_over_units(squares, output["maskable"])).mean()
+
+    def ranked(self, explainer: DiffMaskModel, recorded: Recorded) -> Tensor | None:
+        """See [`Objective.ranked`]."""
+        return measure_ranking(explainer, recorded)
+
+    def selection(self, ranked: Tensor | None, rows: Sequence[StateRow], config: DiffMaskConfig) -> float:
+        """See [`Objective.selection`]: before it is calibrated, a path has a ranking and no masks."""
+        assert ranked is not None
+        return ranked.mean().item()
+
+    def finish(self, explainer: DiffMaskModel, batches: Callable[[], list[Batch]] | None, best: float | None) -> None:
+        """See [`Objective.finish`]: measures what masks cost at many thresholds."""
+        if batches is not None:
+            calibrate(explainer, batches())
+
+    def optimizer(self, groups: list[dict[str, Any]], args: TrainingArguments) -> torch.optim.Optimizer:
+        """
+        AdamW.
+
+        Args:
+            groups (`list[dict]`): Parameter groups with their learning rates.
+            args ([`DiffMaskTrainingArguments`]): Give betas, epsilon and weight decay.
+
+        Returns:
+            `torch.optim.Optimizer`
+        """
+        return torch.optim.AdamW(
+            groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon, weight_decay=args.weight_decay
+        )

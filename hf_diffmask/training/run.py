@@ -1,0 +1,99 @@
+"""Trains an explainer on texts: the library behind `hf-diffmask train`."""
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedTokenizerBase
+
+from ..about import VERSION
+from ..data.encoding import Text, max_length
+from ..data.features import TextFeatures
+from ..data.reading import is_on_hub
+from ..explainer.modeling_diffmask import DiffMaskModel
+from .arguments import DiffMaskTrainingArguments
+from .checkpoints import check_output_dir
+from .energy import measured_energy
+from .trainer import DiffMaskTrainer
+
+
+def train(
+    explainer: DiffMaskModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Text],
+    validation: Sequence[Text],
+    args: DiffMaskTrainingArguments,
+    dataset: str = "texts given in Python",
+) -> tuple[DiffMaskTrainer, dict[str, Any]]:
+    """
+    Trains an explainer on texts and saves it with its tokenizer.
+
+    Args:
+        explainer ([`DiffMaskModel`]): An untrained explainer that holds its base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        texts (`list`): Texts or pairs to train on.
+        validation (`list`): Texts or pairs to choose the best checkpoint with.
+        args ([`DiffMaskTrainingArguments`]): Settings.
+        dataset (`str`, *optional*): Where the texts are from, for the card: a file, or an id on the Hub.
+
+    Returns:
+        `tuple`: The [`DiffMaskTrainer`] after training, whose `rows` are the table of states of the explainer that was
+        saved; and what is known of the run, for the card.
+
+    Raises:
+        DiffMaskError: If the output folder holds something else, or the loss is no longer finite.
+    """
+    check_output_dir(args, args.resume_from_checkpoint)
+    length = max_length(explainer.base, tokenizer)
+    texts, validation = (explainer.task.with_room(tokenizer, part, length) for part in (texts, validation))
+    trainer = DiffMaskTrainer(
+        explainer,
+        args,
+        train_dataset=TextFeatures(tokenizer, texts, length),
+        eval_dataset=TextFeatures(tokenizer, validation, length),
+        processing_class=tokenizer,
+    )
+    begun = time.perf_counter()
+    with measured_energy() as energy:
+        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    minutes = (time.perf_counter() - begun) / 60
+    metrics = trainer.evaluate()
+    trainer.save_model(_internal_call=True)  # pushed later, in one commit
+    trainer.save_metrics("eval", metrics)
+    trainer.save_state()
+    training = {
+        "dataset": os.path.basename(dataset) if os.path.exists(dataset) else dataset,
+        "dataset_on_hub": is_on_hub(dataset),
+        "inputs": len(trainer.train_dataset),
+        "validation_inputs": len(trainer.eval_dataset),
+        "pairs": not isinstance(texts[0], str),
+        "minutes": minutes,
+        "machine": machine_of(args),
+        "versions": {
+            "hf-diffmask": VERSION,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "settings": args.settings(explainer.config),
+        **energy,
+    }
+    return trainer, training
+
+
+def machine_of(args: DiffMaskTrainingArguments) -> str:
+    """
+    What trains, in words.
+
+    Args:
+        args ([`DiffMaskTrainingArguments`]): Settings.
+
+    Returns:
+        `str`: Machine, threads, device and processes.
+    """
+    threads = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    device = f", {torch.cuda.get_device_name(args.device)}" if args.device.type == "cuda" else ""
+    return f"{threads}{device}" + (f", {args.world_size} processes" if args.world_size > 1 else "")

@@ -1,0 +1,308 @@
+"""Trains an explainer: `transformers.Trainer` with a recipe's objective, a cache and validation."""
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import TrainOutput
+from transformers.utils import logging
+
+from ..base.running import Batch
+from ..data.features import Features, collate
+from ..data.sampling import LengthGroupedSampler
+from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
+from .arguments import DiffMaskTrainingArguments
+from .baseline import fit_baseline, start_at_mean_states
+from .cache import RecordedCache
+from .checkpoints import check_output_dir, load_objective, save_beside
+from .constants import measure_constants
+from .publishing import PublishingTrainer
+from .recipes.calibration import MOST
+from .recipes.registry import RECIPES
+from .validation import StateRow, measure, table_of_states
+
+logger = logging.get_logger(__name__)
+
+
+class _Steps(TrainerCallback):
+    """Keeps sampler and objective in step with the optimiser; see [`DiffMaskTrainer`]."""
+
+    def __init__(self, trainer: "DiffMaskTrainer"):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        # The data loader's own way down to the sampler is cut where a resumed epoch skips batches.
+        self.trainer.sampler.set_epoch(int(state.epoch))
+
+    def on_pre_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.update_objective()
+
+    def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.objective.clamp()
+
+
+class DiffMaskTrainer(PublishingTrainer):
+    """
+    Trains the probes and the baseline of an explainer; no labels are needed.
+
+    A [`~transformers.Trainer`]: `accelerate launch`, mixed precision, accumulation, checkpoints and resuming,
+    trackers and callbacks work as they do there. The state drawn and the noise of the gates are functions of (seed,
+    step, example), and the constraint is reduced over processes before one update of the multipliers, so that a run
+    does not depend on how a batch is split over processes.
+
+    Args:
+        model ([`DiffMaskModel`]): The explainer, holding its base model.
+        args ([`DiffMaskTrainingArguments`]): Settings.
+        train_dataset ([`~hf_diffmask.data.features.Features`], *optional*): What to train on.
+        eval_dataset ([`~hf_diffmask.data.features.Features`], *optional*): What to choose the best checkpoint with.
+        processing_class ([`~transformers.PreTrainedTokenizerBase`], *optional*): Saved along with the explainer.
+        callbacks (`list[TrainerCallback]`, *optional*): Passed on.
+    """
+
+    model: DiffMaskModel
+    optimizer: Any
+    control: Any
+
+    def __init__(
+        self,
+        model: DiffMaskModel,
+        args: DiffMaskTrainingArguments,
+        train_dataset: Features | None = None,
+        eval_dataset: Features | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+    ):
+        if processing_class is None or processing_class.pad_token_id is None:
+            raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token` (and save it) first.")
+        recipe, config = RECIPES[args.recipe], model.config
+        for name, needed in ((name, recipe.fields[name]) for name in recipe.relied_on):
+            if getattr(config, name) != needed:
+                raise DiffMaskError(
+                    f"The recipe {args.recipe!r} trains explainers with {name}={needed}, and this one was made "
+                    f"with {getattr(config, name)}: make it with DiffMaskModel.from_base_model(..., "
+                    f"**recipe_config({args.recipe!r}, {config.masking!r}, {config.task!r}))."
+                )
+        recipe.check(args, eval_dataset is not None)
+        config.margin = args.margin
+        # Done here, or the Trainer would do it with a warning that means nothing for an explainer.
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            if getattr(processing_class, name) is not None:
+                setattr(config, name, getattr(processing_class, name))
+        args.remove_unused_columns = False
+        args.dataloader_pin_memory &= args.device.type != "cpu"
+        if eval_dataset is None:
+            args.eval_strategy, args.load_best_model_at_end = "no", False
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=lambda items: collate(processing_class, items),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            callbacks=[*(callbacks or []), _Steps(self)],
+        )
+        self.model_accepts_loss_kwargs = False
+        self.objective = recipe.objective(config, args).to(args.device)
+        self.rows: list[StateRow] = []
+        self.cache: RecordedCache | None = None
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
+        """
+        Trains; see [`~transformers.Trainer.train`].
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or whether to go on from the last one.
+            kwargs: Passed on.
+
+        Raises:
+            DiffMaskError: If the output folder holds something else, or the loss is no longer finite; checkpoints
+                saved before stay as they are.
+        """
+        checkpoint = check_output_dir(self.args, resume_from_checkpoint)
+        self.cache = self._make_cache()
+        self.objective.begin(self.model)
+        given = (self.model, self.train_dataset, self.data_collator, self.args)
+        measure_constants(*given)
+        for baseline in self.model.baselines():
+            baseline.requires_grad_(True)  # not so where the explainer was trained before
+        if checkpoint is None:
+            start_at_mean_states(*given)
+            if self.args.baseline_steps > 0:
+                fit_baseline(*given, self.accelerator.autocast, self.cache)
+        for baseline in self.model.baselines():
+            baseline.requires_grad_(self.objective.learns_baseline(self.args))
+        result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
+        self.model.eval()
+        with self.accelerator.autocast():
+            batches = None if self.eval_dataset is None else self._calibration_batches
+            self.objective.finish(self.model, batches, self.state.best_metric)
+        return result
+
+    def _make_cache(self) -> RecordedCache | None:
+        """A cache, where examples are met again: half a data set more than once pays for filling it."""
+        lengths = self._lengths()
+        met = self.args.max_steps * self._global_batch_size()
+        if self.args.max_steps <= 0:
+            met = int(self.args.num_train_epochs * len(lengths))
+        if self.args.cache_memory <= 0 or met < 1.5 * len(lengths):
+            return None
+        return RecordedCache(lengths, self.args.cache_memory / max(1, self.args.world_size))
+
+    def _lengths(self) -> list[int]:
+        return [len(item["input_ids"]) for item in self.train_dataset.items]
+
+    def _global_batch_size(self) -> int:
+        return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+
+    def _get_train_sampler(self, train_dataset: Features | None = None) -> Sampler:
+        self.sampler = LengthGroupedSampler(self._lengths(), self._global_batch_size(), self.args.seed)
+        return self.sampler
+
+    def _get_eval_sampler(self, eval_dataset: Features) -> list[int]:
+        # Results are sums: any order will do, and that of length needs the least padding.
+        return sorted(range(len(eval_dataset)), key=lambda index: len(eval_dataset.items[index]["input_ids"]))
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """One optimiser, with learning rates of their own for levels, baseline and multipliers."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            rates = {
+                "baseline": self.args.baseline_learning_rate,
+                "hidden_baselines": self.args.baseline_learning_rate,
+                "out_bias": self.args.level_learning_rate,
+            }
+            grouped: dict[float, list[nn.Parameter]] = {}
+            for name, value in model.named_parameters():
+                if value.requires_grad:
+                    rate = rates.get(name.rpartition(".")[-1], self.args.learning_rate)
+                    grouped.setdefault(rate, []).append(value)
+            groups = [{"params": values, "lr": rate} for rate, values in grouped.items()]
+            self.optimizer = self.objective.optimizer(groups, self.args)
+        return self.optimizer
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """
+        The loss of a batch, see [`Objective.step_loss`].
+
+        Args:
+            model (`nn.Module`): The explainer, as Accelerate has wrapped it.
+            inputs (`dict[str, torch.Tensor]`): A batch from [`~hf_diffmask.data.features.collate`].
+            return_outputs (`bool`, *optional*, defaults to `False`): Whether to return the explainer's output, too.
+
+        Returns:
+            `torch.Tensor` or a tuple of it and a [`DiffMaskOutput`].
+        """
+        batch = self.model.batch(**inputs)
+        with self.accelerator.autocast():  # of the wrapped model it covers forward alone
+            recorded = self.model.record(batch) if self.cache is None else self.cache.record(self.model, batch)
+        drawn = self.objective.drawn(self.args.seed, self.state.global_step, batch)
+        output = model(recorded=recorded, draw=drawn)
+        loss = self.objective.step_loss(self.model, output, drawn)
+        return (loss, output) if return_outputs else loss
+
+    def update_objective(self) -> None:
+        """
+        Has the objective learn from a step, reduced over all processes, alike on each.
+
+        Raises:
+            DiffMaskError: If what it learns from or, but for fp16, which skips such steps itself, a gradient is not
+                finite.
+        """
+        checked = self.objective.before_step(lambda sums: self.accelerator.reduce(sums, reduction="sum"))
+        if self.accelerator.scaler is None:
+            checked += [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        if not all(bool(values.isfinite().all()) for values in checked):
+            raise DiffMaskError(
+                f"The loss is not finite at step {self.state.global_step}: training stops, and the checkpoints in "
+                f"{self.args.output_dir} stay as they are. Try a lower --learning_rate, or full precision."
+            )
+
+    def _calibration_batches(self) -> list[Batch]:
+        """Validation inputs by length, the same on every process."""
+
+        def length(item: dict[str, Any]) -> int:
+            return len(item["input_ids"])
+
+        items = sorted((self.eval_dataset[k] for k in range(min(MOST, len(self.eval_dataset)))), key=length)
+        size = self.args.eval_batch_size
+        batches = [self.data_collator(items[start : start + size]) for start in range(0, len(items), size)]
+        return [self.model.batch(**self._prepare_inputs(batch)) for batch in batches]
+
+    @torch.no_grad()
+    def evaluate(
+        self, eval_dataset: Features | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """
+        Measures hard masks at every state.
+
+        Args:
+            eval_dataset ([`~hf_diffmask.data.features.Features`], *optional*): Defaults to the trainer's own.
+            ignore_keys (*optional*): Without effect; here for the signature.
+            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Begins the name of each metric.
+
+        Returns:
+            `dict[str, float]`: For the last state, and for each state under its name, `kept_share`, `divergence` in
+            nats, `agreement` and `within_margin`. `selection` is what checkpoints are compared by, lower is better:
+            the share kept where the divergence at the last state is within the margin, else 1 plus the divergence; its
+            mean over all states where none of their masks is the one handed out, with hidden masking; of a path, what
+            [`~hf_diffmask.training.validation.measure_ranking`] finds, which is all there is before it is calibrated.
+            `rows` of the trainer holds the same as a table.
+        """
+        loader = self.get_eval_dataloader(eval_dataset)
+        self.model.eval()
+        gather = self.accelerator.gather_for_metrics
+        measured, ranked = [], []
+        for inputs in loader:
+            with self.accelerator.autocast():
+                recorded = self.model.record(self.model.batch(**self._prepare_inputs(inputs)))
+                if self.model.masks.is_calibrated:
+                    measured.append(gather(measure(self.model, recorded)).cpu())
+                if (scores := self.objective.ranked(self.model, recorded)) is not None:
+                    ranked.append(gather(scores).cpu())
+        metrics, self.rows = {}, []
+        if measured:
+            self.rows = table_of_states(list(self.model.config.state_names), torch.cat(measured))
+            for name, row in [("", self.rows[-1]), *((f"{row.state}_", row) for row in self.rows)]:
+                for column, value in zip(row._fields[1:], row[1:], strict=True):
+                    metrics[f"{metric_key_prefix}_{name}{column}"] = value
+        selection = self.objective.selection(torch.cat(ranked) if ranked else None, self.rows, self.model.config)
+        metrics = {f"{metric_key_prefix}_selection": selection, **metrics}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def end_training(self) -> None:
+        """
+        Ends the process group of a launched run, and waits for its threads. The last call of a process: one whose
+        threads live on at exit can abort there, after all is saved.
+        """
+        group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
+        # A backend waits for its threads as it is dropped, and they may wait for the interpreter's lock meanwhile:
+        # only its own Python object, which is dropped without the lock, may be the last to hold it.
+        backend = None if group is None else group._get_backend(self.args.device)
+        del group
+        self.accelerator.end_training()
+        self.model_wrapped = self.model
+        self.accelerator.free_memory()
+        del backend
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Saves explainer, tokenizer and what resuming needs, all of it as safetensors or JSON."""
+        if not self.args.should_save:
+            return
+        output_dir = output_dir if output_dir is not None else self.args.output_dir
+        os.makedirs(output_dir, exist_ok=True)
+        self.model.save_pretrained(output_dir, state_dict=state_dict)
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(output_dir)
+        save_beside(str(output_dir), self.objective, self.args, self.model.config)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        load_objective(resume_from_checkpoint, self.objective, str(self.args.device))

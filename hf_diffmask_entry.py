@@ -1,0 +1,56 @@
+"""The console script `hf-diffmask`: help and unknown commands at once, all else by `hf_diffmask.cli`."""
+
+import sys
+from importlib.metadata import version
+
+COMMANDS = {
+    "train": "train an explainer for a classifier",
+    "explain": "explain texts with an explainer",
+    "analyze": "sum up what is kept at which state over a data set: a page with figures",
+    "evaluate": "measure how faithful explanations are, beside other methods",
+    "audit": "test an explainer for the known faults of learned explanations",
+    "card": "write and validate the card of a local explainer",
+    "push": "publish an explainer on the Hub",
+    "list": "find explainers on the Hub",
+    "serve": "serve a page that explains, masks and compares",
+    "push-space": "publish that page as a Space",
+    "demo": "train, save, load and use an explainer in three minutes, offline",
+}
+
+USAGE = """usage: hf-diffmask COMMAND [options]
+
+Explains Transformers models by Differentiable Masking.
+
+commands:
+{commands}
+
+`hf-diffmask COMMAND --help` shows the options of a command. A first look, offline:
+
+  hf-diffmask explain "a warm and quietly funny film"
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Runs the command line. It imports the package only for a command, since that takes seconds.
+
+    Args:
+        arguments (`list[str]`, *optional*): Defaults to those of the process.
+
+    Returns:
+        `int`: Exit status: 0, or 2 where the input or a setting must be put right.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    usage = USAGE.format(commands="\n".join(f"  {name:<12}{what}" for name, what in COMMANDS.items()))
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage)
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"hf-diffmask {version('hf-diffmask')}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"hf-diffmask: there is no command {arguments[0]!r}\n\n{usage}", file=sys.stderr)
+        return 2
+    from hf_diffmask.cli import run
+
+    return run(arguments[0], arguments[1:])

@@ -1,0 +1,16 @@
+"""Masks that do not hold under another replacement are caught."""
+
+from hf_diffmask.audit.explained import explained
+from hf_diffmask.audit.run import margin
+from hf_diffmask.audit.swapped import swapped
+from hf_diffmask.audit.thresholds import HOLDS
+from tests.audit.helpers import Random, made
+
+
+def test_random_masks_are_caught(classifier, tokenizer, inputs):
+    explainer = made(Random, classifier, tokenizer)
+    found = explained(explainer, tokenizer, inputs)
+    said = swapped(explainer, tokenizer, inputs, found)
+    assert said.verdict == "fail"
+    assert min(value for name, value in said.figures.items() if name.startswith("agreement")) < HOLDS
+    assert margin(found, 0.1).verdict == "fail"

@@ -1,0 +1,61 @@
+"""States are found by block and by module path, and models without them are refused."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from hf_diffmask.base.running import record, replace
+from hf_diffmask.base.states import find_blocks, state_names
+from hf_diffmask.errors import DiffMaskError
+from tests.helpers import SMALL, build
+
+
+def test_states_by_module_path(features):
+    model = build("bert").eval()
+    with torch.no_grad():
+        output, (embeddings, middle) = record(model, features, ["bert.embeddings", "bert.encoder.layer.1.attention"])
+        assert not torch.equal(embeddings, middle)
+        for name, hidden in (("bert.embeddings", embeddings), ("bert.encoder.layer.1.attention", middle)):
+            torch.testing.assert_close(replace(model, features, name, hidden).logits, output.logits)
+            assert not torch.allclose(replace(model, features, name, hidden * 2).logits, output.logits)
+    with pytest.raises(DiffMaskError, match=r"no state 'bert.enc'"):
+        record(model, features, ["bert.enc"])
+    with pytest.raises(DiffMaskError, match=r"3 blocks, so there is no state 'block.3.input'"):
+        record(model, features, ["block.3.input"])
+    with pytest.raises(DiffMaskError, match=r"3 times in one forward pass"):
+        record(model, features, [_shared_activation(model)])
+
+
+def _shared_activation(model):
+    """Has all blocks use one module, and returns its path."""
+    for block in model.bert.encoder.layer:
+        block.intermediate.intermediate_act_fn = model.bert.encoder.layer[0].intermediate.intermediate_act_fn
+    return "bert.encoder.layer.0.intermediate.intermediate_act_fn"
+
+
+def test_blocks_are_the_outermost_list():
+    model = build("bert")
+    model.bert.encoder.layer[0].experts = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(9))
+    assert find_blocks(model) is model.bert.encoder.layer
+
+
+def test_models_without_one_stack_of_blocks_are_refused(features):
+    config = AutoConfig.for_model(
+        "bart", vocab_size=60, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=40,
+    )  # fmt: skip
+    with pytest.raises(DiffMaskError, match="encoder and a decoder"):
+        find_blocks(AutoModelForSequenceClassification.from_config(config))
+    shared = AutoConfig.for_model(
+        "albert", **SMALL, hidden_size=16, embedding_size=8, num_hidden_layers=3, num_attention_heads=2,
+        intermediate_size=24,
+    )  # fmt: skip
+    with pytest.raises(DiffMaskError, match="not supported"):
+        model = AutoModelForSequenceClassification.from_config(shared).eval()
+        record(model, features, state_names(model))
+
+
+def test_models_with_blocks_in_parallel_lists_are_refused():
+    config = AutoConfig.for_model("flaubert", vocab_size=60, emb_dim=16, n_layers=3, n_heads=2)
+    with pytest.raises(DiffMaskError, match="lists of their own"):
+        find_blocks(AutoModelForSequenceClassification.from_config(config))

@@ -1,0 +1,95 @@
+"""`hf-diffmask audit` trains what it compares with, and refuses what it cannot use."""
+
+import json
+
+import pytest
+import torch
+
+from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
+from hf_diffmask.audit.explained import masking_everything
+from hf_diffmask.audit.retraining import margin_alike
+from hf_diffmask.audit.thresholds import READABLE, ROUNDING
+from hf_diffmask.data.features import TextFeatures
+from hf_diffmask_entry import main
+from tests.audit.helpers import TEXTS
+
+
+@pytest.fixture
+def inputs(tokenizer):
+    return TextFeatures(tokenizer, TEXTS, 64).items
+
+
+def test_the_command_trains_what_it_compares_with(tmp_path, classifier, tokenizer, capsys):
+    rows = tmp_path / "texts.jsonl"
+    rows.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
+    base = tmp_path / "base"
+    classifier.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    model, folder = tmp_path / "explainer", tmp_path / "audit"
+    data = ["--dataset", str(rows)]
+    few = ["--max_steps", "4", "--per_device_train_batch_size", "8", "--baseline_steps", "2", "--report_to", "none"]
+    assert main(["train", "--base_model", str(base), *data, "--output_dir", str(model), *few]) == 0
+    asked = ["audit", "--model", str(model), *data, "--output_dir", str(folder), "--train_dataset", str(rows)]
+    asked.append("--update_card")
+    assert main(asked) == 0
+    found = json.loads((folder / "audit.json").read_text())
+    assert [one["name"] for one in found["findings"]] == [
+        "pattern", "swapped_baseline", "random_base", "probe_alone", "distribution", "seeds", "margin"
+    ]  # fmt: skip
+    assert found["findings"][5]["figures"]["explainers"] == 3 and found["thresholds"]["readable"] == READABLE
+    assert {one["verdict"] for one in found["findings"]} <= {"pass", "fail", "reported"}
+    card = (model / "README.md").read_text()
+    assert card.count("## Audit") == 1 and "Do explainers trained with other seeds say the same?" in card
+    settings = json.loads((model / "training_args.json").read_text())
+    other = json.loads((folder / f"seed-{settings['seed'] + 1}" / "training_args.json").read_text())
+    assert other == {**settings, "seed": settings["seed"] + 1}
+    assert main(asked) == 2 and "is not empty" in capsys.readouterr().err
+    assert main(["audit", "--model", str(model), *data, "--output_dir", str(tmp_path / "named"),
+                 "--other_seeds", str(model)]) == 2  # fmt: skip
+    assert "is the same explainer as --model" in capsys.readouterr().err
+    named = ["--other_seeds", str(folder / f"seed-{settings['seed'] + 1}"), "--random_base", str(model)]
+    assert main(["audit", "--model", str(model), *data, "--output_dir", str(tmp_path / "named"), *named]) == 2
+    assert "no random one" in capsys.readouterr().err
+    twice = ["--other_seeds", str(folder / f"seed-{settings['seed'] + 1}")]
+    twice.append(twice[-1])
+    assert main(["audit", "--model", str(model), *data, "--output_dir", str(tmp_path / "named"), *twice]) == 2
+    assert "is named twice" in capsys.readouterr().err
+    before = (folder / "random-base" / "model.safetensors").stat().st_mtime_ns
+    assert main([*asked, "--overwrite_output_dir"]) == 0
+    assert (folder / "random-base" / "model.safetensors").stat().st_mtime_ns == before, "nothing is trained again"
+    assert json.loads((folder / "audit.json").read_text())["findings"] == found["findings"]
+    assert (model / "README.md").read_text().count("## Audit") == 1
+    assert main([*asked, "--overwrite_output_dir", "--limit", "30"]) == 0, "on other data, too"
+    (model / "training_args.json").write_text(json.dumps({**settings, "learning_rate": 0.5}))
+    assert main([*asked, "--overwrite_output_dir"]) == 2
+    assert "holds an explainer with other settings" in capsys.readouterr().err
+
+
+def test_the_margin_of_another_base_model_is_the_same_part_of_what_there_is_to_lose(
+    explainer, classifier, tokenizer, inputs, tmp_path
+):
+    torch.manual_seed(3)
+    other = type(classifier)(classifier.config).eval()
+    made = DiffMaskModel.from_base_model(other, tokenizer).eval()
+    before = made.baseline.clone()
+    args = DiffMaskTrainingArguments(
+        output_dir=str(tmp_path), recipe="fast", baseline_steps=3, use_cpu=True, disable_tqdm=True
+    )
+    found = margin_alike(explainer, made, tokenizer, TEXTS, inputs, args)
+    assert not torch.equal(before, made.baseline), "what there is to lose is measured with the learned baseline"
+    own, real = (masking_everything(one, tokenizer, inputs) for one in (made, explainer))
+    assert own < real / 100
+    assert found == pytest.approx(explainer.config.margin * max(own, ROUNDING) / real, rel=0.01)
+
+
+def test_refusals(tmp_path, capsys):
+    rows = tmp_path / "texts.jsonl"
+    rows.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS[:10]))
+    asked = ["audit", "--dataset", str(rows), "--output_dir", str(tmp_path / "out")]
+    assert main(asked) == 2 and "at least 20 different texts, and there are 10" in capsys.readouterr().err
+    assert main([*asked, "--overwrite_output_dir", "--limit", "0"]) == 2
+    assert "--limit and --batch_size must be at least 1" in capsys.readouterr().err
+    assert main([*asked, "--overwrite_output_dir", "--update_card"]) == 2
+    assert "no card to update" in capsys.readouterr().err
+    assert main([*asked, "--overwrite_output_dir", "--train_dataset", str(rows)]) == 2
+    assert "says how it was trained" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""`hf-diffmask explain` is run as a user runs it: what it prints, writes and refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hf_diffmask
+from hf_diffmask_entry import main
+from tests.helpers import ROOT, refused
+
+BASE = hf_diffmask.BUNDLED_CLASSIFIER
+
+
+@pytest.fixture
+def explainer_folder(explainer, tokenizer, tmp_path):
+    explainer.save_pretrained(tmp_path / "explainer")
+    tokenizer.save_pretrained(tmp_path / "explainer")
+    return str(tmp_path / "explainer")
+
+
+def test_explain_formats_files_and_stdin(capsys, explainer_folder, data, tmp_path, monkeypatch):
+    arguments = ["explain", "--model", explainer_folder]
+    assert main([*arguments, "a warm <b>film</b>"]) == 0
+    assert "nats" in capsys.readouterr().out
+    page = tmp_path / "page.html"
+    assert main([*arguments, "--file", str(data), "--format", "html", "--output", str(page)]) == 0
+    assert page.read_text().count("<section>") == 60
+    lines = tmp_path / "lines.txt"
+    lines.write_text("a warm film\n\nnot bad\n")
+    assert main([*arguments, "--file", str(lines), "--format", "json", "--aggregation", "word", "--no_verify"]) == 0
+    results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(results) == 2 and "divergence" not in results[0]
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a dull film \xff\n")))
+    assert main([*arguments, "--format", "json", "--state", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "embeddings"
+
+
+def test_output_is_never_overwritten_unasked(capsys, explainer_folder, tmp_path):
+    target = tmp_path / "precious.json"
+    target.write_text("mine")
+    arguments = ["explain", "--model", explainer_folder, "--output", str(target), "--format", "json", "a film"]
+    refused(capsys, arguments, "exists", "--overwrite")
+    assert target.read_text() == "mine"
+    assert main([*arguments, "--overwrite"]) == 0 and "tokens" in target.read_text()
+    # A failure half-way leaves what was there.
+    bad = ["explain", "--model", explainer_folder, "--output", str(target), "--format", "json", "fine", "\u200b"]
+    kept = target.read_text()
+    refused(capsys, [*bad, "--overwrite"], "holds no token")
+    assert target.read_text() == kept
+
+
+def test_bad_explain_input_is_one_sentence(capsys, explainer_folder, tmp_path, monkeypatch):
+    refused(capsys, ["explain", "--model", explainer_folder, ""], "empty")
+    refused(capsys, ["explain", "--model", explainer_folder, "film", ""], "Input 1 is empty")
+    numbers = tmp_path / "numbers.jsonl"
+    numbers.write_text('{"text": 3}\n')
+    refused(capsys, ["explain", "--file", str(numbers)], "Input 0 is no text but of type int: give a string")
+    refused(capsys, ["explain", "--model", BASE, "film"], "is no explainer")
+    refused(capsys, ["explain", "--model", str(tmp_path / "nothing"), "film"], "cannot be loaded")
+    refused(capsys, ["explain", "--model", explainer_folder, "--state", "block.77", "film"], "There is no state")
+    refused(capsys, ["explain", "--model", explainer_folder, "--file", str(tmp_path / "gone.txt")], "no file")
+    config = Path(explainer_folder) / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "base_model_name_or_path": "./gone"}))
+    refused(capsys, ["explain", "--model", explainer_folder, "film"], "base model", "cannot be loaded")
+    config.write_text(json.dumps({**values, "base_model_fingerprint": "0" * 16}))
+    refused(capsys, ["explain", "--model", explainer_folder, "film"], "weights fingerprint")
+    config.write_text(json.dumps({**values, "margin": -1.0}))
+    refused(capsys, ["explain", "--model", explainer_folder, "film"], "margin")
+
+
+def test_a_truncated_file_of_weights_is_one_sentence(capsys, explainer_folder):
+    weights = Path(explainer_folder) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    refused(capsys, ["explain", "--model", explainer_folder, "film"], "cannot be loaded")
+
+
+def test_rows_without_text_are_refused_when_explaining(capsys, explainer_folder, tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("text,other\na film,1\n  ,2\n")
+    refused(capsys, ["explain", "--model", explainer_folder, "--file", str(path)], "Input 1 is")
+    refused(capsys, ["explain", "--model", explainer_folder, "--output", str(tmp_path / "no" / "x"), "film"], "folder")
+
+
+def test_refusals_leave_no_traceback_in_a_real_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "hf_diffmask.cli", "explain", "--file", str(tmp_path / "gone.txt")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "There is no file" in done.stderr

@@ -1,0 +1,17 @@
+"""`hf-diffmask serve` and `push-space` say what is wrong."""
+
+import pytest
+
+from hf_diffmask_entry import main
+
+pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
+
+
+def test_commands_say_what_is_wrong(tmp_path, capsys):
+    (tmp_path / "space").mkdir()
+    assert main(["push-space", "a/b", "--output_dir", str(tmp_path / "space")]) == 2
+    assert "exists: name another folder" in capsys.readouterr().err
+    assert main(["serve", "--explainers", str(tmp_path / "nothing")]) == 2
+    assert "cannot be loaded" in capsys.readouterr().err
+    assert main(["serve", "--port", "99999"]) == 2
+    assert "name another --port" in capsys.readouterr().err

@@ -1,0 +1,207 @@
+"""The explainer masks, saves and loads; what was tampered with is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+from transformers import AutoModel
+
+import hf_diffmask
+from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskModel
+from hf_diffmask.masks.paths import budgets, scores_at, top
+from hf_diffmask.masks.thresholds import COST_LEVELS, KEPT_SHARES
+from hf_diffmask.training.recipes.paper import PaperObjective
+from hf_diffmask.training.recipes.path import DrawnPaths
+from tests.explainer.helpers import base_features, drawn, uniform
+from tests.helpers import masked_output, path_of
+
+
+def test_forward_gives_falling_probabilities_and_keeps_special_tokens(explainer, batch):
+    output = explainer(**batch)
+    keep = output.keep_probability
+    assert keep.shape == (*batch["input_ids"].shape, explainer.config.num_states)
+    assert ((keep >= 0) & (keep <= 1)).all() and (keep.diff(dim=-1) <= 1e-6).all()
+    fixed = batch["special_tokens_mask"].bool() | ~batch["attention_mask"].bool()
+    assert (keep[fixed] == 1).all() and (keep[~fixed][:, -1] < 1).all()
+
+
+def test_special_tokens_can_be_units(classifier, tokenizer, batch):
+    model = DiffMaskModel.from_base_model(classifier, tokenizer, mask_special_tokens=True)
+    output = model(**batch)
+    assert output.maskable.sum() == batch["attention_mask"].sum()
+
+
+def test_padding_changes_nothing(explainer, tokenizer, batch):
+    together = explainer(**batch)
+    for row, length in enumerate(batch["attention_mask"].sum(-1).tolist()):
+        alone = explainer(**{name: value[row : row + 1, :length] for name, value in batch.items()})
+        torch.testing.assert_close(
+            together.keep_probability[row, :length], alone.keep_probability[0], atol=1e-5, rtol=0
+        )
+
+
+def test_masked_output_of_everything_and_of_mask_tokens(explainer, classifier, tokenizer, batch):
+    features = base_features(batch)
+    with torch.no_grad():
+        whole = classifier(**features).logits.log_softmax(-1)
+        torch.testing.assert_close(
+            masked_output(explainer, torch.ones(3, batch["input_ids"].shape[1]), **features), whole
+        )
+        # The baseline starts at the mask token's embedding: masking is then the same as writing [MASK].
+        mask = torch.ones_like(batch["input_ids"])
+        mask[:, 2] = 0
+        written = {**features, "input_ids": features["input_ids"].clone()}
+        written["input_ids"][:, 2] = tokenizer.mask_token_id
+        expected = classifier(**written).logits.log_softmax(-1)
+        torch.testing.assert_close(masked_output(explainer, mask, **features), expected)
+
+
+def test_sampled_masks_only_touch_votes_up_to_the_state(explainer, batch):
+    noise = uniform(explainer, batch)
+    states = torch.tensor([0, 1, 2])
+    output = explainer(**batch, draw=drawn(explainer, states, noise, objective=PaperObjective))
+    other = noise.clone()
+    for row, state in enumerate(states.tolist()):
+        other[row, :, state + 1 :] = torch.rand_like(other[row, :, state + 1 :])
+    again = explainer(**batch, draw=drawn(explainer, states, other, objective=PaperObjective))
+    assert torch.equal(output.masked, again.masked)
+
+
+def test_masks_on_paths_come_with_the_hard_mask_of_the_state(explainer, batch):
+    # Levels apart, so that both sides of one half occur and the states differ.
+    with torch.no_grad():
+        explainer.probes.out_weight.mul_(3)
+        explainer.probes.out_bias.fill_(1.0)
+    states = torch.tensor([0, 2, 1])
+    output = explainer(**batch, draw=drawn(explainer, states, uniform(explainer, batch)))
+    keep = torch.stack([output.keep_probability[row, :, state] for row, state in enumerate(states.tolist())]) > 0.5
+    assert keep.any() and not keep.all() and not output.masked_hard.requires_grad
+    assert torch.equal(output.masked_hard, masked_output(explainer, keep, **base_features(batch)))
+    assert not torch.equal(output.masked_hard, output.masked)
+    unchecked = explainer(**batch, draw=drawn(explainer, states, uniform(explainer, batch), checks=False))
+    assert unchecked.masked is not None and unchecked.masked_hard is None
+
+
+def test_gradient_reaches_probes_and_baseline_but_not_the_base(explainer, classifier, batch):
+    output = explainer(**batch, draw=drawn(explainer, torch.full((3,), 3), uniform(explainer, batch)))
+    output.masked[:, 0].sum().backward()
+    assert all(parameter.grad is not None for parameter in explainer.parameters())
+    assert explainer.baseline.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+
+
+def test_saved_explainer_holds_no_base_and_reloads_identically(explainer, batch, tmp_path):
+    explainer.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    size = sum(parameter.numel() for parameter in explainer.parameters()) * 4
+    assert (tmp_path / "model.safetensors").stat().st_size < size + 2000
+    for loaded in (DiffMaskModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
+        assert isinstance(loaded, DiffMaskModel)
+        assert loaded.guest._base is None, "the base must not be loaded before it is needed"
+        assert torch.equal(loaded(**batch).keep_probability, explainer(**batch).keep_probability)
+        assert torch.equal(loaded(**batch).target, explainer(**batch).target)
+
+
+def test_a_folder_that_is_no_explainer_is_refused():
+    with pytest.raises(DiffMaskError, match="is no explainer"):
+        DiffMaskModel.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+
+
+def test_models_that_are_no_classifier_are_refused(classifier):
+    with pytest.raises(DiffMaskError, match=r"is a BertModel .*no task covers"):
+        DiffMaskModel.from_base_model(classifier.bert)
+    classifier.config.problem_type = "regression"
+    with pytest.raises(DiffMaskError, match=r"2 label.*'regression'.*no task covers"):
+        DiffMaskModel.from_base_model(classifier)
+
+
+@pytest.mark.parametrize("masking", ["input", "hidden"])
+def test_forward_runs_what_a_mask_keeps_and_what_it_leaves_out(classifier, tokenizer, batch, masking):
+    explainer = path_of(classifier, tokenizer, masking=masking)
+    with torch.no_grad():
+        explainer.probes.out_weight.mul_(100)  # far from the thresholds: nothing is left to chance
+    states = torch.tensor([1, 2, 1])
+    shares = torch.tensor([0.4, 0.3, 0.6])
+    # 0.5 in all: no unit is on its way.
+    noise = torch.full((*batch["input_ids"].shape, 3), 0.5)
+    output = explainer(**batch, draw=DrawnPaths(states, shares, noise))
+    scores = scores_at(output.logits, states)
+    kept = top(scores, budgets(shares, output.maskable), output.maskable)
+    inputs = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
+    for found, mask in ((output.masked, kept), (output.left_out, ~kept | ~output.maskable)):
+        torch.testing.assert_close(found, masked_output(explainer, mask, states, None, **inputs))
+    noise[..., 1] = 0.1  # on its way, each
+    with torch.no_grad():
+        explainer.probes.out_weight.mul_(0.01)
+    output = explainer(**batch, draw=DrawnPaths(states, shares, noise))
+    (output.masked.sum() - output.left_out[:, 0].sum()).backward()
+    assert explainer.probes.out_weight.grad[..., 1:3, :].abs().sum() > 0
+    assert explainer.probes.out_weight.grad[..., 0, :].abs().sum() == 0, "no example drew the first state"
+
+
+def test_cost_is_the_drop_of_the_class_or_the_divergence(classifier, tokenizer):
+    target, masked = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log(), torch.tensor([[0.5, 0.5], [0.1, 0.9]]).log()
+    explainer = path_of(classifier, tokenizer)
+    torch.testing.assert_close(explainer.cost(target, masked), torch.tensor([0.4, -0.1]))
+    torch.testing.assert_close(explainer.cost(target, masked, torch.tensor([1, 0])), torch.tensor([-0.4, 0.1]))
+    whole = path_of(classifier, tokenizer, target="distribution", class_conditional=False)
+    expected = F.kl_div(masked, target, reduction="none", log_target=True).sum(-1)
+    torch.testing.assert_close(whole.cost(target, masked), expected)
+
+
+def test_scores_of_another_class(classifier, tokenizer, batch):
+    explainer = path_of(classifier, tokenizer)
+    predicted = explainer(**batch)
+    classes = predicted.target.argmax(-1)
+    torch.testing.assert_close(explainer(**batch, classes=classes).logits, predicted.logits)
+    assert not torch.allclose(explainer(**batch, classes=1 - classes).logits, predicted.logits)
+    agnostic = path_of(classifier, tokenizer, target="distribution", class_conditional=False)
+    torch.testing.assert_close(agnostic(**batch, classes=classes).logits, agnostic(**batch).logits)
+
+
+def test_coverage_is_read_off_the_quantiles(classifier, tokenizer):
+    explainer = path_of(classifier, tokenizer)
+    explainer.thresholds.copy_(torch.arange(float(len(KEPT_SHARES))).expand_as(explainer.thresholds))
+    # At the threshold number g the q-quantile of the costs is g q / 10: at the margin 0.4, 0.8 of them at number 5.
+    levels = torch.tensor(COST_LEVELS)
+    spread = torch.arange(len(KEPT_SHARES))[:, None] / 10 * levels
+    explainer.costs.copy_(torch.cat([spread.mean(-1, keepdim=True), spread], dim=-1).expand_as(explainer.costs))
+    for margin, cut in ((0.4, 5.0), (0.44, 5.5), (0.72, 9.0)):
+        cuts, coverage = explainer.masks.threshold_at(margin)
+        torch.testing.assert_close(cuts, torch.full_like(cuts, cut))
+        torch.testing.assert_close(coverage, torch.full_like(coverage, 0.8))
+    assert (explainer.masks.threshold_at(2.0)[1] == 1).all(), "nothing costs so much"
+    # Where the mean is what binds, fewer are outside.
+    explainer.costs[..., 0] *= 2
+    cuts, coverage = explainer.masks.threshold_at(0.4)
+    torch.testing.assert_close(cuts, torch.full_like(cuts, 4.0))
+    torch.testing.assert_close(coverage, torch.full_like(coverage, 1.0))
+
+
+def test_what_was_tampered_with_is_refused(folder, tmp_path):
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    good, fields = weights.read_bytes(), json.loads(config.read_text())
+    tensors = load_file(weights)
+    for bad, says in ((good[: len(good) // 2], "damaged"), (b"\xff" * 8 + good[8:], "damaged")):
+        weights.write_bytes(bad)
+        with pytest.raises(DiffMaskError, match=says):
+            DiffMaskModel.from_pretrained(folder)
+    save_file({**tensors, "baseline": tensors["baseline"] / 0}, weights, metadata={"format": "pt"})
+    with pytest.raises(DiffMaskError, match="not all finite"):
+        DiffMaskModel.from_pretrained(folder)
+    lacking = {name: value for name, value in tensors.items() if name != "baseline"}
+    save_file({**lacking, "extra": torch.ones(2)}, weights, metadata={"format": "pt"})
+    with pytest.raises(DiffMaskError, match="baseline, extra missing or unknown"):
+        DiffMaskModel.from_pretrained(folder)
+    weights.unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")  # harmless, and not opened all the same
+    with pytest.raises(OSError, match="safetensors"):
+        DiffMaskModel.from_pretrained(folder)
+    weights.write_bytes(good)
+    config.write_text(json.dumps({**fields, "run_this": "import os"}))
+    with pytest.raises(DiffMaskError, match=r"does not know \(run_this\)"):
+        DiffMaskModel.from_pretrained(folder)
+    with pytest.raises(Exception, match="margin"):
+        DiffMaskConfig.from_dict({**fields, "margin": "much"})

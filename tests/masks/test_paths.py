@@ -1,0 +1,50 @@
+"""Masks of a path are nested, as large as their budgets, and drawn by their logits."""
+
+import torch
+
+from hf_diffmask.masks.paths import budgets, draw, threshold, top
+
+SCORES = torch.tensor([[9.0, 0.5, -1.0, 2.0, 2.0, 0.0], [9.0, 3.0, 1.0, 9.0, 9.0, 9.0]])
+MASKABLE = torch.tensor([[0, 1, 1, 1, 1, 0], [0, 1, 1, 0, 0, 0]]).bool()
+
+
+def test_budgets_by_hand():
+    assert budgets(torch.tensor([0.5, 0.01]), MASKABLE).tolist() == [2, 1]
+    assert budgets(torch.tensor([0.75, 1.0]), MASKABLE).tolist() == [3, 2]
+    assert budgets(torch.tensor([0.3]), torch.ones(1, 10).bool()).tolist() == [3], "0.3 * 10 is a hair below 3"
+
+
+def test_thresholds_by_hand():
+    assert threshold(SCORES, torch.tensor([3, 1]), MASKABLE).tolist() == [-0.25, 2.0]
+    assert threshold(SCORES, torch.tensor([1, 2]), MASKABLE).tolist() == [2.0, 0.0], "a tie; and 1 below the lowest"
+    full = torch.tensor([[3.0, 1.0]])
+    assert threshold(full, torch.tensor([2]), torch.ones(1, 2).bool()).tolist() == [0.0], "no unit is left over"
+
+
+def test_masks_of_a_path_are_nested_and_as_large_as_their_budgets():
+    assert top(SCORES, torch.tensor([1, 1]), MASKABLE).int().tolist() == [[1, 0, 0, 1, 0, 1], [1, 1, 0, 1, 1, 1]]
+    assert top(SCORES, torch.tensor([3, 2]), MASKABLE).int().tolist() == [[1, 1, 0, 1, 1, 1], [1] * 6]
+    scores, maskable = torch.randn(5, 12).round(), torch.rand(5, 12) < 0.7
+    previous = ~maskable
+    for budget in range(13):
+        mask = top(scores, torch.full((5,), budget), maskable)
+        assert (mask | ~previous).all(), "what a smaller budget keeps stays"
+        assert torch.equal((mask & maskable).sum(-1), maskable.sum(-1).clamp(max=budget))
+        dropped, kept = scores.masked_fill(mask | ~maskable, -9), scores.masked_fill(~mask | ~maskable, 9)
+        assert (kept.amin(-1) >= dropped.amax(-1)).all()
+        previous = mask
+
+
+def test_draws_follow_the_logits_and_so_does_their_gradient():
+    logits = torch.tensor([[-0.7, 0.0, 0.4, 3.0]])
+    maskable = torch.ones(1, 4).bool()
+    noise = torch.rand(40_000, 4, 3, generator=torch.Generator().manual_seed(0))
+    variable = logits.clone().requires_grad_()
+    masks = draw(variable.expand(len(noise), 4), noise, maskable.expand(len(noise), 4))
+    still = noise[..., 1] >= 0.5  # not on their way
+    assert set(masks[still].unique().tolist()) <= {0.0, 1.0}
+    shares = torch.stack([masks[still[:, k], k].mean() for k in range(4)])
+    torch.testing.assert_close(shares, torch.sigmoid(2 * logits[0]), atol=0.01, rtol=0)
+    masks.mean(0).sum().backward()
+    softly = torch.sigmoid(logits)
+    torch.testing.assert_close(variable.grad, softly * (1 - softly), atol=0.01, rtol=0)

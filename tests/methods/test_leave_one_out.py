@@ -1,0 +1,17 @@
+"""Leave-one-out is checked against a loop over mask tokens."""
+
+import torch
+
+from hf_diffmask.methods.leave_one_out import leave_one_out
+from tests.methods.helpers import kl, masked_by_hand
+
+
+def test_leave_one_out_is_a_loop_over_mask_tokens(explainer, classifier, tokenizer, batch):
+    scores = leave_one_out(explainer, batch, batch_size=5)
+    for row, length in enumerate(batch["attention_mask"].sum(-1).tolist()):
+        words = range(1, length - 1)
+        (target,) = masked_by_hand(classifier, tokenizer, batch, row, [words])
+        for unit in words:
+            (other,) = masked_by_hand(classifier, tokenizer, batch, row, [[k for k in words if k != unit]])
+            torch.testing.assert_close(scores[row, unit], kl(target, other), atol=1e-5, rtol=1e-3)
+    assert scores.max() > 0.1

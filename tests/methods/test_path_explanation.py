@@ -1,0 +1,212 @@
+"""Explanations of a path hold at any margin and for any class, with verified masks and whole curves."""
+
+import math
+
+import pytest
+import torch
+from transformers import pipeline
+
+import hf_diffmask
+from hf_diffmask import DiffMaskModel
+from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.hub.card_folder import write_card
+from hf_diffmask.methods.budget_search import smallest_budget
+from hf_diffmask.methods.path_refinement import refine_scores
+from hf_diffmask.training.arguments import recipe_config
+from tests.helpers import path_pipeline, recorded_of
+
+TEXTS = ["a warm and quietly funny film", "the plot is dull and the cast looks tired of it", "fine"]
+
+
+@pytest.fixture
+def explain(classifier, tokenizer):
+    return path_pipeline(classifier, tokenizer)
+
+
+def kept_of(result):
+    return [token["kept"] for token in result["tokens"]]
+
+
+def by_hand(explain, tokenizer, classifier, text, kept):
+    """Probabilities of the base model with the mask token in the place of what is dropped."""
+    ids = tokenizer(text)["input_ids"]
+    ids = [token if keep else tokenizer.mask_token_id for token, keep in zip(ids, kept, strict=True)]
+    with torch.no_grad():
+        return classifier(torch.tensor([ids])).logits.softmax(-1)[0]
+
+
+def test_scores_evidence_and_the_check(explain, classifier, tokenizer):
+    explainer = explain.model
+    for text, result in zip(TEXTS, explain(TEXTS), strict=True):
+        batch = dict(tokenizer(text, return_tensors="pt", return_special_tokens_mask=True))
+        output = explainer(**batch)
+        cuts, _ = explainer.masks.threshold_at(0.1)
+        for unit, token in enumerate(result["tokens"]):
+            assert token["evidence"] == pytest.approx(output.logits[0, unit, -1].item(), abs=1e-5)
+            if not token["special"]:
+                expected = torch.sigmoid((output.logits[0, unit] - cuts) / 0.5)
+                assert token["states"] == pytest.approx(expected.tolist(), abs=1e-5)
+            assert token["score"] == token["states"][-1] and token["kept"] == (token["score"] > 0.5)
+        whole = by_hand(explain, tokenizer, classifier, text, [True] * len(result["tokens"]))
+        masked = by_hand(explain, tokenizer, classifier, text, kept_of(result))
+        best = int(whole.argmax())
+        assert result["drop"] == pytest.approx((whole[best] - masked[best]).item(), abs=1e-5)
+        divergence = (whole * (whole / masked).log()).sum().item()
+        assert result["divergence"] == pytest.approx(divergence, abs=1e-5)
+        assert result["within_margin"] == (result["drop"] <= 0.1) and result["margin"] == 0.1
+
+
+def test_any_margin_and_any_state(explain):
+    shares = [explain(TEXTS[0], margin=margin)["kept_share"] for margin in (1e-4, 0.5, 0.9)]
+    assert shares == sorted(shares, reverse=True) and shares[0] > shares[-1]
+    assert explain(TEXTS[1], margin=0.5)["margin"] == 0.5
+    early = explain(TEXTS[1], state="embeddings")
+    assert early["tokens"][2]["score"] == early["tokens"][2]["states"][0]
+
+
+def test_search_hands_out_what_is_within_the_margin(explain, classifier, tokenizer):
+    for text in TEXTS:
+        for margin in (1e-3, 0.1):
+            result = explain(text, on_violation="search", margin=margin)
+            assert result["within_margin"] and result["drop"] <= margin and result["forwards"] >= 8
+            masked = by_hand(explain, tokenizer, classifier, text, kept_of(result))
+            whole = by_hand(explain, tokenizer, classifier, text, [True] * len(result["tokens"]))
+            assert (whole.max() - masked[whole.argmax()]).item() == pytest.approx(result["drop"], abs=1e-5)
+            batch = dict(tokenizer(text, return_tensors="pt", return_special_tokens_mask=True))
+            output = explain.model(**batch)
+            found = smallest_budget(explain.model, recorded_of(explain.model, **batch), output.logits[..., -1], margin)
+            assert sum(kept_of(result)) == found.budget.item() + 2
+    together = explain(TEXTS, on_violation="search", batch_size=3)
+    alone = [explain(text, on_violation="search") for text in TEXTS]
+    assert [kept_of(result) for result in together] == [kept_of(result) for result in alone]
+    assert [result["forwards"] for result in together] == [result["forwards"] for result in alone]
+
+
+def test_a_long_text_is_searched_window_by_window(explain):
+    explain.length = 12
+    result = explain(" ".join(TEXTS * 3), on_violation="search", margin=0.2)
+    assert result["forwards"] >= 3 * 8 and len(result["tokens"]) > 30
+    # Windows are searched for their own predictions: whether the whole is within is checked, too.
+    assert result["within_margin"] == (result["drop"] <= 0.2)
+    refined = explain(" ".join(TEXTS * 3), refine_steps=2, label=1)
+    count, rest = divmod(refined["forwards"], 2 * 4 * 2 * 3)
+    assert rest == 0 and 3 <= count <= result["forwards"] / 8
+    assert explain(" ".join(TEXTS * 3), curve=True)["curve"][-1]["divergence"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_curve(explain, classifier, tokenizer):
+    result = explain(TEXTS[1], curve=True)
+    curve = result["curve"]
+    assert [point["kept_share"] for point in curve] == [k / 16 for k in range(17)]
+    assert curve[-1]["divergence"] == curve[-1]["drop"] == 0
+    ids = tokenizer(TEXTS[1])["input_ids"]
+    nothing = by_hand(explain, tokenizer, classifier, TEXTS[1], [True, *[False] * (len(ids) - 2), True])
+    whole = by_hand(explain, tokenizer, classifier, TEXTS[1], [True] * len(ids))
+    assert curve[0]["drop"] == pytest.approx((whole.max() - nothing[whole.argmax()]).item(), abs=1e-5)
+    ranked = sorted(range(1, len(ids) - 1), key=lambda unit: -result["tokens"][unit]["evidence"])
+    half = set(ranked[: round(len(ranked) / 2)])
+    kept = [unit in half or unit in (0, len(ids) - 1) for unit in range(len(ids))]
+    masked = by_hand(explain, tokenizer, classifier, TEXTS[1], kept)
+    assert curve[8]["drop"] == pytest.approx((whole.max() - masked[whole.argmax()]).item(), abs=1e-5)
+
+
+def test_refined_scores(explain, classifier, tokenizer):
+    plain, refined = explain(TEXTS[1]), explain(TEXTS[1], refine_steps=5)
+    assert refined["forwards"] == 5 * 4 * 2 * 3 and "forwards" not in plain
+    batch = dict(tokenizer(TEXTS[1], return_tensors="pt", return_special_tokens_mask=True))
+    own = explain.model(**batch).logits[..., -1]
+    wanted = refine_scores(explain.model, recorded_of(explain.model, **batch), own, steps=5)[0]
+    assert not torch.allclose(wanted, own[0], atol=1e-3)
+    found = torch.tensor([token["evidence"] for token in refined["tokens"]])
+    torch.testing.assert_close(found[1:-1], wanted[1:-1])
+    (cut,) = explain.model.masks.threshold_at(0.1)[0][-1:].tolist()
+    for token, score in zip(refined["tokens"][1:-1], wanted[1:-1].tolist(), strict=True):
+        assert (
+            token["score"] == token["states"][-1] == pytest.approx(1 / (1 + math.exp((cut - score) / 0.5)), abs=1e-5)
+        )
+        assert token["kept"] == (score > cut)
+    for token, before in zip(refined["tokens"], plain["tokens"], strict=True):
+        assert token["states"][:-1] == before["states"][:-1], "of other states nothing is asked"
+    masked = by_hand(explain, tokenizer, classifier, TEXTS[1], kept_of(refined))
+    whole = by_hand(explain, tokenizer, classifier, TEXTS[1], [True] * len(refined["tokens"]))
+    assert refined["drop"] == pytest.approx((whole.max() - masked[whole.argmax()]).item(), abs=1e-5)
+    together = explain(TEXTS, refine_steps=5, batch_size=3)
+    for alone, other in zip([explain(text, refine_steps=5) for text in TEXTS], together, strict=True):
+        evidence = [[token["evidence"] for token in result["tokens"]] for result in (alone, other)]
+        assert evidence[0] == pytest.approx(evidence[1], abs=1e-3), "no input depends on those beside it"
+    searched = explain(TEXTS[1], refine_steps=5, on_violation="search", margin=0.01)
+    assert searched["within_margin"] and searched["forwards"] >= 120 + 8
+    assert [token["evidence"] for token in searched["tokens"]] == [token["evidence"] for token in refined["tokens"]]
+
+
+def test_of_a_word_the_most_evidence_counts(explain):
+    text = "unforgettablyweird overproducedly mismarketed films"
+    pieces, words = explain(text)["tokens"], explain(text, aggregation="word")["tokens"]
+    later = 0
+    for word in words[1:-1]:
+        of_word = [token["evidence"] for token in pieces[1:-1] if word["start"] <= token["start"] < word["end"]]
+        assert word["evidence"] == max(of_word)
+        later += max(of_word) > of_word[0]
+    assert len(words) == 6 and later > 0
+
+
+def test_what_does_not_go_together_is_refused_wherever_it_is_said(explain, tokenizer):
+    def anew(**settings):
+        return pipeline(hf_diffmask.TASK, model=explain.model, tokenizer=tokenizer, device="cpu", **settings)
+
+    for on_violation in ("search", "abstain"):
+        with pytest.raises(DiffMaskError, match="needs the check: leave `verify` on"):
+            anew(verify=False)("film", on_violation=on_violation)
+    with pytest.raises(DiffMaskError, match="stays within the margin by itself"):
+        anew(method="per_example")("film", on_violation="search")
+    for asked in ({"margin": 0.2}, {"label": 0}, {"curve": True}, {"refine_steps": 2}):
+        with pytest.raises(DiffMaskError, match=f"does without the path: leave `{next(iter(asked))}` out"):
+            anew(method="per_example")("film", **asked)
+    assert "curve" in anew(curve=True)("film", verify=False)
+
+
+def test_without_validation_inputs_there_are_no_thresholds(classifier, tokenizer, tmp_path):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path")).eval()
+    explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
+    assert explain(TEXTS[1])["kept_share"] == 1
+    with pytest.raises(DiffMaskError, match="trained without validation inputs"):
+        explain(TEXTS[1], margin=0.2)
+    result = explain(TEXTS[1], margin=0.2, on_violation="search")
+    assert result["within_margin"] and result["kept_share"] < 1
+    card = write_card(tmp_path, explainer).read_text()
+    assert "Nothing was measured" in card and "of the calibration" not in card
+
+
+def test_another_class(explain):
+    result = explain(TEXTS[0])
+    names = explain.model.base.config.id2label
+    (other,) = set(names.values()) - {result["label"]}
+    against = explain(TEXTS[0], label=other)
+    assert against["explained_label"] == other and against["label"] == result["label"]
+    assert [token["evidence"] for token in against["tokens"]] != [token["evidence"] for token in result["tokens"]]
+    number = next(key for key, name in names.items() if name == other)
+    assert explain(TEXTS[0], label=number)["tokens"] == against["tokens"]
+
+
+def test_the_whole_output(classifier, tokenizer):
+    explain = path_pipeline(classifier, tokenizer, target="distribution", class_conditional=False)
+    result = explain(TEXTS[0], on_violation="search")
+    assert "drop" not in result and result["within_margin"] and result["divergence"] <= 0.1
+    assert "drop" not in explain(TEXTS[0], curve=True)["curve"][0]
+    with pytest.raises(DiffMaskError, match="explains the whole output"):
+        explain(TEXTS[0], label=0)
+
+
+def test_refusals(explain, explainer, tokenizer):
+    with pytest.raises(DiffMaskError, match="must be greater than 0"):
+        explain("film", margin=0)
+    with pytest.raises(DiffMaskError, match="no class 'GREEN': name one of NEGATIVE, POSITIVE"):
+        explain("film", label="GREEN")
+    with pytest.raises(DiffMaskError, match="needs no refining"):
+        explain("film", on_violation="refine")
+    lagrangian = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
+    with pytest.raises(DiffMaskError, match="`refine_steps` must be 0 or more, but is -1"):
+        explain("film", refine_steps=-1)
+    for asked in ({"margin": 0.2}, {"label": 1}, {"curve": True}, {"on_violation": "search"}, {"refine_steps": 3}):
+        with pytest.raises(DiffMaskError, match="recipe path"):
+            lagrangian("film", **asked)

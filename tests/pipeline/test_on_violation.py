@@ -1,0 +1,107 @@
+"""Explanations outside the margin are kept, refined or not handed out."""
+
+import json
+
+import pytest
+import torch
+from transformers import pipeline
+
+import hf_diffmask
+from hf_diffmask import DiffMaskError
+from hf_diffmask.display.page import to_html
+from hf_diffmask.display.terminal import to_text
+from hf_diffmask.methods.per_example import REFINE_FORWARDS
+from hf_diffmask_entry import main
+
+TEXTS = [
+    "a warm film",
+    "the plot is dull and the cast looks tired of it",
+    "not bad at all",
+    "it rains and it rains",
+    "a wonderful , wonderful story",
+]
+
+
+@pytest.fixture
+def explain(explainer, tokenizer):
+    """Drops most tokens: some explanations are within the margin, and others are not."""
+    with torch.no_grad():
+        explainer.probes.out_bias.fill_(-0.5)
+    return pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
+
+
+def test_refined_explanations_are_within_the_margin_and_others_as_they_were(explain, classifier, tokenizer):
+    kept = explain(TEXTS)
+    outside = [not result["within_margin"] for result in kept]
+    assert any(outside) and not all(outside)
+    refined = explain(TEXTS, on_violation="refine")
+    for text, before, after, was_outside in zip(TEXTS, kept, refined, outside, strict=True):
+        assert after["within_margin"] and after["forwards"] == (REFINE_FORWARDS if was_outside else 0)
+        if not was_outside:
+            assert {**after, "forwards": None} == {**before, "forwards": None}
+            continue
+        assert after["kept_share"] > before["kept_share"]
+        assert all(token["kept"] == (token["states"][-1] > 0.5) for token in after["tokens"])
+        # By hand: the dropped tokens written as [MASK], whose embedding an untrained baseline is.
+        features = tokenizer(text, return_tensors="pt")
+        written = features["input_ids"].clone()
+        written[0, [k for k, token in enumerate(after["tokens"]) if not token["kept"]]] = tokenizer.mask_token_id
+        with torch.no_grad():
+            whole, masked = (
+                classifier(input_ids=ids, attention_mask=features["attention_mask"]).logits.log_softmax(-1)
+                for ids in (features["input_ids"], written)
+            )
+        assert after["divergence"] == pytest.approx((whole.exp() * (whole - masked)).sum().item(), abs=1e-5)
+    assert all("forwards" not in result for result in kept)
+
+
+def test_refining_does_not_depend_on_the_batch(explain):
+    alone, together = (explain(TEXTS, on_violation="refine", batch_size=size) for size in (1, 4))
+    for one, other in zip(alone, together, strict=True):
+        assert [token["kept"] for token in one["tokens"]] == [token["kept"] for token in other["tokens"]]
+        assert one["divergence"] == pytest.approx(other["divergence"], abs=1e-5)
+        assert one["forwards"] == other["forwards"]
+
+
+def test_long_texts_are_refined_window_by_window(explain):
+    result = explain(" . ".join(TEXTS * 12), on_violation="refine")
+    assert result["within_margin"] and result["forwards"] % REFINE_FORWARDS == 0 and result["forwards"] > 0
+
+
+def test_abstaining_hands_out_no_tokens(explain):
+    for before, after in zip(explain(TEXTS), explain(TEXTS, on_violation="abstain"), strict=True):
+        assert after.pop("abstained") is not before["within_margin"]
+        if before["within_margin"]:
+            assert after == before
+            continue
+        assert after["tokens"] == [] and after["kept_share"] is None
+        assert (after["label"], after["divergence"]) == (before["label"], before["divergence"])
+        after["abstained"] = True
+        assert "No explanation" in to_text(after, color=True) and "No explanation" in to_html([after])
+        assert json.loads(json.dumps(after)) == after
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_violation": "retry"}, "must be one of keep, search, refine, abstain, but is 'retry'"),
+        ({"on_violation": "refine", "verify": False}, "needs the check"),
+        ({"on_violation": "refine", "method": "per_example"}, "stays within the margin by itself"),
+    ],
+)
+def test_refusals(explain, options, message):
+    with pytest.raises(DiffMaskError, match=message):
+        explain(TEXTS[0], **options)
+
+
+def test_the_command(capsys, explain, tmp_path):
+    explain.model.save_pretrained(tmp_path)
+    explain.tokenizer.save_pretrained(tmp_path)
+    # The bundled explainer is a path.
+    for asked in (["refine", "--model", str(tmp_path)], ["search"]):
+        assert main(["explain", "--on_violation", *asked, "--format", "json", *TEXTS]) == 0
+        results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert len(results) == len(TEXTS) and all(result["within_margin"] for result in results)
+        assert all("forwards" in result for result in results)
+    assert main(["explain", "--refine_steps", "2", "--format", "json", TEXTS[0]]) == 0
+    assert json.loads(capsys.readouterr().out)["forwards"] == 2 * 24

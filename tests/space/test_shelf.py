@@ -1,0 +1,53 @@
+"""Explainers are held within the memory."""
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+import hf_diffmask
+from hf_diffmask import DiffMaskError
+from hf_diffmask.space.settings import Settings
+from hf_diffmask.space.shelf import Shelf
+
+pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
+
+
+def test_explainers_are_held_within_the_memory_and_the_oldest_goes_first(tmp_path):
+    shutil.copytree(Path(hf_diffmask.BUNDLED_CLASSIFIER), tmp_path / "classifier")
+    for name in ("one", "two", "three"):
+        shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, tmp_path / name)
+    menu = tuple(str(tmp_path / name) for name in ("one", "two", "three"))
+    size = Shelf(Settings(explainers=menu)).get("one").size
+    # As its tensors are: base, explainer, and a rival's explainer.
+    assert size > os.path.getsize(tmp_path / "classifier/model.safetensors") * 0.9
+    shelf = Shelf(Settings(explainers=menu, memory_gigabytes=2.5 * size / 1e9))
+    one, two = shelf.get("one"), shelf.get("two")
+    assert shelf.get("one") is one
+    shelf.get("three")  # puts two away, which was not used for longest
+    assert shelf.get("one") is one and shelf.get("two") is not two
+    assert list(shelf.menu) == ["one", "two", "three"] and "hf-diffmask: begin" not in one.card
+    with pytest.raises(DiffMaskError, match="Two explainers of the menu have one name"):
+        Shelf(Settings(explainers=(menu[0], menu[0])))
+    small = Shelf(Settings(explainers=menu, memory_gigabytes=1e-9))
+    assert small.get("one") is small.get("one")  # the last one stays in any case
+
+
+def test_while_one_is_loaded_others_are_handed_out(monkeypatch):
+    shelf, loading, go = Shelf(Settings(allowed=("org/*",))), threading.Event(), threading.Event()
+    held = shelf.get("")
+
+    def load(source):
+        loading.set()
+        assert go.wait(10)
+        return held
+
+    monkeypatch.setattr(shelf, "_load", load)
+    thread = threading.Thread(target=shelf.get, args=("org/slow",))
+    thread.start()
+    assert loading.wait(10) and shelf.get("") is held and thread.is_alive()
+    go.set()
+    thread.join()
+    assert list(shelf._held) == [hf_diffmask.BUNDLED_EXPLAINER, "org/slow"]

@@ -1,0 +1,85 @@
+"""A model whose task nobody implements is refused before anything is loaded."""
+
+import json
+
+import pytest
+from transformers import AutoConfig, BertConfig, BertForMaskedLM, LlamaConfig, ModernBertConfig
+
+from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.explainer.guest import load_base
+from hf_diffmask.tasks.registry import TASKS, fitting_task, task_of, task_of_result
+from tests.helpers import refused
+
+SMALL = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+}
+
+
+def folder_of(tmp_path, config, *architectures):
+    """A folder that names a class, and holds no weights at all: whoever loads them fails otherwise."""
+    config.architectures = list(architectures)
+    config.save_pretrained(tmp_path)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (BertConfig(**SMALL), "BertForMaskedLM"),
+        (LlamaConfig(**SMALL), "LlamaForTokenClassification"),
+        (AutoConfig.for_model("qwen2", **SMALL), "Qwen2ForTokenClassification"),
+        (AutoConfig.for_model("mistral", **SMALL), "MistralForTokenClassification"),
+        (ModernBertConfig(**SMALL), "ModernBertForTokenClassification"),
+        (LlamaConfig(**SMALL), "LlamaForCausalLM"),
+    ],
+)
+def test_other_heads_are_refused_by_the_class_that_the_folder_names(tmp_path, capsys, config, name):
+    base = folder_of(tmp_path / "base", config, name)
+    with pytest.raises(DiffMaskError, match=rf"is a {name} with 2 label.*no task covers.*Supported: sequence class"):
+        load_base(base)
+    refused(capsys, ["train", "--base_model", base, "--dataset", "no.csv", "--output_dir", str(tmp_path / "o")], name)
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])
+def test_other_problems_are_refused(tmp_path, kind):
+    base = folder_of(tmp_path, BertConfig(**SMALL, num_labels=3, problem_type=kind), "BertForSequenceClassification")
+    with pytest.raises(DiffMaskError, match=f"3 label.*'{kind}'"):
+        load_base(base)
+
+
+def test_a_config_without_a_class_is_refused(tmp_path):
+    folder_of(tmp_path, BertConfig(**SMALL))
+    saved = json.loads((tmp_path / "config.json").read_text())
+    saved.pop("architectures", None)
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(DiffMaskError, match="names no model class"):
+        load_base(str(tmp_path))
+
+
+def test_a_loaded_model_is_told_by_the_classes_that_it_derives_from(classifier):
+    class Mine(type(classifier)):
+        """A classifier under another name."""
+
+    assert task_of(Mine(classifier.config)).name == task_of(classifier).name == "text-classification"
+    with pytest.raises(DiffMaskError, match="The base model is a BertForMaskedLM"):
+        task_of(BertForMaskedLM(BertConfig(**SMALL)))
+
+
+def test_exactly_one_task_fits_a_model():
+    for labels in (1, 2, 5):
+        config = BertConfig(num_labels=labels)
+        for name in ("BertForSequenceClassification", "BertForQuestionAnswering"):
+            assert sum(task.fits([name], config) for task in TASKS.values()) == 1
+            assert fitting_task([name], config, "It") in TASKS.values()
+
+
+def test_the_task_of_a_result():
+    assert task_of_result({"task": "regression"}).name == "regression"
+    # Results of version 0.1.0 do not name it.
+    assert task_of_result({"label": "POSITIVE", "score": 0.9}).name == "text-classification"
+    assert task_of_result({"answer": "", "start": 0, "end": 0}).name == "question-answering"

@@ -1,0 +1,50 @@
+"""Recipes fill in what is not set, and settings that cannot be used are refused."""
+
+import json
+
+import pytest
+from huggingface_hub.errors import StrictDataclassClassValidationError
+
+from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskTrainingArguments
+from hf_diffmask.training.arguments import recipe_config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"margin": 0.0}, "margin must be greater than 0"),
+        ({"margin": -1.0}, "margin"),
+        ({"recipe": "slow"}, "recipe"),
+        ({"baseline_steps": -1}, "baseline_steps must be 0 or more"),
+    ],
+)
+def test_settings_that_cannot_be_used(tmp_path, settings, message):
+    with pytest.raises(DiffMaskError, match=message):
+        DiffMaskTrainingArguments(output_dir=str(tmp_path), **settings)
+
+
+def test_recipes_fill_in_what_is_not_set(tmp_path):
+    paper = DiffMaskTrainingArguments(output_dir=str(tmp_path), recipe="paper", learning_rate=0.5)
+    assert paper.learning_rate == 0.5 and paper.warmup_steps == 1200 and paper.per_device_train_batch_size == 64
+    assert paper.eval_delay == 1500
+    epochs = DiffMaskTrainingArguments(output_dir=str(tmp_path), num_train_epochs=2)
+    assert epochs.max_steps == -1 and epochs.num_train_epochs == 2
+    settings = paper.settings(DiffMaskConfig(masking="hidden", initial_logit=4.0))
+    assert "output_dir" not in settings and json.dumps(settings)
+    assert (settings["masking"], settings["initial_logit"], settings["learning_rate"]) == ("hidden", 4.0, 0.5)
+
+
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(DiffMaskError, match="has no target but the distribution"):
+        recipe_config("fast", target="prediction")
+    with pytest.raises(DiffMaskError, match="Only a classifier predicts a class"):
+        recipe_config("path", task="question-answering", target="prediction")
+    assert recipe_config("path", task="question-answering")["target"] == "distribution"
+    for fields, message in (
+        ({"objective": "walk"}, "must be one of lagrangian, path, but is 'walk'"),
+        ({"objective": "path", "target": "label"}, "must be one of prediction, distribution, but is 'label'"),
+        ({"target": "prediction"}, "is for paths and for tasks with choices"),
+        ({"temperature": 0.0}, "temperature must be greater than 0"),
+    ):
+        with pytest.raises(StrictDataclassClassValidationError, match=message):
+            DiffMaskConfig(**fields)

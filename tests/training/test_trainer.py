@@ -1,0 +1,238 @@
+"""Training runs learn, resume, stop, and go on in several processes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask.data.features import TextFeatures
+from hf_diffmask.testbeds.grammar import sentences
+from hf_diffmask.training.arguments import RECIPES
+from tests.helpers import ROOT, batches_of, make_trainer, path_of
+
+DISTRIBUTED = """
+import os, sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+import hf_diffmask
+from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask.data.features import TextFeatures
+from hf_diffmask.testbeds.grammar import sentences
+from hf_diffmask.training.arguments import recipe_config
+from safetensors.torch import save_file
+
+recipe, precision, warmup, size, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+torch.set_default_dtype(getattr(torch, precision))
+tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+base = AutoModelForSequenceClassification.from_pretrained(
+    hf_diffmask.BUNDLED_CLASSIFIER, dtype=torch.get_default_dtype()
+)
+torch.manual_seed(0)
+explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe))
+assert explainer.probes.out_weight.dtype == explainer.baseline.dtype == torch.get_default_dtype()
+args = DiffMaskTrainingArguments(
+    output_dir=folder, recipe=recipe, max_steps=20, per_device_train_batch_size=size, save_strategy="no",
+    eval_strategy="no", use_cpu=True, disable_tqdm=True, report_to="none", cache_memory=0.01, warmup_steps=warmup,
+)
+data = TextFeatures(tokenizer, sentences(160), 64), TextFeatures(tokenizer, sentences(21, seed=1), 64)
+trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
+trainer.train()
+metrics = trainer.evaluate()
+state = {**explainer.state_dict(), "objective": getattr(trainer.objective, "multipliers", torch.arange(2)),
+         "metrics": torch.tensor([metrics["eval_kept_share"], metrics["eval_divergence"]]),
+         "processes": torch.tensor([trainer.accelerator.num_processes])}
+save_file({name: value.detach().contiguous() for name, value in state.items()},
+          f"{folder}/{trainer.accelerator.process_index}.safetensors")
+trainer.end_training()
+if os.path.isdir("/proc/self/task"):  # Linux
+    threads = [Path(f"/proc/self/task/{thread}/comm").read_text() for thread in os.listdir("/proc/self/task")]
+    assert not any("gloo" in name for name in threads), threads
+"""
+
+
+def test_training_drops_tokens_within_the_margin(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path, max_steps=300, per_device_train_batch_size=16, learning_rate=1e-3,
+        eval_strategy="no", load_best_model_at_end=False,
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    trainer.train()
+    # On the sentences it was trained on: 96 are too few to say anything of others.
+    metrics = trainer.evaluate(trainer.train_dataset)
+    assert metrics["eval_kept_share"] < 0.5 and metrics["eval_agreement"] >= 0.9
+    assert metrics["eval_divergence"] <= trainer.args.margin
+    shares = [row.kept_share for row in trainer.rows]
+    assert shares == sorted(shares, reverse=True), "votes multiply: the mask can only shrink with depth"
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+
+
+@pytest.mark.parametrize(("recipe", "checked"), [("fast", [8, 0, 8]), ("paper", [8, 8, 8])])
+def test_violations_are_counted_at_the_steps_that_are_checked(classifier, tokenizer, tmp_path, recipe, checked):
+    trainer = make_trainer(classifier, tokenizer, tmp_path, recipe)
+    batch = next(iter(trainer.get_train_dataloader()))
+    for step, expected in enumerate(checked):
+        trainer.state.global_step = step
+        assert trainer.compute_loss(trainer.model, batch).requires_grad
+        assert trainer.objective.sums[0].sum().item() == expected
+        trainer.update_objective()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_resuming_is_the_same_as_going_on(classifier, tokenizer, tmp_path, recipe):
+    # 12 steps an epoch: the second half lies in the second.
+    settings = {"save_strategy": "steps", "save_steps": 15, "eval_steps": 15, "load_best_model_at_end": False}
+    whole = make_trainer(classifier, tokenizer, tmp_path / "whole", recipe, max_steps=30, **settings)
+    whole.train()
+    files = {path.name for path in (tmp_path / "whole" / "checkpoint-15").iterdir()}
+    assert {"config.json", "model.safetensors", "objective.safetensors", "training_args.json"} <= files
+    assert "training_args.bin" not in files
+    resumed = make_trainer(classifier, tokenizer, tmp_path / "resumed", recipe, max_steps=30, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-15"))
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(value, resumed.model.state_dict()[name], atol=1e-5, rtol=0)
+    if recipe == "path":
+        assert whole.model.costs.any(), "calibrated"
+        return
+    torch.testing.assert_close(whole.objective.multipliers, resumed.objective.multipliers)
+    assert not torch.equal(whole.objective.multipliers, torch.full_like(whole.objective.multipliers, 5.0))
+
+
+def test_accumulation_is_the_same_as_a_larger_batch(classifier, tokenizer, tmp_path):
+    whole = make_trainer(classifier, tokenizer, tmp_path / "a", max_steps=6, eval_strategy="no")
+    parts = make_trainer(
+        classifier, tokenizer, tmp_path / "b", max_steps=6, eval_strategy="no", per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+    )  # fmt: skip
+    whole.train()
+    parts.train()
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(value, parts.model.state_dict()[name], atol=1e-4, rtol=0)
+    torch.testing.assert_close(whole.objective.multipliers, parts.objective.multipliers, atol=1e-4, rtol=1e-4)
+
+
+def test_best_checkpoint_is_the_sparsest_within_the_margin(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path, max_steps=4, eval_steps=1, save_strategy="steps", save_steps=1,
+        save_total_limit=None,
+    )  # fmt: skip
+    script = iter([(0.5, 0.2), (0.3, 0.05), (0.6, 0.01), (0.2, 0.11)])
+
+    def evaluate(*args, **kwargs):
+        share, divergence = next(script)
+        metrics = {"eval_selection": share if divergence <= 0.1 else 1 + divergence}
+        trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, metrics)
+        return metrics
+
+    trainer.evaluate = evaluate
+    trainer.train()
+    assert next(script, None) is None
+    assert trainer.state.best_global_step == 2
+    kept = load_file(tmp_path / "checkpoint-2" / "model.safetensors")
+    assert torch.equal(kept["probes.bias"], trainer.model.state_dict()["probes.bias"])
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_checkpoints(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path, max_steps=6, save_strategy="steps", save_steps=2, eval_steps=2
+    )
+    good = trainer.objective.loss
+
+    def loss(*args):
+        value = good(*args)
+        return value * float("nan") if trainer.state.global_step == 3 else value
+
+    trainer.objective.loss = loss
+    with pytest.raises(DiffMaskError, match=r"not finite at step 3.*stay as they are"):
+        trainer.train()
+    assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
+    saved = DiffMaskModel.from_pretrained(tmp_path / "checkpoint-2")
+    assert all(parameter.isfinite().all() for parameter in saved.parameters())
+
+
+def test_a_trainer_refuses_what_contradicts_itself(classifier, tokenizer, tmp_path):
+    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), recipe="paper", use_cpu=True)
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer)
+    with pytest.raises(DiffMaskError, match="recipe 'paper' trains explainers with"):
+        DiffMaskTrainer(explainer, args, processing_class=tokenizer)
+    trainer = make_trainer(classifier, tokenizer, tmp_path / "out", margin=0.3)
+    assert trainer.model.config.margin == 0.3
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(DiffMaskError, match="not empty"):
+        trainer.train()
+
+
+# Centred RMSprop scales gradients of the size of rounding up to whole steps, so that `paper` at its full rate agrees
+# only where rounding is far below 1e-5 of a step: in double precision.
+@pytest.mark.parametrize(
+    ("recipe", "precision", "warmup"),
+    [("fast", "float32", 0), ("paper", "float32", 1200), ("paper", "float64", 0), ("path", "float64", 0)],
+)
+def test_two_processes_and_one_agree(tmp_path, recipe, precision, warmup):
+    script = tmp_path / "run.py"
+    script.write_text(DISTRIBUTED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for name, size, launcher in (
+        ("one", 16, [sys.executable]),
+        ("two", 8, [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
+    ):
+        (tmp_path / name).mkdir()
+        done = subprocess.run(
+            [*launcher, str(script), recipe, precision, str(warmup), str(size), str(tmp_path / name)],
+            env=environment, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+    one = load_file(tmp_path / "one" / "0.safetensors")
+    ranks = [load_file(tmp_path / "two" / f"{rank}.safetensors") for rank in (0, 1)]
+    assert one["processes"].item() == 1 and ranks[0]["processes"].item() == ranks[1]["processes"].item() == 2
+    for name in one.keys() - {"processes"}:
+        torch.testing.assert_close(ranks[0][name], ranks[1][name], atol=0, rtol=0)
+        torch.testing.assert_close(ranks[0][name], one[name], atol=1e-5, rtol=1e-5)
+    assert (one["objective"] != one["objective"][0]).any()
+
+
+def test_an_explainer_can_be_trained_again(classifier, tokenizer, tmp_path):
+    explainer = path_of(classifier, tokenizer)
+    args = DiffMaskTrainingArguments(
+        output_dir=str(tmp_path), recipe="path", max_steps=1, baseline_steps=1, per_device_train_batch_size=8,
+        use_cpu=True, disable_tqdm=True, report_to="none", save_strategy="no", eval_strategy="no",
+        load_best_model_at_end=False, overwrite_output_dir=True,
+    )  # fmt: skip
+    for _ in range(2):
+        before = explainer.baseline.clone()
+        DiffMaskTrainer(
+            explainer, args, TextFeatures(tokenizer, sentences(16), 64), processing_class=tokenizer
+        ).train()
+        assert not torch.equal(before, explainer.baseline)
+
+
+def test_no_masks_are_measured_before_there_are_any(classifier, tokenizer, tmp_path):
+    explainer = path_of(classifier, tokenizer)
+    settings = dict(
+        output_dir=str(tmp_path), recipe="path", max_steps=4, baseline_steps=1, per_device_train_batch_size=8,
+        use_cpu=True, disable_tqdm=True, report_to="none", overwrite_output_dir=True, eval_steps=2, eval_delay=0,
+        save_steps=2,
+    )  # fmt: skip
+    data = TextFeatures(tokenizer, sentences(32), 64), TextFeatures(tokenizer, sentences(20, seed=1), 64)
+    trainer = DiffMaskTrainer(explainer, DiffMaskTrainingArguments(**settings), *data, processing_class=tokenizer)
+    assert (
+        not explainer.masks.is_calibrated
+        and trainer.evaluate().keys() == {"eval_selection", "epoch"}
+        and trainer.rows == []
+    )
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "eval_selection" in entry]
+    assert len(logged) >= 2 and not any("eval_kept_share" in entry for entry in logged)
+    assert explainer.masks.is_calibrated and trainer.evaluate()["eval_kept_share"] == trainer.rows[-1].kept_share
+    with pytest.raises(DiffMaskError, match="Of a path only `selection` is known in training"):
+        args = DiffMaskTrainingArguments(**settings, metric_for_best_model="kept_share")
+        DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
+    # Thresholds of weights that were trained further would be wrong ones.
+    settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    DiffMaskTrainer(explainer, DiffMaskTrainingArguments(**settings), data[0], processing_class=tokenizer).train()
+    assert not explainer.masks.is_calibrated and (explainer(**batches_of(tokenizer)[0]).keep_probability == 1).all()
