@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import datasets
-from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
@@ -47,6 +45,9 @@ def load_texts(
     Raises:
         DiffMaskError: If the data set cannot be read, lacks a column, or holds no text.
     """
+    import datasets  # takes most of a second, and commands answer --help without it
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+
     path, suffix = Path(dataset), _suffix(dataset)
     if path.is_file() and not suffix:
         raise DiffMaskError(
