@@ -1,1 +1,1 @@
-"""What is kept at which state, over a data set."""
+"""Which tokens each state keeps, over a data set."""

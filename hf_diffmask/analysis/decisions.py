@@ -1,4 +1,4 @@
-"""At which state predictions are settled."""
+"""From which state on predictions are fixed."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -22,16 +22,16 @@ def unchanged_predictions(
     explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], batch_size: int = 8
 ) -> Tensor:
     """
-    Whether the hard mask of each state leaves the prediction of each input as it is: a masked pass each.
+    Whether each state's hard mask leaves each input's prediction unchanged; one masked pass per state.
 
-    The prediction is the label, or the most probable start and end of an answer. That of an input that needs several
-    windows counts as unchanged if it is so in all of them.
+    The prediction is the label, or the most probable start and end of an answer. A prediction over several windows is
+    unchanged if all windows agree.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         texts (`Sequence`): `N` texts or pairs.
-        batch_size (`int`, *optional*, defaults to 8): Windows that run through the base model at once.
+        batch_size (`int`, *optional*, defaults to 8): Windows per batch.
 
     Returns:
         `torch.Tensor` of shape `(N, S)`, `bool`.
@@ -47,7 +47,7 @@ def unchanged_predictions(
 def _of_one_length(
     explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], batch_size: int, title: str
 ) -> Iterator[tuple[list[int], Recorded]]:
-    """Runs windows in batches of one length: not all tokenizers can pad. With each batch the numbers of its texts."""
+    """Yields text numbers and recorded passes, in batches of equal length: not all tokenizers can pad."""
     length = max_length(explainer.base, tokenizer)
     parts: list[tuple[int, Window]] = [
         (index, window) for index, text in enumerate(texts) for window in windows(encode(tokenizer, text), length)
@@ -78,19 +78,19 @@ def smallest_shares(
     batch_size: int = 8,
 ) -> Tensor:
     """
-    How much of each input a path has to keep at each state: its smallest budget that is within a margin, as verified.
+    Share of each input that a path must keep at each state: its smallest verified budget within a margin.
 
-    Of an input that needs several windows, each of them is searched, and their budgets are added up.
+    Each window of an input is searched, and the budgets are added up.
 
     Args:
-        explainer ([`DiffMaskModel`]): One whose masks form a path (`--recipe path`).
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        explainer ([`DiffMaskModel`]): Explainer whose masks form a path (`--recipe path`).
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         texts (`Sequence`): `N` texts or pairs.
-        margin (`float`, *optional*): What a mask may cost, see [`DiffMaskModel.cost`]; by default the explainer's.
-        batch_size (`int`, *optional*, defaults to 8): Windows whose paths are searched at once.
+        margin (`float`, *optional*): Highest cost, see [`DiffMaskModel.cost`]; by default the explainer's margin.
+        batch_size (`int`, *optional*, defaults to 8): Windows per batch.
 
     Returns:
-        `torch.Tensor` of shape `(N, S)`: Shares of the units that can be masked, in [0, 1]; 0 where there is none.
+        `torch.Tensor` of shape `(N, S)`: Shares of the units that can be masked, in [0, 1]; 0 if no unit can.
 
     Raises:
         DiffMaskError: If the explainer's masks form no path.
@@ -110,15 +110,16 @@ def smallest_shares(
 
 def decided_by_state(states: Sequence[str], shares: Tensor, margin: float) -> DecidedByState:
     """
-    When predictions were decided: how much of the inputs each state shows to be enough.
+    Statistics of when predictions were decided: the share of an input that suffices at each state.
 
-    Each share is of a mask that was run and is within the margin, or keeps everything, so that the rest is irrelevant;
-    a smaller one may be, too (see [`~hf_diffmask.methods.budget_search.smallest_budget`]).
+    Each share belongs to a mask that was run and is within the margin, or keeps everything. The masked units are
+    irrelevant. A smaller mask may be within the margin, too (see
+    [`~hf_diffmask.methods.budget_search.smallest_budget`]).
 
     Args:
         states (`Sequence[str]`): Names of the `S` states.
         shares (`torch.Tensor` of shape `(N, S)`): See [`smallest_shares`].
-        margin (`float`): What the masks were allowed to cost.
+        margin (`float`): Highest cost of the masks.
 
     Returns:
         [`DecidedByState`]: A plain `dict`.
@@ -142,12 +143,12 @@ def decided_by_state(states: Sequence[str], shares: Tensor, margin: float) -> De
 
 def fixed_by_state(states: Sequence[str], unchanged: Tensor) -> FixedByState:
     """
-    From which state on predictions are settled.
+    Share of predictions that are fixed at each state.
 
-    The prediction of an input is *fixed at a state* if the hard masks of this state and of every state above it leave
-    it as it is: from there on up, what the explainer keeps is enough to decide. Where the last state's mask changes
-    it, it is fixed nowhere. To be unchanged at one state alone is less: under a low state's mask that keeps nearly
-    all any prediction is, and what is dropped above may still change it.
+    A prediction is *fixed at a state* if the hard masks of this state and of all states above leave it unchanged: from
+    this state on, the kept units suffice. If the last state's mask changes the prediction, it is fixed nowhere.
+    Unchanged at a single state means less: a low state's mask may keep nearly everything, and a higher state's mask
+    may still change the prediction.
 
     Args:
         states (`Sequence[str]`): Names of the `S` states.

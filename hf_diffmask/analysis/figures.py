@@ -1,4 +1,4 @@
-"""The figures of the report, each with its data and its words."""
+"""The figures of the report, each with its data and captions."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -24,7 +24,7 @@ def segments(text: Text) -> list[str]:
 
 
 def tags_of(texts: Sequence[Text], model: str) -> list[list[list[Tag]]]:
-    """Tags of each text, or of each of a pair."""
+    """Tags for each text, or for both texts of a pair."""
     flat = iter(tag([segment for text in texts for segment in segments(text)], model))
     return [[next(flat) for _ in segments(text)] for text in texts]
 
@@ -114,7 +114,7 @@ def decided_by_state_entry(explain: DiffMaskAttributionPipeline, texts: Sequence
     shares = decisions.smallest_shares(explain.model, explain.tokenizer, texts, batch_size=batch_size)
     data = decisions.decided_by_state(config.state_names, shares, config.margin)
     cost = explain.model.preserved.falls(explain.model.task)
-    # Probes that are told the prediction do not say what the state alone holds.
+    # If probes are told the prediction, their scores do not come from the state alone.
     knows = "the state, given the prediction," if config.class_conditional or config.read_context else "the state"
     title = f"When it was decided: the smallest budget within a margin of {config.margin:g}"
     return Entry(

@@ -1,4 +1,4 @@
-"""The report of `hf-diffmask analyze`: a page, and beside it each figure as an image and as data. All is escaped."""
+"""The report of `hf-diffmask analyze`: a page, and each figure as image and data. All text is escaped."""
 
 import json
 import warnings
@@ -25,17 +25,17 @@ th:first-child { text-align: left; }
 
 
 class Entry(NamedTuple):
-    """A figure of the report, drawn and as data."""
+    """A figure of the report, with its data."""
 
     name: str
-    """Of its files, without suffix."""
+    """File name without suffix."""
     title: str
     caption: list[str]
     """Paragraphs, unescaped."""
     alt: str
     data: Any
     table: list[list[str]]
-    """The data as rows, the first of them the header."""
+    """The data as rows; the first row is the header."""
     figure: "Figure"
 
 
@@ -98,17 +98,17 @@ def write(folder: Path, facts: dict[str, Any], sections: dict[str, list[Entry]])
     Writes a report: `index.html`, `report.json`, and a PNG and a JSON file for each figure.
 
     Args:
-        folder (`Path`): Where to; it is there already.
+        folder (`Path`): Existing output folder.
         facts (`dict`):
-            What was run, ready for JSON: `version`, `explainers` (each with `model`, `base_model`, `masking`, `margin`
-            in nats and `states`), `data`, `inputs`, `available` and `notes`.
+            Facts about the run, ready for JSON: `version`, `explainers` (each with `model`, `base_model`, `masking`,
+            `margin` in nats and `states`), `data`, `inputs`, `available` and `notes`.
         sections (`dict[str, list[Entry]]`): Title and figures of each section.
     """
     entries = [entry for section in sections.values() for entry in section]
     for entry in entries:
         (folder / f"{entry.name}.json").write_text(json.dumps(entry.data, indent=1) + "\n", encoding="utf-8")
         with warnings.catch_warnings():
-            # Scripts that the font lacks show as boxes; the page's tables have them.
+            # The plot shows boxes for glyphs that the font lacks; the page's tables show the text.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             entry.figure.savefig(folder / f"{entry.name}.png", dpi=150)
     figures = [{"title": entry.title, "image": f"{entry.name}.png", "data": f"{entry.name}.json"} for entry in entries]

@@ -1,4 +1,4 @@
-"""Part of speech and entity type of each word, by spaCy."""
+"""Part of speech and entity type of each word, from spaCy."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,37 +8,37 @@ from ..errors import DiffMaskError, reason
 
 
 class Tag(NamedTuple):
-    """A word and what the tagger says of it."""
+    """A word with the tagger's labels."""
 
     start: int
-    """Its first character in the text."""
+    """Offset of the word's first character in the text."""
     end: int
-    """The character after its last."""
+    """Offset of the character after the word."""
     pos: str
-    """Part of speech, one of the 17 of Universal Dependencies such as `"ADJ"`; empty if the tagger knows none."""
+    """Part of speech, one of the 17 of Universal Dependencies such as `"ADJ"`; empty if the tagger gives none."""
     entity: str
-    """Type of the entity that the word is part of, in the tagger's own terms such as `"PERSON"`; empty if of none."""
+    """Type of the word's entity, in the tagger's terms such as `"PERSON"`; empty if the word is in no entity."""
 
 
 def tag(texts: Sequence[str], model: str = "en_core_web_sm") -> list[list[Tag]]:
     """
-    Tags the words of texts. It needs the optional spaCy and one of its models.
+    Tagged words of texts. Needs the optional package spaCy and a spaCy model.
 
     Args:
         texts (`Sequence[str]`): The texts.
-        model (`str`, *optional*, defaults to `"en_core_web_sm"`): A spaCy model: its name, or a folder.
+        model (`str`, *optional*, defaults to `"en_core_web_sm"`): Name or folder of a spaCy model.
 
     Returns:
-        `list[list[Tag]]`: The words of each text in order, without blanks.
+        `list[list[Tag]]`: The words of each text in order, without white space.
 
     Raises:
-        DiffMaskError: If spaCy or the model is not there; the message says how to get both.
+        DiffMaskError: If spaCy or the model is missing; the message says how to install both.
     """
     try:
         import spacy
 
         tagger = spacy.load(model)
-    # spaCy raises OSError for a model that is not there, ValueError for one that is of another version.
+    # spaCy raises OSError for a missing model, ValueError for a model of another version.
     except (ImportError, OSError, ValueError) as error:
         raise DiffMaskError(
             f"Parts of speech and entity types need spaCy and its model {model}: pip install 'hf-diffmask[tagging]', "

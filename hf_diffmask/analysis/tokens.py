@@ -1,4 +1,4 @@
-"""How long tokens are kept, by group and by label (the paper's analyses)."""
+"""At how many states tokens are kept, by group and by label (the paper's analyses)."""
 
 import itertools
 import statistics
@@ -11,11 +11,11 @@ from ..display.plot_data import HeatMap, KeepByState, LabelMean, StatesKept
 from ..errors import DiffMaskError
 from ..tasks.registry import task_of_result
 
-# First character, the character after the last, and a label for what is between.
+# First character, the character after the last, label.
 Span = tuple[int, int, str]
 
 
-# Of tokens, in the order in which they are shown.
+# Groups of tokens, in display order.
 GROUPS = (
     "ordinary tokens",
     "first text",
@@ -29,13 +29,13 @@ GROUPS = (
 
 def states_kept(result: dict[str, Any]) -> list[int]:
     """
-    At how many states each token is kept (keep probability above 0.5).
+    Number of states that keep each token (keep probability above 0.5).
 
     Args:
         result (`dict`): A result of the pipeline.
 
     Returns:
-        `list[int]`: One number a token, from 0 to the number of states.
+        `list[int]`: One number per token, from 0 to the number of states.
     """
     return [sum(keep > 0.5 for keep in token["states"]) for token in result["tokens"]]
 
@@ -51,17 +51,17 @@ def _names_of_states(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def keep_by_state(results: Sequence[dict[str, Any]]) -> KeepByState:
     """
-    Mean keep probability at each state of groups of tokens (the paper's analysis of question answering).
+    Mean keep probability of token groups at each state (the paper's analysis of question answering).
 
-    The groups are disjoint: ordinary and special tokens of single texts; the first text, the second and the special
-    tokens of pairs; of question answering the question, the passage without the predicted answer, the predicted answer
-    and the special tokens. Every token counts alike, whichever input it is of.
+    The groups are disjoint. Single texts: ordinary and special tokens. Pairs: first text, second text and special
+    tokens. Question answering: question, passage without the predicted answer, predicted answer and special tokens.
+    All tokens of all inputs have the same weight.
 
     Args:
         results (`Sequence[dict]`): Results of the pipeline, of one explainer and with `aggregation="token"`.
 
     Returns:
-        [`KeepByState`]: A plain `dict`. Groups without a token are left out.
+        [`KeepByState`]: A plain `dict`, without empty groups.
 
     Raises:
         DiffMaskError: If there are no results, or their states differ.
@@ -88,16 +88,16 @@ def keep_by_state(results: Sequence[dict[str, Any]]) -> KeepByState:
 
 def token_labels(result: dict[str, Any], spans: Sequence[Sequence[Span]]) -> list[str | None]:
     """
-    Hands labels of words on to tokens, by character offsets.
+    Labels of tokens, taken from labelled words by character offsets.
 
     Args:
         result (`dict`): A result of the pipeline.
         spans (`Sequence[Sequence[tuple[int, int, str]]]`):
-            Of the text, or of each of a pair, its labelled spans: start, end and label, in order and disjoint.
+            Labelled spans of the text, or of both texts of a pair: start, end and label, in order and disjoint.
 
     Returns:
-        `list[str | None]`: For each token the label of the span with which it shares most characters, of the first of
-        several that tie, and `None` where it shares none; special tokens are their own labels.
+        `list[str | None]`: For each token, the label of the span that shares most characters with it (the first, in a
+        tie), or `None` if no span does. A special token is its own label.
     """
     labels: list[str | None] = []
     for token in result["tokens"]:
@@ -115,7 +115,7 @@ def token_labels(result: dict[str, Any], spans: Sequence[Sequence[Span]]) -> lis
 
 def word_sentiments(sentence: Sentence) -> list[Span]:
     """
-    The words of a sentence with the sentiment that each has on its own.
+    Words of a sentence, each labelled with its own sentiment.
 
     Args:
         sentence ([`~hf_diffmask.data.sst.Sentence`]): A sentence of the treebank.
@@ -123,7 +123,7 @@ def word_sentiments(sentence: Sentence) -> list[Span]:
     Returns:
         `list[tuple[int, int, str]]`: Start and end of each word in `sentence.text`, and a name of `LABELS`.
     """
-    # Words are joined by one space.
+    # The text joins words with one space.
     ends = list(itertools.accumulate(len(word) + 1 for word in sentence.words))
     return [
         (end - 1 - len(word), end - 1, LABELS[label])
@@ -135,19 +135,19 @@ def states_kept_by_label(
     results: Sequence[dict[str, Any]], labels: Sequence[Sequence[str | None]], order: Sequence[str] = ()
 ) -> StatesKept:
     """
-    Mean number of states at which a token is kept, by a label of the token (the paper's analysis of parts of speech).
+    Mean number of states that keep a token, by token label (the paper's analysis of parts of speech).
 
-    The standard error takes tokens for independent, which those of one text are not quite: it is a lower bound.
+    The standard error is a lower bound: it assumes independent tokens, but tokens of one text are dependent.
 
     Args:
         results (`Sequence[dict]`): Results of the pipeline, of one explainer and with `aggregation="token"`.
         labels (`Sequence[Sequence[str | None]]`):
             Labels of each result's tokens, see [`token_labels`]; tokens with `None` are left out.
         order (`Sequence[str]`, *optional*):
-            Labels that come first, in this order. The others follow by falling mean, those of special tokens last.
+            Labels that come first, in this order. The others follow by falling mean, special tokens last.
 
     Returns:
-        [`StatesKept`]: A plain `dict`. Labels without a token are left out.
+        [`StatesKept`]: A plain `dict`, without labels that no token has.
 
     Raises:
         DiffMaskError: If there are no results, or their states differ.
@@ -175,16 +175,16 @@ def states_kept_by_label(
 
 def heat_map(views: dict[str, dict[str, Any]]) -> HeatMap:
     """
-    Keep probabilities of one input, units x states, as one or more explainers see them (the paper's heat maps).
+    Keep probabilities of one input, units x states, from one or more explainers (the paper's heat maps).
 
     Args:
-        views (`dict[str, dict]`): A title for each explainer, and its pipeline's result for the input.
+        views (`dict[str, dict]`): The pipeline's result for the input, by a title for each explainer.
 
     Returns:
         [`HeatMap`]: A plain `dict`.
 
     Raises:
-        DiffMaskError: If the results are of different inputs.
+        DiffMaskError: If the results are for different inputs.
     """
     first, *others = ([token["token"] for token in result["tokens"]] for result in views.values())
     if any(tokens != first for tokens in others):

@@ -1,1 +1,1 @@
-"""The known faults of learned explanations, as tests."""
+"""Tests for the known faults of learned explanations."""

@@ -1,4 +1,4 @@
-"""Compares an explainer with one of a random base model and with other seeds."""
+"""Compares an explainer with others: for a random base model, and with other seeds."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,18 @@ def correlations(
     found: Sequence[Explained], others: Sequence[Explained], special: Sequence[Sequence[int]]
 ) -> list[float]:
     """
-    Rank correlation of two explainers' scores, for each input that both rank.
+    Rank correlation of two explainers' scores, for each input whose tokens both rank.
 
     Args:
-        found (`Sequence[Explained]`): What one says.
-        others (`Sequence[Explained]`): What the other says.
-        special (`Sequence[Sequence[int]]`): Of each input, 1 at special tokens, which are left out.
+        found (`Sequence[Explained]`): Explanations of one explainer.
+        others (`Sequence[Explained]`): Explanations of the other.
+        special (`Sequence[Sequence[int]]`): For each input, 1 at special tokens; these are left out.
 
     Returns:
         `list[float]`
 
     Raises:
-        DiffMaskError: If there is no such input.
+        DiffMaskError: If no input has tokens that both rank.
     """
     values = []
     for one, other, marks in zip(found, others, special, strict=True):
@@ -46,15 +46,16 @@ def random_base(
     bound: float,
 ) -> Finding:
     """
-    (c) Do explanations depend on what the base model has learned? Rank correlation with those of an explainer that was
-    trained the same way on a base model with random weights (Adebayo et al. 2018).
+    (c) Do explanations depend on what the base model has learned?
+
+    Rank correlation with an explainer trained the same way for a base model with random weights (Adebayo et al. 2018).
 
     Args:
-        found (`Sequence[Explained]`): What the explainer says.
-        others (`Sequence[Explained]`, *optional*): What the one for the random base model says.
-        special (`Sequence[Sequence[int]]`): Of each input, 1 at special tokens.
-        to_lose (`float`): What masking everything costs the random base model, in the terms of the margin.
-        bound (`float`): The margin of that explainer. One that may mask everything has nothing to learn.
+        found (`Sequence[Explained]`): The explainer's explanations.
+        others (`Sequence[Explained]`, *optional*): Explanations for the random base model.
+        special (`Sequence[Sequence[int]]`): For each input, 1 at special tokens.
+        to_lose (`float`): Cost of masking everything for the random base model, in units of the margin.
+        bound (`float`): Margin of the random base model's explainer. At `to_lose` or more, it learns nothing.
 
     Returns:
         [`Finding`]
@@ -68,7 +69,7 @@ def random_base(
     free = "its explainer may mask everything, and has nothing to learn" if to_lose <= bound else ""
     if to_lose <= 10 * ROUNDING:
         free = "masking everything costs the random base model no more than rounding"
-    # Ranked backwards is alike, too.
+    # A reversed ranking is similar, too: hence `abs`.
     return Finding("random_base", question, "reported" if free else _verdict(abs(mean) <= RANDOM_BASE), figures, free)
 
 
@@ -76,12 +77,12 @@ def seeds(
     found: Sequence[Explained], others: Sequence[Sequence[Explained]], special: Sequence[Sequence[int]]
 ) -> Finding:
     """
-    (f) Do explainers that were trained with other seeds say the same? Mean rank correlation over all pairs.
+    (f) Do explainers trained with other seeds give the same explanations? Mean rank correlation over all pairs.
 
     Args:
-        found (`Sequence[Explained]`): What the explainer says.
-        others (`Sequence[Sequence[Explained]]`): What those of other seeds say.
-        special (`Sequence[Sequence[int]]`): Of each input, 1 at special tokens.
+        found (`Sequence[Explained]`): The explainer's explanations.
+        others (`Sequence[Sequence[Explained]]`): Explanations of the explainers with other seeds.
+        special (`Sequence[Sequence[int]]`): For each input, 1 at special tokens.
 
     Returns:
         [`Finding`]

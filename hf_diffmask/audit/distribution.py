@@ -1,4 +1,4 @@
-"""Tests how far masked inputs are from whole ones."""
+"""Tests how far masked inputs are from whole inputs."""
 
 import inspect
 from collections.abc import Sequence
@@ -28,21 +28,23 @@ def distance(
     batch_size: int = 32,
 ) -> Finding:
     """
-    (e) How far out of distribution are masked inputs? The Mahalanobis distance of the mean last hidden state from
-    those of whole inputs (Lee et al. 2018). Half of the texts give mean and covariance; the other half is measured,
-    whole, which is what is usual, and masked.
+    (e) How far out of distribution are masked inputs?
+
+    Mahalanobis distance of the mean last hidden state from the states of whole inputs (Lee et al. 2018). Half of the
+    texts give mean and covariance. The other half is measured twice: whole, as the reference, and masked.
 
     Args:
-        explainer ([`DiffMaskModel`]): With input masking.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        found (`Sequence[Explained]`): What the explainer says of them.
-        texts (`Sequence[int]`): Number of the text that each input is a window of.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+        explainer ([`DiffMaskModel`]): Explainer with input masking.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments and `special_tokens_mask`.
+        found (`Sequence[Explained]`): The explainer's explanations.
+        texts (`Sequence[int]`): For each input (a window of a text), the number of its text.
+        batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
 
     Returns:
-        [`Finding`]: `quantile` of whole inputs that the median of masked ones lies at, and the same of inputs whose
-        tokens the mask token replaces in the place of the baseline.
+        [`Finding`]: `quantile`, the share of whole inputs closer than the median masked input; `quantile_mask_token`,
+        the same with the mask token in place of the baseline; `median_over_usual`, median distance of masked inputs
+        over that of whole inputs.
     """
     question = "How far from whole inputs are masked ones, for the base model?"
     base, last = explainer.base, explainer.config.state_names[-1:]
@@ -54,7 +56,7 @@ def distance(
     embed = base.get_input_embeddings()
 
     def means(vector: Tensor | None) -> np.ndarray:
-        """Mean last states, `(N, d)`, with a vector in the place of what is masked."""
+        """Mean last states, `(N, d)`, with a vector in place of masked tokens."""
 
         def run(batch: dict[str, Tensor]) -> list[np.ndarray]:
             rows, embedded = batch.pop("example_ids").tolist(), embed(batch.pop("input_ids"))
@@ -75,7 +77,7 @@ def distance(
     usual = np.array([bool(order[numbers[text]] % 2) for text in texts])
     whole, masked = means(None), means(explainer.baseline_at(0).detach())
     center, spread = whole[~usual].mean(0), np.cov(whole[~usual], rowvar=False)
-    # Shrunk towards a sphere: there may be fewer inputs than features.
+    # Shrink the covariance towards a sphere: there may be fewer inputs than features.
     precision = np.linalg.inv(0.9 * spread + 0.1 * np.trace(spread) / len(spread) * np.eye(len(spread)))
 
     def distances(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What an explainer says of many inputs, and how well its masks hold."""
+"""Explanations of many inputs, and how well their masks hold."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,20 +15,20 @@ from ..masks.gates import hard_mask
 
 
 class Explained(NamedTuple):
-    """What an explainer says of one input."""
+    """An explainer's explanation of one input."""
 
     predicted: int
     """The class that the base model predicts."""
     scores: list[float]
-    """Of each token, see [`DiffMaskModel.attribution`]."""
+    """One score per token, see [`DiffMaskModel.attribution`]."""
     kept: list[bool]
-    """The hard mask of the last state, which is the one handed out."""
+    """The hard mask of the last state, which is the explanation."""
     logits: np.ndarray
     """Gate logits of the tokens that can be masked, `(U, S)`."""
     cost: float
-    """What that mask costs, in the terms of the margin: see [`DiffMaskModel.cost`]."""
+    """Cost of the hard mask, in units of the margin, see [`DiffMaskModel.cost`]."""
     agrees: bool
-    """Whether that mask leaves the prediction unchanged."""
+    """Whether the hard mask leaves the prediction unchanged."""
 
 
 @torch.no_grad()
@@ -39,19 +39,19 @@ def explained(
     batch_size: int = 32,
 ) -> list[Explained]:
     """
-    Runs an explainer on inputs, and its hard masks.
+    Explanations of inputs, each with the cost of its hard mask.
 
     Args:
-        explainer ([`DiffMaskModel`]): For a classifier.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+        explainer ([`DiffMaskModel`]): Explainer for a classifier.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments and `special_tokens_mask`.
+        batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
 
     Returns:
         `list[Explained]`
 
     Raises:
-        DiffMaskError: If the explainer is for no classifier.
+        DiffMaskError: If the base model is no classifier.
     """
     if not explainer.task.has_choices:
         raise DiffMaskError("The audit asks what a mask tells of a class: this explainer is for no classifier.")
@@ -82,16 +82,16 @@ def masking_everything(
     batch_size: int = 32,
 ) -> float:
     """
-    What it costs to mask all units: the most that there is to lose.
+    Mean cost of masking all units: the largest possible loss.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds base model and baseline.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+        explainer ([`DiffMaskModel`]): Explainer with base model and baseline.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments and `special_tokens_mask`.
+        batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
 
     Returns:
-        `float`: Mean cost, in the terms of the margin.
+        `float`: Mean cost, in units of the margin.
     """
 
     @torch.no_grad()

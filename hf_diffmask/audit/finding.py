@@ -1,4 +1,4 @@
-"""What one test of the audit found, and findings as a table."""
+"""Finding of one audit test, and a table of findings."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,18 +7,18 @@ from .thresholds import CLASS_CONDITIONAL, ENOUGH, READABLE
 
 
 class Finding(NamedTuple):
-    """What one test of the audit found."""
+    """Finding of one audit test."""
 
     name: str
     question: str
     verdict: str
-    """`"pass"`, `"fail"`, `"reported"` where it cannot be judged, or `"not checked"`."""
+    """`"pass"`, `"fail"`, `"reported"` if it cannot be judged, or `"not checked"`."""
     figures: dict[str, float]
     note: str
 
 
 def _judged(excess: float, base_rate: float, texts: Sequence[int], class_conditional: bool) -> tuple[str, str]:
-    """Verdict and note on an accuracy that is so far above what there is to compare it with."""
+    """Verdict and note for an accuracy that exceeds its references by `excess`."""
     if class_conditional:
         return "reported", CLASS_CONDITIONAL
     if base_rate > 1 - 2 * READABLE:
@@ -34,10 +34,10 @@ def _verdict(passed: bool) -> str:
 
 def format_findings(findings: Sequence[Finding]) -> str:
     """
-    The findings as a table.
+    Findings as a Markdown table.
 
     Args:
-        findings (`Sequence[Finding]`): Result of [`audit`].
+        findings (`Sequence[Finding]`): Result of [`~hf_diffmask.audit.run.audit`].
 
     Returns:
         `str`: Markdown.

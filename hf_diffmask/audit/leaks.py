@@ -17,10 +17,10 @@ def pattern(
     (a) Can the prediction be read from the pattern of the mask alone?
 
     Args:
-        found (`Sequence[Explained]`): Of each input.
-        special (`Sequence[Sequence[int]]`): Of each input, 1 at special tokens.
-        texts (`Sequence[int]`): Number of the text that each input is a window of.
-        class_conditional (`bool`): Whether the explainer is told the prediction; then the finding is reported only.
+        found (`Sequence[Explained]`): The explainer's explanations.
+        special (`Sequence[Sequence[int]]`): For each input, 1 at special tokens.
+        texts (`Sequence[int]`): For each input (a window of a text), the number of its text.
+        class_conditional (`bool`): Whether the explainer is told the prediction; then the finding is not judged.
 
     Returns:
         [`Finding`]
@@ -42,19 +42,21 @@ def probe_alone(
     found: Sequence[Explained], untrained: Sequence[Explained], texts: Sequence[int], class_conditional: bool
 ) -> Finding:
     """
-    (d) Do the probes decide for themselves? Can the prediction be read from their gate logits at the first state,
-    which knows nothing of it yet, without words and places; better than from those of untrained probes, and than
-    classes drawn at random (the control task of Hewitt and Liang 2019).
+    (d) Do the probes make the prediction themselves?
+
+    A classifier reads the prediction from the gate logits of the first state, without words and positions. The first
+    state does not know the prediction yet. References: the logits of untrained probes, and random classes (control
+    task of Hewitt and Liang 2019).
 
     Args:
-        found (`Sequence[Explained]`): Of each input.
-        untrained (`Sequence[Explained]`): The same of untrained probes.
-        texts (`Sequence[int]`): Number of the text that each input is a window of.
-        class_conditional (`bool`): Whether the explainer is told the prediction; then the finding is reported only.
+        found (`Sequence[Explained]`): The explainer's explanations.
+        untrained (`Sequence[Explained]`): Explanations of untrained probes.
+        texts (`Sequence[int]`): For each input (a window of a text), the number of its text.
+        class_conditional (`bool`): Whether the explainer is told the prediction; then the finding is not judged.
 
     Returns:
-        [`Finding`]: `all_states` is the accuracy from the logits of all states, of which the upper ones hold the
-        prediction, and are not judged.
+        [`Finding`]: `all_states`, the accuracy from the logits of all states, is not judged: upper states know the
+        prediction.
     """
 
     def of(explanations: Sequence[Explained], states: int) -> np.ndarray:

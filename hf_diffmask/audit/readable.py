@@ -9,24 +9,24 @@ from torch import Tensor, nn
 
 from ..errors import DiffMaskError
 
-BINS = 10  # of relative position
-ENDS = 8  # tokens at either end whose gates are looked at one by one
+BINS = 10  # bins of relative position
+ENDS = 8  # tokens at either end with a feature of their own
 FOLDS = 5
 
 
 def readable(features: np.ndarray, classes: Sequence[int], texts: Sequence[int], seed: int = 0) -> float:
     """
-    How well classes can be read from features: accuracy of a linear classifier on inputs that it was not fitted to.
+    Cross-validated accuracy of a linear classifier: how well classes can be read from features.
 
     Args:
-        features (`numpy.ndarray` of shape `(N, F)`): Of each input.
-        classes (`Sequence[int]` of length `N`): Its class.
+        features (`numpy.ndarray` of shape `(N, F)`): Features of each input.
+        classes (`Sequence[int]` of length `N`): Class of each input.
         texts (`Sequence[int]` of length `N`):
-            Number of the text that it is a window of. Those of one text are fitted to together, or not at all.
-        seed (`int`, *optional*, defaults to 0): Of the split into folds.
+            For each input (a window of a text), the number of its text. All windows of a text are in one fold.
+        seed (`int`, *optional*, defaults to 0): Seed for the split into folds.
 
     Returns:
-        `float`: Over all folds of cross-validation.
+        `float`: Accuracy over all folds, on inputs outside the fit.
 
     Raises:
         DiffMaskError: If there are fewer than 20 texts.
@@ -44,7 +44,7 @@ def readable(features: np.ndarray, classes: Sequence[int], texts: Sequence[int],
 
 
 def _fitted(values: Tensor, target: Tensor, held_out: Tensor) -> int:
-    """How many of the inputs that are held out a logistic regression on the others gets right."""
+    """Number of held-out inputs that a logistic regression on the others classifies correctly."""
     mean, deviation = values[~held_out].mean(0), values[~held_out].std(0).clamp(min=1e-6)
     scaled = (values - mean) / deviation
     model = nn.Linear(values.shape[1], int(target.max()) + 1, dtype=torch.float64)
@@ -55,7 +55,7 @@ def _fitted(values: Tensor, target: Tensor, held_out: Tensor) -> int:
     def loss() -> Tensor:
         solver.zero_grad()
         fitted = nn.functional.cross_entropy(model(scaled[~held_out]), target[~held_out])
-        # An L2 penalty of 1 on the sum over inputs: a prior of unit variance.
+        # L2 penalty of 1 on the sum over inputs: a prior with unit variance.
         value = fitted + model.weight.square().sum() / (2 * (~held_out).sum())
         value.backward()
         return value
@@ -67,7 +67,7 @@ def _fitted(values: Tensor, target: Tensor, held_out: Tensor) -> int:
 
 def base_rate_of(classes: Sequence[int]) -> float:
     """
-    Accuracy of always saying the most frequent class.
+    Accuracy of always predicting the most frequent class.
 
     Args:
         classes (`Sequence[int]`): Class of each input.
@@ -80,10 +80,10 @@ def base_rate_of(classes: Sequence[int]) -> float:
 
 def pattern_features(kept: Sequence[bool]) -> list[float]:
     """
-    What a mask shows of where and how much is kept, and nothing of which words these are.
+    Features of a mask: where and how much it keeps, without the words.
 
     Args:
-        kept (`Sequence[bool]` of length `U`): Of each token that is not special, whether it is kept.
+        kept (`Sequence[bool]` of length `U`): For each token that is not special, whether it is kept.
 
     Returns:
         `list[float]`: Number, share, share in odd places, number of runs, share in each tenth of the input, and
@@ -101,12 +101,12 @@ def pattern_features(kept: Sequence[bool]) -> list[float]:
 
 def by_length_alone(masks: Sequence[Sequence[Any]], classes: Sequence[int], texts: Sequence[int]) -> float:
     """
-    What the inputs' lengths tell of their classes, which no mask hides.
+    Accuracy of reading classes from input lengths alone, which no mask hides.
 
     Args:
-        masks (`Sequence[Sequence]`): Of each input, one entry for each token that is not special.
+        masks (`Sequence[Sequence]`): For each input, one entry per token that is not special.
         classes (`Sequence[int]`): Class of each input.
-        texts (`Sequence[int]`): Number of the text that each input is a window of.
+        texts (`Sequence[int]`): For each input (a window of a text), the number of its text.
 
     Returns:
         `float`: Accuracy of [`readable`] on the features of masks that keep everything.

@@ -1,4 +1,4 @@
-"""Explainers trained like another one, to compare it with: other seeds, and a base model with random weights."""
+"""Trains explainers like an audited one: with other seeds, and for a base model with random weights."""
 
 import contextlib
 import copy
@@ -28,24 +28,24 @@ from .thresholds import ROUNDING
 
 def settings_of(model: str | None) -> dict[str, Any]:
     """
-    How an explainer was trained.
+    Training settings of an explainer.
 
     Args:
-        model (`str`, *optional*): The explainer; `None` for the bundled one.
+        model (`str`, *optional*): Explainer's folder or id; `None` for the bundled one.
 
     Returns:
         `dict`: Settings, see [`DiffMaskTrainingArguments.settings`].
 
     Raises:
-        DiffMaskError: If the explainer does not say.
+        DiffMaskError: If the explainer's training arguments are missing or cannot be read.
     """
     try:
         file = None if model is None else cached_file(model, ARGUMENTS_FILE)
         return json.loads(Path(str(file)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DiffMaskError(
-            f"The explainer holds no {ARGUMENTS_FILE} that says how it was trained, and none can be trained alike: "
-            f"name explainers with --other_seeds and --random_base ({reason(error)})."
+            f"The explainer holds no {ARGUMENTS_FILE} that says how it was trained, so no other can be trained the "
+            f"same way: name explainers with --other_seeds and --random_base ({reason(error)})."
         ) from error
 
 
@@ -53,7 +53,7 @@ def arguments_like(
     settings: dict[str, Any], folder: Path, seed: int, base: PreTrainedModel
 ) -> DiffMaskTrainingArguments:
     """
-    The settings of one run for another one, in one process.
+    Training arguments with another run's settings, for one process.
 
     Args:
         settings (`dict`): Result of [`settings_of`].
@@ -65,7 +65,7 @@ def arguments_like(
         [`DiffMaskTrainingArguments`]
 
     Raises:
-        DiffMaskError: If the settings do not say how long the run was.
+        DiffMaskError: If the settings give neither steps nor epochs.
     """
     if settings["max_steps"] <= 0 and "num_train_epochs" not in settings:
         raise DiffMaskError(f"{ARGUMENTS_FILE} does not say for how many epochs the explainer was trained.")
@@ -86,12 +86,12 @@ def trained_alike(
     explainer: DiffMaskModel, base: PreTrainedModel, tokenizer: Any, texts: list[Text], args: DiffMaskTrainingArguments
 ) -> DiffMaskModel:
     """
-    Trains an explainer like another one; reads it back where it is there already.
+    Trains an explainer with another explainer's settings, or loads it if it is already there.
 
     Args:
-        explainer ([`DiffMaskModel`]): The other one.
-        base ([`~transformers.PreTrainedModel`]): The base model of the new one.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        explainer ([`DiffMaskModel`]): The explainer to imitate.
+        base ([`~transformers.PreTrainedModel`]): Base model of the new explainer.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         texts (`list`): Texts to train on.
         args ([`DiffMaskTrainingArguments`]): Settings.
 
@@ -99,7 +99,7 @@ def trained_alike(
         [`DiffMaskModel`]
 
     Raises:
-        DiffMaskError: If an explainer with other settings is there.
+        DiffMaskError: If the folder holds an explainer with other settings.
     """
     folder, home = Path(str(args.output_dir)), base.device
     names = None if explainer.config.state_names == state_names_of(base) else explainer.config.state_names
@@ -115,7 +115,7 @@ def trained_alike(
             raise DiffMaskError(f"{folder} holds an explainer with other settings: remove it, or name another folder.")
     else:
         trainer, _ = train(made, tokenizer, *train_validation_split(texts, args.seed), args)
-        # Written last: what is there without it was cut short.
+        # Written last: a folder without it holds an unfinished run.
         (folder / "results.json").write_text(json.dumps([row._asdict() for row in trainer.rows], indent=1))
     base.to(home)
     return made.to(home).eval()
@@ -129,7 +129,7 @@ def state_names_of(base: PreTrainedModel) -> list[str]:
         base ([`~transformers.PreTrainedModel`]): The model.
 
     Returns:
-        `list[str]`: Empty where the model has no blocks.
+        `list[str]`: Empty if the model has no blocks.
     """
     try:
         return state_names(base)
@@ -146,22 +146,25 @@ def margin_alike(
     args: DiffMaskTrainingArguments,
 ) -> float:
     """
-    The margin that is as large a part of what there is to lose for one explainer as another's is for it.
+    Margin for `other` that is the same share of its largest possible loss as the margin of `explainer`.
 
-    A base model with random weights hardly reacts to its input. With the margin of the real one its explainer could
-    mask everything, and would have nothing to learn. What there is to lose depends on the baseline, too: it is learned
-    here as it will be in training.
+    The largest possible loss is the cost of masking everything. A base model with random weights hardly reacts to its
+    input: with the real model's margin its explainer could mask everything and would learn nothing. The loss also
+    depends on the baseline, so the baseline is learned here as in training.
 
     Args:
-        explainer ([`DiffMaskModel`]): The trained one.
-        other ([`DiffMaskModel`]): An untrained one; its baseline is changed.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of both base models.
-        texts (`list`): What the other one will be trained on.
-        inputs (`list[dict]`): What masking everything is measured on.
-        args ([`DiffMaskTrainingArguments`]): Of the training to come.
+        explainer ([`DiffMaskModel`]): The trained explainer.
+        other ([`DiffMaskModel`]): An untrained explainer; its baseline is changed.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The tokenizer of both base models.
+        texts (`list`): Training texts of `other`.
+        inputs (`list[dict]`): Inputs for measuring the cost of masking everything.
+        args ([`DiffMaskTrainingArguments`]): Settings of the coming training.
 
     Returns:
-        `float`: In the terms of the explainer's margin, to three digits.
+        `float`: In units of the explainer's margin, with three digits.
+
+    Raises:
+        DiffMaskError: If masking everything costs nothing.
     """
     data = TextFeatures(tokenizer, texts, max_length(other.base, tokenizer))
 
@@ -173,7 +176,7 @@ def margin_alike(
     real, own = (masking_everything(one, tokenizer, inputs) for one in (explainer, other))
     if not real > 0:
         raise DiffMaskError("Masking everything costs the base model nothing: there is nothing to compare with.")
-    # Where it is nothing but rounding there the comparison is not judged; a margin has to be above 0 all the same.
+    # A margin must be above 0. If the cost is only rounding, the comparison is not judged.
     return float(f"{explainer.config.margin * max(own, ROUNDING) / real:.3g}")
 
 
@@ -181,13 +184,13 @@ def trained_on_random_weights(
     explainer: DiffMaskModel, tokenizer: Any, texts: list[Text], inputs: list, args: DiffMaskTrainingArguments
 ) -> DiffMaskModel:
     """
-    Trains an explainer like another one, for its base model with random weights. The margin means the same there.
+    Trains an explainer with another's settings, for its base model with random weights, with an equivalent margin.
 
     Args:
-        explainer ([`DiffMaskModel`]): The other one.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        explainer ([`DiffMaskModel`]): The explainer to imitate.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         texts (`list`): Texts to train on.
-        inputs (`list[dict]`): What masking everything is measured on.
+        inputs (`list[dict]`): Inputs for measuring the cost of masking everything.
         args ([`DiffMaskTrainingArguments`]): Settings; the margin is changed.
 
     Returns:
@@ -209,16 +212,16 @@ def trained_on_random_weights(
 
 def check_comparable(explainer: DiffMaskModel, name: str, other: DiffMaskModel, same_base: bool) -> None:
     """
-    Refuses an explainer that is nothing to compare with.
+    Refuses an explainer that cannot be compared.
 
     Args:
-        explainer ([`DiffMaskModel`]): The one that is audited.
-        name (`str`): What the other one was named as.
-        other ([`DiffMaskModel`]): The other one.
-        same_base (`bool`): Whether it has to be for the same base model.
+        explainer ([`DiffMaskModel`]): The audited explainer.
+        name (`str`): Folder or id of the other explainer.
+        other ([`DiffMaskModel`]): The other explainer.
+        same_base (`bool`): Whether both must have the same base model.
 
     Raises:
-        DiffMaskError: If it differs in kind, or is the same explainer.
+        DiffMaskError: If the other explainer is of another kind, has the wrong base model, or is the same explainer.
     """
     ours, theirs = explainer.config, other.config
     if (ours.base_model_fingerprint == theirs.base_model_fingerprint) != same_base:

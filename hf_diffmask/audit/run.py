@@ -1,4 +1,4 @@
-"""Runs all tests of the audit."""
+"""Runs all audit tests."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,7 +22,7 @@ def margin(found: Sequence[Explained], bound: float) -> Finding:
     (g) How many inputs are outside the margin?
 
     Args:
-        found (`Sequence[Explained]`): What the explainer says.
+        found (`Sequence[Explained]`): The explainer's explanations.
         bound (`float`): The margin.
 
     Returns:
@@ -44,25 +44,27 @@ def audit(
     batch_size: int = 32,
 ) -> list[Finding]:
     """
-    Runs all tests.
+    Findings of all tests.
 
     Args:
-        explainer ([`DiffMaskModel`]): For a classifier.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        explainer ([`DiffMaskModel`]): Explainer for a classifier.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         inputs (`Sequence[dict[str, list[int]]]`):
-            Of each what the base model takes, and `special_tokens_mask`. Those of special tokens alone are left out.
+            For each input, the model's arguments and `special_tokens_mask`. Inputs with only special tokens
+            are left out.
         texts (`Sequence[int]`, *optional*):
-            Number of the text that each input is a window of. By default each input is a text, and equal ones are one.
-        other_seeds (`Sequence[DiffMaskModel]`, *optional*): Explainers for the same base model, of other seeds.
+            For each input (a window of a text), the number of its text. By default each input is a text; equal inputs
+            are one text.
+        other_seeds (`Sequence[DiffMaskModel]`, *optional*): Explainers for the same base model, with other seeds.
         on_random_base ([`DiffMaskModel`], *optional*):
-            An explainer trained the same way for the same model with random weights, holding that.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+            An explainer trained the same way for the base model with random weights; it holds this base model.
+        batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
 
     Returns:
-        `list[Finding]`: One for each test. What cannot be computed is not checked, with the reason.
+        `list[Finding]`: One finding per test; a test that cannot run is "not checked", with the reason.
 
     Raises:
-        DiffMaskError: If the explainer is for no classifier, or no input has a token to mask.
+        DiffMaskError: If the base model is no classifier, or no input has a token to mask.
     """
     if texts is None:
         numbers: dict[tuple[int, ...], int] = {}

@@ -1,4 +1,4 @@
-"""Tests whether predictions hold under other replacements."""
+"""Tests whether predictions hold under unseen replacements."""
 
 from collections.abc import Sequence
 
@@ -22,21 +22,20 @@ def swapped(
     batch_size: int = 32,
 ) -> Finding:
     """
-    (b) Does the prediction hold under replacements other than the learned baseline? Beside random masks of the same
-    size.
+    (b) Does the prediction hold under unseen replacements, better than with random masks of the same size?
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds the base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        found (`Sequence[Explained]`): What the explainer says of them.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+        explainer ([`DiffMaskModel`]): Explainer with its base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments and `special_tokens_mask`.
+        found (`Sequence[Explained]`): The explainer's explanations.
+        batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
 
     Returns:
-        [`Finding`]: `agreement_...` of each replacement, and `random_...` of random masks.
+        [`Finding`]: For each replacement, `agreement_...` for the explainer's masks and `random_...` for random masks.
 
     Raises:
-        DiffMaskError: If tokens cannot be taken away in any of the ways.
+        DiffMaskError: If no replacement works for the model's inputs.
     """
     question = "Does the prediction hold when another replacement comes in the place of the baseline?"
     if not explainer.config.masks_inputs:

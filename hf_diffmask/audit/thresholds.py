@@ -1,28 +1,27 @@
 """Thresholds of the audit; docs/audit.md gives the source of each."""
 
-# Thresholds; docs/audit.md gives the source of each.
-READABLE = 0.05  # accuracy above the base rate with which the prediction may be read from masks or gates
+READABLE = 0.05  # highest accuracy above the base rate for reading the prediction from masks or gates
 
 
-HOLDS = 0.8  # share of predictions that have to hold, whichever way the masked tokens are taken away
+HOLDS = 0.8  # lowest share of unchanged predictions, for each unseen replacement
 
 
-RANDOM_BASE = 0.2  # rank correlation with explanations of a random base model
+RANDOM_BASE = 0.2  # highest absolute rank correlation with explanations for a random base model
 
 
-TYPICAL = 0.99  # quantile of whole inputs below which the typical masked input has to lie
+TYPICAL = 0.99  # highest quantile, among whole inputs, for the median masked input
 
 
-SEEDS = 0.5  # rank correlation of explainers that were trained with other seeds
+SEEDS = 0.5  # lowest mean rank correlation of explainers trained with other seeds
 
 
-OUTSIDE = 0.25  # share of inputs whose cost may exceed the margin
+OUTSIDE = 0.25  # highest share of inputs with a cost above the margin
 
 
-ROUNDING = 1e-7  # nats: what a divergence in single precision can be of rounding alone
+ROUNDING = 1e-7  # nats; a divergence in single precision can reach this by rounding alone
 
 
-ENOUGH = 500  # texts without which an accuracy is too rough to be judged to within READABLE
+ENOUGH = 500  # texts; with fewer, an accuracy is too rough to judge to within READABLE
 
 
 UNSEEN = ("mask", "pad", "attention", "delete")

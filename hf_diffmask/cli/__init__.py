@@ -1,4 +1,4 @@
-"""The command line, `hf-diffmask COMMAND`: options and printing, one command a file."""
+"""The command line, `hf-diffmask COMMAND`: one file per command, with its options and printing."""
 
 import importlib
 import os
@@ -12,11 +12,11 @@ def run(command: str, arguments: list[str]) -> int:
     Runs a command.
 
     Args:
-        command (`str`): Its name, one that exists.
-        arguments (`list[str]`): What follows the name.
+        command (`str`): Name of an existing command.
+        arguments (`list[str]`): Arguments after the name.
 
     Returns:
-        `int`: Exit status: 0, or 2 where the input or a setting must be put right.
+        `int`: Exit status: 0 for success, 2 for a wrong input or setting, 130 if interrupted, 141 for a closed pipe.
     """
     try:
         importlib.import_module(f".{command.replace('-', '_')}", __package__).run(arguments)
@@ -24,7 +24,7 @@ def run(command: str, arguments: list[str]) -> int:
         print(f"hf-diffmask: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # Whoever read our output has had enough; the interpreter must not try to flush it at exit.
+        # The reader has closed the pipe: the interpreter must not flush stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:

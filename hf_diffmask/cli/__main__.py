@@ -1,4 +1,4 @@
-"""`python -m hf_diffmask.cli`, and what `accelerate launch -m hf_diffmask.cli` runs."""
+"""Entry point of `python -m hf_diffmask.cli` and `accelerate launch -m hf_diffmask.cli`."""
 
 import sys
 

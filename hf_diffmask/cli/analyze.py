@@ -33,50 +33,51 @@ from .arguments import output_folder, parse
 from .facts import name_of
 from .inputs import DatasetArguments, load_inputs
 
-DESCRIPTION = """Explains a data set and sums up what is kept at which state: a page with figures, each also as data.
+DESCRIPTION = """Explains a data set and reports which tokens each state keeps: a page with figures, each also as data.
 
   hf-diffmask analyze --dataset traffic.csv --model my-explainer --output_dir report
   hf-diffmask analyze --dataset squad.json --model qa-explainer --output_dir report
   hf-diffmask analyze --trees sst5_trees_dev.txt.gz --hidden_model my-hidden-explainer --output_dir report
 
-Figures (pip install 'hf-diffmask[plots]'): heat maps tokens x states of the first inputs; mean keep probability by
-state; the share of predictions that are fixed by state; of a path, how much of its tokens an input needs by state,
-verified ("when was it decided?"); the mean number of states at which a token is kept, by part of
-speech and entity type (pip install 'hf-diffmask[tagging]' and a spaCy model; else these two are left out) and, with
---trees, by the sentiment of the word. Without --model the small bundled sentiment classifier is analysed."""
+Figures (pip install 'hf-diffmask[plots]'): heat maps, tokens x states, for the first inputs; mean keep probability by
+state; share of predictions fixed by state; for --recipe path, the verified share of its tokens that an input needs, by
+state ("when was it decided?"); mean number of states that keep a token, by part of speech and by entity type (pip
+install 'hf-diffmask[tagging]' and a spaCy model, else left out) and, with --trees, by the sentiment of the word.
+
+Without --model the small bundled sentiment classifier is analysed."""
 
 
 @dataclass(kw_only=True)
 class AnalyzeArguments(DatasetArguments):
     """What to analyse, and where to write the report."""
 
-    output_dir: str = field(metadata={"help": "Folder of the report: index.html, report.json, and the figures."})
+    output_dir: str = field(metadata={"help": "Folder for the report: index.html, report.json and the figures."})
     model: str | None = field(default=None, metadata={"help": "Explainer: a folder or an id on the Hub."})
     hidden_model: str | None = field(
         default=None,
-        metadata={"help": "A second explainer for the same base model, trained with --masking hidden, to compare."},
+        metadata={"help": "A second explainer, trained with --masking hidden for the same base model, to compare."},
     )
     dataset: str | None = field(
         default=None,
         metadata={
-            "help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id; no labels needed. For "
-            "question answering also a file in the format of SQuAD."
+            "help": "csv, json, jsonl or parquet file (.gz allowed), or a data set id. Labels are not needed. For "
+            "question answering also a file in SQuAD format."
         },
     )
     trees: str | None = field(
         default=None,
         metadata={
-            "help": "Instead of --dataset: a file of trees of the Stanford Sentiment Treebank, one a line (.gz may "
-            "follow), whose words have labels of their own."
+            "help": "Instead of --dataset: trees of the Stanford Sentiment Treebank, one per line (.gz allowed). Each "
+            "word has its own label."
         },
     )
     tagger: str = field(
         default="en_core_web_sm",
-        metadata={"help": "spaCy model for parts of speech and entity types, of any language."},
+        metadata={"help": "spaCy model, in any language, for parts of speech and entity types."},
     )
-    limit: int = field(default=500, metadata={"help": "Inputs to analyse: the first so many."})
-    examples: int = field(default=3, metadata={"help": "Inputs to show a heat map of: the first so many."})
-    batch_size: int = field(default=8, metadata={"help": "Inputs that run through the model at once."})
+    limit: int = field(default=500, metadata={"help": "Analyse only the first N inputs."})
+    examples: int = field(default=3, metadata={"help": "Show heat maps for the first N inputs."})
+    batch_size: int = field(default=8, metadata={"help": "Inputs per batch."})
     device: str | None = field(
         default=None, metadata={"help": "cpu, cuda, cuda:1, ... Default: the first GPU or cpu."}
     )
@@ -84,7 +85,7 @@ class AnalyzeArguments(DatasetArguments):
 
 
 def _check(args: AnalyzeArguments) -> Path:
-    """Refuses what cannot be used before anything is computed; returns the output folder, made."""
+    """Makes and returns the output folder, after all options are checked."""
     if (args.dataset is None) == (args.trees is None):
         raise DiffMaskError("Name the inputs with either --dataset or --trees.")
     if args.trees is not None and args.text_pair_column is not None:
@@ -136,7 +137,7 @@ def run(arguments: list[str]) -> None:
     Runs the command.
 
     Args:
-        arguments (`list[str]`): What follows `hf-diffmask analyze`.
+        arguments (`list[str]`): Arguments after `hf-diffmask analyze`.
 
     Raises:
         DiffMaskError: If matplotlib is missing, or an explainer, the inputs or the output folder cannot be used.
@@ -150,7 +151,7 @@ def run(arguments: list[str]) -> None:
     task = explainers[0].model.task
     every: list[Text] = [sentence.text for sentence in sentences]
     if args.dataset is not None:
-        # All of them are counted, but where that would read a whole stream.
+        # Read all inputs, to count them; a stream is read only up to the limit.
         every = load_inputs(args.dataset, task, args, limit=args.limit if args.streaming else None)
     texts = every[: args.limit]
     notes = []

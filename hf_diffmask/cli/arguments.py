@@ -1,4 +1,4 @@
-"""From what was typed to settings."""
+"""Turns typed options into settings."""
 
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ from ..errors import DiffMaskError, reason
 
 def parse(parser: HfArgumentParser, arguments: list[str]) -> tuple[Any, ...]:
     """
-    Parses a command's options.
+    Returns a command's parsed options.
 
     Args:
-        parser ([`~transformers.HfArgumentParser`]): Knows the options.
-        arguments (`list[str]`): What follows the command's name.
+        parser ([`~transformers.HfArgumentParser`]): Parser of the command.
+        arguments (`list[str]`): Arguments after the command's name.
 
     Returns:
-        `tuple`: One object for each data class of the parser, then a namespace of its other arguments, if any.
+        `tuple`: One object per data class of the parser, then a namespace with its other arguments, if any.
 
     Raises:
-        DiffMaskError: If an option is unknown, or options contradict one another.
+        DiffMaskError: If an option is unknown, or options contradict each other.
     """
     try:
         return parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
@@ -32,17 +32,17 @@ def parse(parser: HfArgumentParser, arguments: list[str]) -> tuple[Any, ...]:
 
 def output_folder(name: str, overwrite: bool) -> Path:
     """
-    Makes the folder that a command writes to.
+    Makes a command's output folder.
 
     Args:
         name (`str`): The folder.
-        overwrite (`bool`): Whether it may hold something already.
+        overwrite (`bool`): Whether the folder may hold files already.
 
     Returns:
         `Path`
 
     Raises:
-        DiffMaskError: If it cannot be made, or holds something.
+        DiffMaskError: If the folder cannot be made, or holds files and `overwrite` is off.
     """
     folder = Path(name)
     try:

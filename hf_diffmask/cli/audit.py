@@ -26,44 +26,45 @@ DESCRIPTION = """Tests an explainer for the known faults of learned explanations
   hf-diffmask audit --model my-explainer --dataset traffic.csv --output_dir audit
   hf-diffmask audit --model my-explainer --dataset traffic.csv --train_dataset train.csv --output_dir audit
 
-Can the prediction be read from the mask's pattern, or from the gates alone? Does it hold when another replacement
-comes in the place of the learned baseline? Are masked inputs far from real ones? How many are outside the margin? And,
-with other explainers to compare with: do explanations change with the base model's weights, and stay with the seed?
-Those are trained into OUTPUT_DIR where --train_dataset names the texts, with the settings of --model; or name yours
-with --other_seeds and --random_base.
+Can the prediction be read from the pattern of the mask, or from the gates alone? Does the prediction hold under unseen
+replacements? Are masked inputs far from real ones? How many explanations are outside the margin?
 
-OUTPUT_DIR/audit.json holds what was found. docs/audit.md tells each test and the source of its threshold."""
+Two more tests need other explainers: Do explanations change with the base model's weights? Do explanations stay the
+same with another seed? With --train_dataset these explainers are trained into OUTPUT_DIR, with the settings of
+--model. Or name your own with --other_seeds and --random_base.
+
+OUTPUT_DIR/audit.json holds the findings. docs/audit.md describes each test and the source of its threshold."""
 
 
 @dataclass(kw_only=True)
 class AuditArguments(DatasetArguments):
-    """What to test, and where to write it."""
+    """What to test, and where to write the findings."""
 
     dataset: str = field(
-        metadata={"help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id; no labels needed."}
+        metadata={"help": "csv, json, jsonl or parquet file (.gz allowed), or a data set id. Labels are not needed."}
     )
-    output_dir: str = field(metadata={"help": "Folder for audit.json and the explainers that are trained."})
+    output_dir: str = field(metadata={"help": "Folder for audit.json and newly trained explainers."})
     model: str | None = field(default=None, metadata={"help": "Explainer: a folder or an id on the Hub."})
     train_dataset: str | None = field(
-        default=None, metadata={"help": "Texts to train the explainers on that --model is compared with."}
+        default=None, metadata={"help": "Texts for training the explainers to compare --model with."}
     )
     other_seeds: list[str] = field(
         default_factory=list,
-        metadata={"help": "Explainers for the same base model that were trained with other seeds."},
+        metadata={"help": "Explainers for the same base model, trained with other seeds."},
     )
     random_base: str | None = field(
         default=None,
-        metadata={"help": "An explainer that was trained the same way for the base model with random weights."},
+        metadata={"help": "An explainer trained the same way for the base model with random weights."},
     )
-    limit: int = field(default=1000, metadata={"help": "Texts to test on: the first so many."})
-    batch_size: int = field(default=32, metadata={"help": "Inputs that run through the model at once."})
+    limit: int = field(default=1000, metadata={"help": "Test only the first N texts."})
+    batch_size: int = field(default=32, metadata={"help": "Inputs per batch."})
     device: str | None = field(
         default=None, metadata={"help": "cpu, cuda, cuda:1, ... Default: the first GPU or cpu."}
     )
-    update_card: bool = field(default=False, metadata={"help": "Put the table into the card of a local explainer."})
+    update_card: bool = field(default=False, metadata={"help": "Write the table into the card of a local explainer."})
     overwrite_output_dir: bool = field(
         default=False,
-        metadata={"help": "Write into a folder that is not empty; explainers that it holds are not trained again."},
+        metadata={"help": "Write into a folder that is not empty. Explainers in it are not trained again."},
     )
 
 
@@ -72,7 +73,7 @@ def run(arguments: list[str]) -> None:
     Runs the command.
 
     Args:
-        arguments (`list[str]`): What follows `hf-diffmask audit`.
+        arguments (`list[str]`): Arguments after `hf-diffmask audit`.
 
     Raises:
         DiffMaskError: If an explainer, the data or the output folder cannot be used.

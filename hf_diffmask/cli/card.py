@@ -10,12 +10,12 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from ..hub.card_folder import card_for, check_local, write_eval_results
 from ..hub.card_sections import merge, validate
 
-DESCRIPTION = """Writes and validates the card of a local explainer, without pushing anything.
+DESCRIPTION = """Writes and validates the card of a local explainer. Pushes nothing.
 
   hf-diffmask card my-explainer --license mit
 
-Sections between the marks <!-- hf-diffmask: begin ... --> and <!-- hf-diffmask: end ... --> are made anew from what
-training, `evaluate --update_card` and `audit --update_card` found. All else is yours, and stays."""
+Sections between the marks <!-- hf-diffmask: begin ... --> and <!-- hf-diffmask: end ... --> are rewritten with
+the results of training, `evaluate --update_card` and `audit --update_card`. Your own text stays."""
 
 
 def run(arguments: list[str]) -> None:
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> None:
     Runs the command.
 
     Args:
-        arguments (`list[str]`): What follows `hf-diffmask card`.
+        arguments (`list[str]`): Arguments after `hf-diffmask card`.
 
     Raises:
         DiffMaskError: If the folder holds no explainer, or its card cannot be published.
@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> None:
         prog="hf-diffmask card", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", help="Folder that `hf-diffmask train` wrote.")
-    parser.add_argument("--license", help="Identifier of the licence, such as mit. Default: what the card names.")
+    parser.add_argument("--license", help="Licence identifier, such as mit. Default: the card's licence.")
     args = parser.parse_args(arguments)
     logging.disable_progress_bar()
     check_local(args.folder)
@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> None:
     path = Path(args.folder) / "README.md"
     there = path.read_text(encoding="utf-8") if path.is_file() else ""
     card = merge(there, card_for(args.folder, explainer, args.license))
-    validate(card)  # first: a card that cannot be published does not take the place of one that can
+    validate(card)  # first: an invalid card must not replace a valid one
     path.write_text(card, encoding="utf-8")
     write_eval_results(args.folder)
     print(path)

@@ -23,8 +23,8 @@ from ..training.run import train
 from ..training.validation import format_table
 from .arguments import parse
 
-DESCRIPTION = """Trains an explainer for the bundled sentiment classifier, saves it, loads it back through the
-pipeline and explains a few sentences. Everything is embedded: no network, no data set, no labels."""
+DESCRIPTION = """Trains an explainer for the bundled sentiment classifier, saves it, loads it with the pipeline and
+explains a few sentences. Needs no network, no data set and no labels."""
 
 EXAMPLES = [
     "on a rainy evening in town , the story is surprisingly moving and clever .",
@@ -37,7 +37,7 @@ EXAMPLES = [
 class DemoArguments:
     """Where to write, and how long to train."""
 
-    output_dir: str = field(default="demo_output", metadata={"help": "Folder of the explainer and the page."})
+    output_dir: str = field(default="demo_output", metadata={"help": "Folder for the explainer and the page."})
     max_steps: int = field(default=300, metadata={"help": "Training steps."})
     num_sentences: int = field(default=3000, metadata={"help": "Sentences to draw from the grammar."})
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
@@ -48,10 +48,10 @@ def run(arguments: list[str]) -> None:
     Runs the command.
 
     Args:
-        arguments (`list[str]`): What follows `hf-diffmask demo`.
+        arguments (`list[str]`): Arguments after `hf-diffmask demo`.
 
     Raises:
-        DiffMaskError: If the output folder holds something else.
+        DiffMaskError: If a setting is too small, or the output folder is not empty.
     """
     parser = HfArgumentParser(DemoArguments, prog="hf-diffmask demo", description=DESCRIPTION)
     (demo,) = parse(parser, arguments)

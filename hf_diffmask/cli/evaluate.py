@@ -24,43 +24,44 @@ from .arguments import output_folder, parse
 from .facts import about_run
 from .inputs import DatasetArguments, load_inputs
 
-DESCRIPTION = """Measures how faithful an explainer is, beside other methods, on your model and data, in one run.
+DESCRIPTION = """Compares the faithfulness of an explainer and other methods on your model and data, in one run.
 
   hf-diffmask evaluate --model my-explainer --dataset traffic.csv --output_dir faithfulness
   hf-diffmask evaluate --model my-explainer --dataset traffic.csv --methods diffmask,ig,loo,random --output_dir out
   hf-diffmask evaluate --model my-explainer --dataset traffic.csv --attributions shap=shap.jsonl --output_dir out
 
-Comprehensiveness (higher is better): how far the predicted class's probability falls without the tokens that come
-first. Sufficiency (lower is better): how far it falls on these alone. Both with 95 % intervals, beside what each
-method costs, and again under replacements that no explainer was trained with (--held_out). OUTPUT_DIR holds all of it
-in faithfulness.json, the plot in faithfulness.png, and in attributions/ the scores of each method and what each
-replacement makes of them, one input a line: give scores of any other library like this, with --attributions NAME=FILE.
+Comprehensiveness (higher is better): the drop of the predicted class's probability when the top tokens are removed.
+Sufficiency (lower is better): the drop when only the top tokens stay. Both have 95 % intervals, and are measured again
+with unseen replacements (--held_out). The cost of each method is shown, too.
 
-Methods: {methods}. {costly} are run on the first --costly_limit inputs, on which all others are shown, too.""".format(
-    methods=", ".join(METHODS), costly=" and ".join(COSTLY)
-)
+OUTPUT_DIR/faithfulness.json holds all figures, faithfulness.png the plot. attributions/ holds each method's scores and
+their figures under each replacement, one input per line. Scores from other libraries are read in the same format:
+--attributions NAME=FILE.
+
+Methods: {methods}. {costly} run only on the first --costly_limit inputs; the other methods are shown for these inputs,
+too.""".format(methods=", ".join(METHODS), costly=" and ".join(COSTLY))
 
 DEFAULT = "diffmask,ig,loo,gradient_norm,input_x_gradient,attention,random"
 
 
 @dataclass(kw_only=True)
 class EvaluateArguments(DatasetArguments):
-    """What to measure, and where to write it."""
+    """What to measure, and where to write the results."""
 
     dataset: str = field(
-        metadata={"help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id; no labels needed."}
+        metadata={"help": "csv, json, jsonl or parquet file (.gz allowed), or a data set id. Labels are not needed."}
     )
     output_dir: str = field(metadata={"help": "Folder for faithfulness.json, faithfulness.png and attributions/."})
     model: str | None = field(default=None, metadata={"help": "Explainer: a folder or an id on the Hub."})
     hidden_model: str | None = field(
         default=None,
-        metadata={"help": "A second explainer for the same base model, with hidden masking, for diffmask_hidden."},
+        metadata={"help": "A second explainer, with hidden masking for the same base model, for diffmask_hidden."},
     )
-    methods: str = field(default=DEFAULT, metadata={"help": "Methods to compare, with commas between them."})
+    methods: str = field(default=DEFAULT, metadata={"help": "Methods to compare, separated by commas."})
     attributions: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "NAME=FILE: attributions made elsewhere, a JSON object a line and input, in the order of "
+            "help": "NAME=FILE: attributions from elsewhere. One JSON object per input and line, in the order of "
             "--dataset, with input_ids and a list of scores."
         },
     )
@@ -68,32 +69,32 @@ class EvaluateArguments(DatasetArguments):
     held_out: str = field(
         default="attention",
         metadata={
-            "help": "Another way to take tokens away, shown beside, or several with commas between them, whose mean "
-            f"is shown: {', '.join(REPLACEMENTS)}."
+            "help": "Unseen replacement for removed tokens, shown as a second result. With several, separated by "
+            f"commas, the mean is shown. One of: {', '.join(REPLACEMENTS)}."
         },
     )
-    limit: int = field(default=1000, metadata={"help": "Inputs to measure: the first so many."})
-    costly_limit: int = field(default=100, metadata={"help": "Inputs of costly methods: the first so many."})
+    limit: int = field(default=1000, metadata={"help": "Measure only the first N inputs."})
+    costly_limit: int = field(default=100, metadata={"help": "Run costly methods only on the first N inputs."})
     bounds: bool = field(
         default=False,
         metadata={
-            "help": "Also search for the best and the worst ranking of the first --costly_limit inputs, and show how "
-            "much of the way between them each method goes: thousands of passes an input."
+            "help": "Also search the best and the worst ranking for the first --costly_limit inputs, and place each "
+            "method between the two. Thousands of passes per input."
         },
     )
     extended: bool = field(
         default=False,
         metadata={
-            "help": "Also measure deletion and insertion curves, soft faithfulness, and stability where a tenth of "
-            "the tokens is masked, on the first --costly_limit inputs."
+            "help": "On the first --costly_limit inputs, also measure deletion and insertion curves, soft "
+            "faithfulness, and stability when a tenth of the tokens is masked."
         },
     )
-    batch_size: int = field(default=32, metadata={"help": "Inputs that run through the model at once."})
-    seed: int = field(default=0, metadata={"help": "Of random scores and of the bootstrap."})
+    batch_size: int = field(default=32, metadata={"help": "Inputs per batch."})
+    seed: int = field(default=0, metadata={"help": "Seed for random scores and the bootstrap."})
     device: str | None = field(
         default=None, metadata={"help": "cpu, cuda, cuda:1, ... Default: the first GPU or cpu."}
     )
-    update_card: bool = field(default=False, metadata={"help": "Put the table into the card of a local explainer."})
+    update_card: bool = field(default=False, metadata={"help": "Write the table into the card of a local explainer."})
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
 
 
@@ -102,7 +103,7 @@ def _held_out(args: EvaluateArguments) -> list[str]:
 
 
 def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
-    """Refuses what cannot be used before anything is computed; returns output folder, methods and files."""
+    """Returns output folder, methods and files, after all options are checked."""
     methods = [name.strip() for name in args.methods.split(",") if name.strip()]
     for name in methods:
         if name not in METHODS:
@@ -145,11 +146,11 @@ def run(arguments: list[str]) -> None:
     Runs the command.
 
     Args:
-        arguments (`list[str]`): What follows `hf-diffmask evaluate`.
+        arguments (`list[str]`): Arguments after `hf-diffmask evaluate`.
 
     Raises:
-        DiffMaskError: If an explainer, the data, attributions or the output folder cannot be used, or matplotlib or,
-            for gradients, Captum is missing.
+        DiffMaskError: If an explainer, the data, attributions or the output folder cannot be used, or a package is
+            missing: matplotlib, or Captum for gradients.
     """
     parser = HfArgumentParser(EvaluateArguments, prog="hf-diffmask evaluate", description=DESCRIPTION)
     (args,) = parse(parser, arguments)
@@ -163,7 +164,7 @@ def run(arguments: list[str]) -> None:
         check_replacement(tokenizer, replacement)
     if "diffmask_refined" in names and explainer.masks.has_evidence and len(explainer.config.judged_states) > 1:
         raise DiffMaskError(
-            "diffmask_refined is of one state's scores, and with hidden masking they are of all states."
+            "diffmask_refined refines scores of one state, but with hidden masking scores come from all states."
         )
     plain = DiffMaskModel.from_base_model(explainer.base, tokenizer).eval()
     hidden = None if args.hidden_model is None else load_pipeline(args.hidden_model, device=args.device).model
@@ -202,11 +203,11 @@ def run(arguments: list[str]) -> None:
         if not explainer.masks.has_evidence:
             without_sign = f"diffmask, {without_sign}"
         _say(
-            f"with the preset {args.preset!r} only scores above 0 count. Those of {without_sign} all "
-            "are: compare methods whose scores have signs with one another."
+            f"with the preset {args.preset!r} only scores above 0 count. All scores of {without_sign} are above 0: "
+            "compare methods with signed scores only with each other."
         )
     shown = result["methods"] or result["on_few"]
-    # Bounds are those of the first inputs alone.
+    # The bounds hold for the first inputs only.
     ends = result.get("bounds") if len(few) == len(inputs) else None
     drawn = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
     drawn.savefig(folder / "faithfulness.png")

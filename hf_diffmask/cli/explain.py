@@ -23,14 +23,15 @@ from ..tasks.task import Task
 from .arguments import parse
 from .inputs import DatasetArguments, load_inputs
 
-DESCRIPTION = """Explains predictions: which tokens suffice to preserve the model's output.
+DESCRIPTION = """Explains predictions: shows which tokens suffice to preserve the model's output.
 
   hf-diffmask explain "a warm and quietly funny film"
   hf-diffmask explain --model my-explainer --file traffic.csv --format json --output attributions.jsonl
   cat lines.txt | hf-diffmask explain --format html --output page.html
   hf-diffmask explain --model qa-explainer --text_pair "The mill was sold in 1902." "When was the mill sold?"
 
-Without --model the small bundled sentiment classifier is explained. Without text or --file, each line of stdin is."""
+Without --model the small bundled sentiment classifier is explained. Without a text or --file, each line of stdin is
+explained."""
 
 
 @dataclass
@@ -41,45 +42,50 @@ class ExplainArguments:
     file: str | None = field(
         default=None,
         metadata={
-            "help": "Texts: a csv, json, jsonl or parquet file, or any other with one a line. For question answering "
-            "also a file in the format of SQuAD."
+            "help": "Texts: a csv, json, jsonl or parquet file, or a text file with one per line. For question "
+            "answering also a file in SQuAD format."
         },
     )
     text_column: str | None = field(
         default=None,
-        metadata={"help": "Column of --file that holds the text. Default: text; question for question answering."},
+        metadata={"help": "Column of --file with the text. Default: text; for question answering: question."},
     )
     text_pair_column: str | None = field(
         default=None,
-        metadata={"help": "Column of the second text of a pair. Default: none; context for question answering."},
+        metadata={"help": "Column with the second text of a pair. Default: none; for question answering: context."},
     )
     text_pair: str | None = field(
-        default=None, metadata={"help": "Second text, or context of the question, for texts that are typed."}
+        default=None, metadata={"help": "Second text, or the question's context, for typed texts."}
     )
     format: Literal["text", "json", "html"] = field(
-        default="text", metadata={"help": "text for people, json (one object a line) for programs, html to look at."}
+        default="text",
+        metadata={"help": "text for a terminal, json with one object per line, html for a browser."},
     )
     output: str | None = field(default=None, metadata={"help": "File to write to instead of stdout."})
-    overwrite: bool = field(default=False, metadata={"help": "Write over --output if it exists."})
-    state: str | None = field(default=None, metadata={"help": "State whose hard mask is shown. Default: the last."})
+    overwrite: bool = field(default=False, metadata={"help": "Overwrite --output if it exists."})
+    state: str | None = field(default=None, metadata={"help": "Show the hard mask of this state. Default: the last."})
     aggregation: Literal["token", "word"] = field(default="token", metadata={"help": "word merges sub-words."})
     on_violation: Literal["keep", "search", "refine", "abstain"] = field(
         default="keep",
         metadata={
-            "help": "Of an explanation outside the margin: keep it and say so, refine it by a search of some hundred "
-            "passes, or abstain and show none. Of a path search instead of refine: some ten passes."
+            "help": "What to do with an explanation outside the margin. keep: show it and say so. abstain: show no "
+            "explanation. refine (not with --recipe path): search a mask within the margin, 260 forward passes per "
+            "window. search (only with --recipe path): the same along the path, about ten passes."
         },
     )
     margin: float | None = field(
         default=None,
-        metadata={"help": "What an explanation may cost, for explainers trained with --recipe path. Default: theirs."},
+        metadata={"help": "Highest cost of an explanation, --recipe path only. Default: the explainer's margin."},
     )
     refine_steps: int | None = field(
         default=None,
-        metadata={"help": "Gradient steps on each input's own scores, of a path: 24 forward passes each. Default: 0."},
+        metadata={
+            "help": "Gradient steps that refine each input's scores, --recipe path only: 24 forward passes per step. "
+            "Default: 0."
+        },
     )
-    no_verify: bool = field(default=False, metadata={"help": "Skip the masked pass that checks each explanation."})
-    batch_size: int = field(default=8, metadata={"help": "Inputs that run through the model at once."})
+    no_verify: bool = field(default=False, metadata={"help": "Skip the masked pass that verifies each explanation."})
+    batch_size: int = field(default=8, metadata={"help": "Inputs per batch."})
     device: str | None = field(
         default=None, metadata={"help": "cpu, cuda, cuda:1, ... Default: the first GPU or cpu."}
     )
@@ -97,7 +103,7 @@ def _texts(args: ExplainArguments, given: list[str], task: Task) -> list[Text]:
         if not path.is_file():
             raise DiffMaskError(f"There is no file {args.file}.")
         if any(suffix in READERS for suffix in path.suffixes):
-            # Rows without text are refused, not left out: results must stay aligned with the file.
+            # Empty rows are an error: skipping them would misalign the results with the file.
             columns = DatasetArguments(text_column=args.text_column, text_pair_column=args.text_pair_column)
             return load_inputs(args.file, task, columns, keep_empty=True)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -127,7 +133,7 @@ def run(arguments: list[str]) -> None:
     Runs the command.
 
     Args:
-        arguments (`list[str]`): What follows `hf-diffmask explain`.
+        arguments (`list[str]`): Arguments after `hf-diffmask explain`.
 
     Raises:
         DiffMaskError: If the explainer, an input or the output file cannot be used.
@@ -160,7 +166,7 @@ def run(arguments: list[str]) -> None:
     )
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
     if args.output:
-        # Into a file beside it first, so that a failure leaves nothing half-written under the name asked for.
+        # Write a temporary file first: a failure must not leave a half-written output file.
         folder = os.path.dirname(args.output) or "."
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as file:
             try:

@@ -1,4 +1,4 @@
-"""What a command's result file says of the run."""
+"""Facts about a run for a command's result file."""
 
 import platform
 from pathlib import Path
@@ -13,28 +13,28 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 
 def name_of(location: str) -> str:
     """
-    What a file or folder is called on any machine.
+    Name of a file or folder without the path on this machine.
 
     Args:
         location (`str`): A path, or an id on the Hub.
 
     Returns:
-        `str`: The last part of a path; an id as it is.
+        `str`: The last part of an existing path; else `location` unchanged.
     """
     return Path(location).resolve().name if Path(location).exists() else location
 
 
 def about_run(explainer: DiffMaskModel, model: str | None, dataset: str) -> dict[str, Any]:
     """
-    Version, machine, explainer and data.
+    Version, machine, explainer and data set of a run.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
-        model (`str`, *optional*): What it was named as; `None` for the bundled one.
-        dataset (`str`): What the data were named as.
+        model (`str`, *optional*): Its folder or id; `None` for the bundled explainer.
+        dataset (`str`): The data set's path or id.
 
     Returns:
-        `dict`: Ready for JSON; no path of this machine is in it.
+        `dict`: Ready for JSON, without paths of this machine.
     """
     return {
         "version": VERSION,

@@ -1,4 +1,4 @@
-"""The inputs that a command is to run on."""
+"""Reads the inputs of a command."""
 
 from dataclasses import dataclass, field
 
@@ -13,19 +13,19 @@ class DatasetArguments:
     """Which part of a data set to read."""
 
     text_column: str | None = field(
-        default=None, metadata={"help": "Column of the text. Default: text; question for question answering."}
+        default=None, metadata={"help": "Column with the text. Default: text; for question answering: question."}
     )
     text_pair_column: str | None = field(
         default=None,
-        metadata={"help": "Column of the second text of a pair. Default: none; context for question answering."},
+        metadata={"help": "Column with the second text of a pair. Default: none; for question answering: context."},
     )
     dataset_config: str | None = field(
-        default=None, metadata={"help": "Configuration of a data set on the Hub, where it has several."}
+        default=None, metadata={"help": "Configuration of a data set on the Hub, if it has several."}
     )
     dataset_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub, such as test."})
     streaming: bool = field(
         default=False,
-        metadata={"help": "Read rows as they are needed, instead of getting the whole of a large data set first."},
+        metadata={"help": "Read rows on demand instead of downloading the whole data set first."},
     )
 
 
@@ -38,22 +38,22 @@ def load_inputs(
     split: str | None = None,
 ) -> list[Text]:
     """
-    Reads texts or pairs, and for question answering questions with their contexts.
+    Texts or pairs of a data set; for question answering, questions with their contexts.
 
     Args:
         dataset (`str`):
-            A data file or the id of a data set; for question answering also a file in the format of SQuAD.
-        task ([`Task`]): What the base model predicts.
+            A data file or a data set id; for question answering also a file in SQuAD format.
+        task ([`Task`]): Task of the base model.
         which ([`DatasetArguments`], *optional*): Columns, configuration and split.
         keep_empty (`bool`, *optional*, defaults to `False`): Whether to keep rows without text.
-        limit (`int`, *optional*): Most inputs to read, the first of them.
-        split (`str`, *optional*): Another split of a data set on the Hub than that of `which`.
+        limit (`int`, *optional*): Read only the first `limit` inputs.
+        split (`str`, *optional*): Split of a data set on the Hub, in place of the split in `which`.
 
     Returns:
         `list`: Texts, or pairs of texts.
 
     Raises:
-        DiffMaskError: If the data set cannot be read, lacks a column, or holds no text.
+        DiffMaskError: If `limit` is below 1, or the data set cannot be read, lacks a column, or holds no text.
     """
     which = DatasetArguments() if which is None else which
     if limit is not None and limit < 1:

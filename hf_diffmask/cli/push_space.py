@@ -7,13 +7,13 @@ from transformers.utils import logging
 
 from ..errors import DiffMaskError
 
-DESCRIPTION = """Publishes a Space: the page of `hf-diffmask serve`, and this package as a wheel, in one commit.
+DESCRIPTION = """Publishes a Space in one commit: the page of `hf-diffmask serve` and this package as a wheel.
 
   hf auth login
   hf-diffmask push-space org/name --explainers org/my-explainer
-  hf-diffmask push-space org/name --output_dir space    (writes it there, and pushes nothing)
+  hf-diffmask push-space org/name --output_dir space    (writes it there and pushes nothing)
 
-Its limits are variables of the Space; its README.md lists them."""
+Variables of the Space set its limits; the Space's README.md lists them."""
 
 
 def run(arguments: list[str]) -> None:
@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> None:
     Runs the command.
 
     Args:
-        arguments (`list[str]`): What follows `hf-diffmask push-space`.
+        arguments (`list[str]`): Arguments after `hf-diffmask push-space`.
 
     Raises:
         DiffMaskError: If the Space cannot be made, or the Hub refuses or cannot be reached.
@@ -29,11 +29,11 @@ def run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="hf-diffmask push-space", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("repo", help="user/name or organisation/name; made where there is none.")
+    parser.add_argument("repo", help="user/name or organisation/name; created if it does not exist.")
     parser.add_argument("--explainers", nargs="+", default=[], help="Ids on the Hub. Default: the bundled explainer.")
-    parser.add_argument("--private", action="store_true", default=None, help="Make the Space private, if it is new.")
-    parser.add_argument("--token", help="Default: that of `hf auth login`, or of HF_TOKEN.")
-    parser.add_argument("--output_dir", help="Write the Space into this new folder, and push nothing.")
+    parser.add_argument("--private", action="store_true", default=None, help="Make a new Space private.")
+    parser.add_argument("--token", help="Hub token. Default: from `hf auth login` or HF_TOKEN.")
+    parser.add_argument("--output_dir", help="Write the Space into this new folder and push nothing.")
     args = parser.parse_args(arguments)
     from ..space.deploy import push_space, write_space
 

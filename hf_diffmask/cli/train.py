@@ -17,7 +17,7 @@ from ..training.validation import format_table
 from .arguments import parse
 from .inputs import DatasetArguments, load_inputs
 
-DESCRIPTION = """Trains an explainer for a frozen classifier or question-answering model. No labels are needed.
+DESCRIPTION = """Trains an explainer for a frozen classifier or question-answering model. Labels are not needed.
 
   hf-diffmask train --base_model ./my-classifier --dataset traffic.csv --text_column text --output_dir my-explainer
   hf-diffmask train --base_model ./my-qa-model --dataset squad.json --margin 1 --output_dir my-explainer
@@ -26,7 +26,7 @@ DESCRIPTION = """Trains an explainer for a frozen classifier or question-answeri
     --push_to_hub --hub_model_id org/my-explainer
 
 Several GPUs: accelerate launch --multi_gpu --num_processes 4 -m hf_diffmask.cli train ...
-All options of transformers.TrainingArguments work as they do there; the defaults are those of our benchmark."""
+All options of transformers.TrainingArguments work; the defaults are those of our benchmark."""
 
 
 @dataclass(kw_only=True)
@@ -36,35 +36,35 @@ class DataArguments(DatasetArguments):
     base_model: str = field(metadata={"help": "Model to explain: a folder or an id on the Hub."})
     dataset: str = field(
         metadata={
-            "help": "csv, json, jsonl or parquet file (.gz may follow), or a data set's id. For question answering "
-            "also a file in the format of SQuAD."
+            "help": "csv, json, jsonl or parquet file (.gz allowed), or a data set id. For question answering "
+            "also a file in SQuAD format."
         }
     )
     validation_dataset: str | None = field(
         default=None,
-        metadata={"help": "File, or id of a data set, to choose the best with. Default: a part of --dataset."},
+        metadata={"help": "File or data set id for choosing the best checkpoint. Default: a part of --dataset."},
     )
     validation_split: str = field(default="validation", metadata={"help": "Split of --validation_dataset on the Hub."})
-    max_samples: int | None = field(default=None, metadata={"help": "Most inputs to train on: the first so many."})
+    max_samples: int | None = field(default=None, metadata={"help": "Train only on the first N inputs."})
     masking: str = field(
         default="input",
         metadata={
-            "help": "Where tokens are masked: input (at the embeddings; the mask shrinks from state to state) or "
-            "hidden (at each state by itself: what it still needs).",
+            "help": "Where tokens are masked. input: at the embeddings; the mask shrinks from state to state. "
+            "hidden: at each state separately; the mask shows the tokens that the state still needs.",
             "choices": ["input", "hidden"],
         },
     )
     target: str | None = field(
         default=None,
         metadata={
-            "help": "With --recipe path, what is to be preserved: prediction (the predicted class; default for "
-            "classifiers) or distribution (the whole output; default for others).",
+            "help": "With --recipe path, what masks must preserve. prediction: the predicted class (default for "
+            "classifiers). distribution: the whole output (default for other models).",
             "choices": ["prediction", "distribution"],
         },
     )
     base_model_revision: str | None = field(default=None, metadata={"help": "Revision of the base model on the Hub."})
     with_base_model: bool = field(
-        default=False, metadata={"help": "With --push_to_hub: push a base model from a local folder along."}
+        default=False, metadata={"help": "With --push_to_hub: also push a local base model."}
     )
 
 
@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> None:
     Runs the command.
 
     Args:
-        arguments (`list[str]`): What follows `hf-diffmask train`.
+        arguments (`list[str]`): Arguments after `hf-diffmask train`.
 
     Raises:
         DiffMaskError: If a setting, the base model or the data set cannot be used.

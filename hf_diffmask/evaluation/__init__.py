@@ -1,1 +1,1 @@
-"""How faithful, plausible and stable attributions are, beside other methods."""
+"""Measures of how faithful, plausible and stable attributions are, for the explainer and for other methods."""

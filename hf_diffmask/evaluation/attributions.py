@@ -1,4 +1,4 @@
-"""Attributions as JSON lines: those of other libraries are read, ours are written."""
+"""Reads and writes attributions as JSON lines."""
 
 import json
 import math
@@ -10,17 +10,17 @@ from ..errors import DiffMaskError, reason
 
 def read_attributions(path: Path, inputs: list[dict[str, list[int]]]) -> list[list[float]]:
     """
-    Reads attributions that were made elsewhere.
+    Scores from elsewhere, read from a file.
 
     Args:
-        path (`Path`): JSON lines, one object an input, with `input_ids` and `scores`.
-        inputs (`list[dict]`): The inputs that they have to be of, in this order.
+        path (`Path`): JSON lines, one object per input, with `input_ids` and `scores`.
+        inputs (`list[dict]`): The inputs, in the order of the file.
 
     Returns:
-        `list[list[float]]`: For each input, a score for each token.
+        `list[list[float]]`: For each input, a score per token.
 
     Raises:
-        DiffMaskError: If they cannot be read, are of other tokens, or are no finite numbers.
+        DiffMaskError: If the file cannot be read, or scores belong to other tokens or are no finite numbers.
     """
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -55,6 +55,6 @@ def write_attributions(path: Path, lines: list[dict[str, Any]]) -> None:
 
     Args:
         path (`Path`): The file.
-        lines (`list[dict]`): One object an input.
+        lines (`list[dict]`): One object per input.
     """
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

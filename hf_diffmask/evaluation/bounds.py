@@ -1,4 +1,4 @@
-"""The best and the worst that a ranking of an input's tokens can do, found by beam search."""
+"""The best and worst figures that any ranking of an input's tokens reaches, by beam search."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from .predictions import check_class, class_probabilities
 
 
 class Bounds(NamedTuple):
-    """Lowest and highest value of a figure that the search found for one input."""
+    """Lowest and highest value of a figure for one input, as found by the search."""
 
     low: float
     high: float
@@ -30,31 +30,30 @@ def bounds(
     task: Task | None = None,
 ) -> Bounds:
     """
-    Searches the rankings of an input's tokens for the one of highest, and the one of lowest comprehensiveness or
-    sufficiency (Edin et al. 2025, section 4).
+    Lowest and highest comprehensiveness or sufficiency over an input's rankings (Edin et al. 2025, section 4).
 
-    A ranking grows by one token at a time, and the best few are followed. It is a search, not a proof: a better
-    ranking may exist, but for a beam as wide as there are sets of tokens.
+    A beam search adds one token at a time to each ranking and follows the best few. It proves nothing: a better
+    ranking may exist, unless the beam holds all sets of tokens.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): A sequence classifier.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
         features (`dict[str, list[int]]`):
-            Of one input, without padding, `input_ids`, `attention_mask`, `special_tokens_mask` and what else the model
-            takes.
+            One input without padding: `input_ids`, `attention_mask`, `special_tokens_mask` and the model's other
+            arguments.
         preset ([`~hf_diffmask.evaluation.faithfulness.Preset`]): The protocol.
         measure (`str`, *optional*, defaults to `"comprehensiveness"`): Or `"sufficiency"`.
-        target (`int`, *optional*): The class that is looked at; by default the one that is predicted.
-        beam (`int`, *optional*, defaults to 5): Rankings that are followed.
-        batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
-        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+        target (`int`, *optional*): The class to measure; by default the predicted class.
+        beam (`int`, *optional*, defaults to 5): Rankings to follow.
+        batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
+        task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
 
     Returns:
         [`Bounds`]
 
     Raises:
-        DiffMaskError: If there is no such measure or class, all tokens are special, there are too few for the preset,
-            or in the preset it is not the ranking alone that counts.
+        DiffMaskError: If the measure or class does not exist, all tokens are special or too few for the preset, or the
+            preset uses more than the ranking.
     """
     if measure not in ("comprehensiveness", "sufficiency"):
         raise DiffMaskError(f"Bounds are of comprehensiveness or sufficiency, and not of {measure!r}.")
@@ -88,11 +87,11 @@ def bounds(
         return [(whole[target] - probability).item() for probability in found[:, target]]
 
     def search(sign: int) -> float:
-        # What the bins so far add up to, and the set of tokens that come first.
+        # Pairs: sum over the bins so far, set of top tokens.
         (empty,) = drops([frozenset()])
         followed: list[tuple[float, frozenset[int]]] = [(sign * empty * bins.count(0), frozenset())]
         for size in range(1, max(bins) + 1):
-            # The same set can be reached in several orders: the best of them will do.
+            # Several orders reach the same set: keep the best.
             candidates: dict[frozenset[int], float] = {}
             for total, chosen in followed:
                 for token in tokens:
@@ -104,7 +103,7 @@ def bounds(
                 (total + sign * drop * bins.count(size), total + sign * drop * max(1, bins.count(size)), chosen)
                 for (chosen, total), drop in zip(candidates.items(), found, strict=True)
             ]
-            # Between bins it goes by what the next one would be if the ranking ended here.
+            # Between two bins, compare rankings by the current drop.
             scored.sort(key=lambda one: -one[1])
             followed = [(total, chosen) for total, _, chosen in scored[:beam]]
         return sign * max(total for total, _ in followed) / len(bins)
@@ -114,16 +113,15 @@ def bounds(
 
 def reached(value: float, within: Bounds, lower_is_better: bool = False) -> float:
     """
-    How much of the way from the worst to the best ranking of an input a figure is (Edin et al. 2025).
+    Position of a figure between the worst (0) and the best (1) ranking of an input (Edin et al. 2025).
 
     Args:
         value (`float`): Comprehensiveness or sufficiency.
-        within ([`Bounds`]): What was found for the same input, preset and measure.
-        lower_is_better (`bool`, *optional*, defaults to `False`): So it is of sufficiency.
+        within ([`Bounds`]): Bounds for the same input, preset and measure.
+        lower_is_better (`bool`, *optional*, defaults to `False`): `True` for sufficiency.
 
     Returns:
-        `float`: 0 at the worst end and 1 at the best one; beyond where the search missed a ranking. 1 where both ends
-        are the same, and no ranking does better.
+        `float`: Outside [0, 1] if the search missed a ranking. 1 if both ends are equal: no ranking does better.
     """
     if within.high == within.low:
         return 1.0

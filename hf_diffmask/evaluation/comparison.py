@@ -1,4 +1,4 @@
-"""Many methods on the same inputs in one run: what each says of the tokens, how faithful it is, what it costs."""
+"""Runs methods on the same inputs: scores, faithfulness and cost of each."""
 
 import time
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from .predictions import class_probabilities
 from .soft_faithfulness import NoScaleError, soft_measures
 from .stability import perturbed, rank_correlation
 
-RESAMPLES = 1000  # of the bootstrap
+RESAMPLES = 1000  # resamples of the bootstrap
 
 
 class Attributed(NamedTuple):
-    """What a method says of inputs."""
+    """A method's scores and cost."""
 
     scores: list[list[float]]
-    """Of each input, a score for each token."""
+    """For each input, a score per token."""
     seconds: float
-    """What that took, an input."""
+    """Seconds per input."""
     forwards: float
-    """The same in forward passes of the base model over the same batches, timed in the same run."""
+    """Cost per input in forward passes of the base model, timed on the same batches in the same run."""
 
 
 def attribute(
@@ -38,14 +38,14 @@ def attribute(
     batch_size: int = 32,
 ) -> Attributed:
     """
-    Runs a method, and times it beside bare forward passes over the same batches.
+    A method's scores and its cost, compared with bare forward passes on the same batches.
 
     Args:
-        explainers ([`Explainers`]): What it is computed with.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
+        explainers ([`Explainers`]): Explainers that the method uses.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments and `special_tokens_mask`.
         method (`str`): One of `METHODS`.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+        batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
 
     Returns:
         [`Attributed`]
@@ -60,7 +60,7 @@ def attribute(
             plain = {name: value for name, value in features.items() if name != "special_tokens_mask"}
             with torch.no_grad():
                 if is_first:
-                    base(**plain)  # the first pass of all is slow: it would flatter whatever is set beside it
+                    base(**plain)  # the first pass is slow and would make the method look cheap
                     is_first = False
                 begun = time.perf_counter()
                 base(**plain).logits.sum().item()
@@ -81,16 +81,16 @@ def rankable(
     inputs: Sequence[dict[str, list[int]]], scores: Sequence[list[float]], preset: Preset
 ) -> tuple[list[list[float]], int]:
     """
-    Lets the order of the text do where a method ranks nothing, so that one such input does not end a comparison.
+    Scores that rank the tokens of each input: falls back to text order if a method ranks nothing.
 
     Args:
-        inputs (`Sequence[dict[str, list[int]]]`): Of each `special_tokens_mask` counts.
-        scores (`Sequence[list[float]]`): Of each input, a score for each token.
+        inputs (`Sequence[dict[str, list[int]]]`): Inputs, each with `special_tokens_mask`.
+        scores (`Sequence[list[float]]`): For each input, a score per token.
         preset ([`~hf_diffmask.evaluation.faithfulness.Preset`]): The protocol.
 
     Returns:
-        `tuple`: The scores, and of how many inputs they are replaced: those whose tokens all have one score, or, where
-        the preset takes away only tokens with a score above 0, have none.
+        `tuple`: The scores, and the number of inputs with replaced scores. Scores are replaced if all are equal, or if
+        the preset removes only tokens with a score above 0 and there is none.
     """
     found, replaced = [], 0
     for one, of_input in zip(inputs, scores, strict=True):
@@ -104,11 +104,11 @@ def rankable(
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """
-    A 95 % interval of a mean, by the percentile bootstrap over inputs.
+    95 % interval of a mean, from the percentile bootstrap over inputs.
 
     Args:
-        values (`numpy.ndarray` of shape `(N,)`): One value an input.
-        seed (`int`, *optional*, defaults to 0): Seed of the resamples: the same for all methods, so that intervals of
+        values (`numpy.ndarray` of shape `(N,)`): One value per input.
+        seed (`int`, *optional*, defaults to 0): Seed of the resamples. With one seed for all methods, intervals of
             differences are paired.
 
     Returns:
@@ -128,18 +128,18 @@ def measured(
     batch_size: int = 64,
 ) -> dict[str, np.ndarray]:
     """
-    Figures of [`~hf_diffmask.evaluation.faithfulness.measures`] for each input.
+    Figures of each input, see [`~hf_diffmask.evaluation.faithfulness.measures`].
 
     Args:
-        explainers ([`Explainers`]): Hold the base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        scores (`Sequence[Sequence[float]]`): Of each input, a score for each token.
+        explainers ([`Explainers`]): Explainers with the base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments and `special_tokens_mask`.
+        scores (`Sequence[Sequence[float]]`): For each input, a score per token.
         preset ([`~hf_diffmask.evaluation.faithfulness.Preset`]): The protocol.
-        batch_size (`int`, *optional*, defaults to 64): Inputs at once.
+        batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
 
     Returns:
-        `dict[str, numpy.ndarray]`: Of each figure `(N,)` values.
+        `dict[str, numpy.ndarray]`: For each figure, values of shape `(N,)`.
     """
     base, task = explainers.trained.base, explainers.trained.task
     found = [measures(curve) for curve in curves(base, tokenizer, inputs, scores, preset, None, batch_size, task)]
@@ -156,24 +156,23 @@ def extended(
     batch_size: int = 32,
 ) -> dict[str, np.ndarray]:
     """
-    Figures that cost many passes an input: areas under the curves of deletion and insertion, soft faithfulness, and
-    stability, the rank correlation with what a method says of inputs a tenth of whose tokens is masked.
+    Figures that need many passes per input: areas under the deletion and insertion curves, soft faithfulness, and
+    stability. Stability is the rank correlation with the method's scores after a tenth of the tokens is masked.
 
     Args:
-        explainers ([`Explainers`]): Hold the base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        scores (`Sequence[list[float]]`): Of each input, a score for each token.
-        preset ([`~hf_diffmask.evaluation.faithfulness.Preset`]): Its replacement counts.
+        explainers ([`Explainers`]): Explainers with the base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments and `special_tokens_mask`.
+        scores (`Sequence[list[float]]`): For each input, a score per token.
+        preset ([`~hf_diffmask.evaluation.faithfulness.Preset`]): Only its replacement is used.
         method (`str`, *optional*):
-            Which gave the scores; `None` for one that cannot be run here, so that there is no stability. Nor is there
-            without a mask token.
-        batch_size (`int`, *optional*, defaults to 32): Inputs at once.
+            Method that gave the scores; `None` if it cannot be run here. Stability needs a method and a mask token.
+        batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
 
     Returns:
-        `dict[str, numpy.ndarray]`: Of each figure at most `N` values: soft figures leave out inputs that a whole of
-        zeros does not make less sure, and stability those of which there is nothing to rank, and those that are
-        predicted otherwise once tokens are masked.
+        `dict[str, numpy.ndarray]`: For each figure, at most `N` values. Soft figures leave out inputs whose
+        probability does not fall for an all-zero input. Stability leaves out inputs without a ranking, and inputs
+        whose prediction changes when tokens are masked.
     """
     base, task = explainers.trained.base, explainers.trained.task
     every = Preset(preset.replacement, None, "ceil")
@@ -201,7 +200,7 @@ def extended(
         same = (predicted[0].argmax(-1) == predicted[1].argmax(-1)).tolist()
         found["stability"] = []
         for of_input, of_changed, tokens, comparable_too in zip(scores, others, comparable, same, strict=True):
-            # An explanation of another class says something else, and rightly so.
+            # Explanations of different classes should differ: leave the input out.
             if not comparable_too:
                 continue
             pair = [
@@ -214,13 +213,13 @@ def extended(
 
 def summary(values: dict[str, np.ndarray]) -> dict[str, Any]:
     """
-    Means with their intervals.
+    Means and their 95 % intervals.
 
     Args:
         values (`dict[str, numpy.ndarray]`): Result of [`measured`].
 
     Returns:
-        `dict`: Of each figure `mean`, and `low` and `high` of its 95 % interval.
+        `dict`: For each figure `mean`, and `low` and `high` of the interval.
     """
     return {
         name: dict(zip(("mean", "low", "high"), (float(of_figure.mean()), *interval(of_figure)), strict=True))

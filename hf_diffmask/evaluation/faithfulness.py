@@ -1,4 +1,4 @@
-"""How faithful a ranking of tokens is: what a model predicts without the first of them, and of these alone."""
+"""Faithfulness of a ranking of tokens: predictions without the top tokens, and with the top tokens alone."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,22 +15,22 @@ TOO_SHORT = "There are too few tokens: no bin of this preset takes one away."
 
 
 class Preset(NamedTuple):
-    """One protocol of measurement. Figures are comparable within one only."""
+    """A protocol of measurement. Only figures of the same protocol are comparable."""
 
     replacement: str
-    """How tokens are taken away, see [`~hf_diffmask.base.removal.without`]."""
+    """How tokens are removed, see [`~hf_diffmask.base.removal.without`]."""
     shares: tuple[float, ...] | None
-    """Bins: shares of the tokens that are not special, in (0, 1]; `None` for every number of tokens, one to all."""
+    """Bins: shares of the ordinary tokens, in (0, 1]; `None` for every number of tokens, one to all."""
     rounding: str
-    """`"ceil"` or `"floor"`: of a share times the number of tokens. With `"floor_rest"`, the tokens that are left out
-    to measure sufficiency are rounded down, too, as time_interpret does it."""
+    """Rounding of share times number of tokens: `"ceil"` or `"floor"`. `"floor_rest"` also rounds down the number of
+    tokens removed to measure sufficiency, as time_interpret does."""
     positive: bool = False
-    """Whether only tokens whose score is above 0 are taken away or kept alone, as ferret does it by default: a bin of
-    more tokens holds these, and one that holds nothing, or the same tokens as the bin before, does not count."""
+    """Whether bins hold only tokens with a score above 0, as ferret does by default. A bin that is empty, or equal to
+    the bin before, does not count."""
 
     def sizes(self, count: int) -> list[tuple[int, int]]:
         """
-        Tokens taken away, and tokens kept alone, in each bin.
+        For each bin, the number of tokens to remove, and of tokens to keep alone.
 
         Args:
             count (`int`): Tokens that are not special.
@@ -44,35 +44,35 @@ class Preset(NamedTuple):
             return [(int(count * share), count - int(count * (1.0 - share))) for share in self.shares]
         if self.rounding == "floor":
             return [(int(count * share), int(count * share)) for share in self.shares]
-        # A product such as 100 * 0.07 may come out a hair above the whole number that it is.
+        # Floating point may put a product such as 100 * 0.07 just above the whole number.
         sizes = [math.ceil(count * share - 1e-9) for share in self.shares]
         return [(size, size) for size in sizes]
 
     def takes_away(self, count: int) -> bool:
         """
-        Whether any bin takes a token away.
+        Whether any bin removes a token.
 
         Args:
             count (`int`): Tokens that are not special.
 
         Returns:
-            `bool`: False for inputs too short for a preset that rounds down.
+            `bool`: `False` if the input is too short for a preset that rounds down.
         """
         return count > 0 and any(removed for removed, _ in self.sizes(count))
 
     def bins(self, order: Sequence[int], scores: Sequence[float]) -> list[tuple[int, int]]:
         """
-        The same for one ranking.
+        As [`Preset.sizes`], for one ranking.
 
         Args:
             order (`Sequence[int]`): Result of [`ranking`].
-            scores (`Sequence[float]`): What it ranks.
+            scores (`Sequence[float]`): The ranked scores.
 
         Returns:
             `list[tuple[int, int]]`
 
         Raises:
-            DiffMaskError: If no bin takes a token away, or only scores above 0 count, and no token has one.
+            DiffMaskError: If no bin removes a token, or the preset uses only scores above 0 and there is none.
         """
         sizes = self.sizes(len(order))
         if not self.takes_away(len(order)):
@@ -87,46 +87,46 @@ class Preset(NamedTuple):
 
 
 PRESETS = {
-    # Ours.
+    # Our default.
     "hf_diffmask": Preset("mask", (0.1, 0.2, 0.3, 0.5), "ceil"),
-    # DeYoung et al. 2020, section 4.2: bins of 1, 5, 10, 20 and 50 %, of which the paper does not say how they round.
+    # DeYoung et al. 2020, section 4.2: bins of 1, 5, 10, 20 and 50 %; the paper does not say how to round.
     "eraser": Preset("delete", (0.01, 0.05, 0.1, 0.2, 0.5), "ceil"),
-    # Attanasio et al. 2023, as their package does it: bins of 10 to 100 %, of which some come out a hair above.
+    # Attanasio et al. 2023, as in their package: bins of 10 to 100 %, some slightly too large in floating point.
     "ferret": Preset("delete", tuple(np.arange(0.1, 1.1, 0.1).tolist()), "floor", positive=True),
-    # Enguehard 2023: one bin of 20 %, filled with zeros, which is the padding token of BERT and its kin.
+    # Enguehard 2023: one bin of 20 %, filled with 0, the padding token of BERT-like models.
     "time_interpret": Preset("pad", (0.2,), "floor_rest"),
 }
 
 
 class Curve(NamedTuple):
-    """What a classifier predicts of one input, whole and with tokens taken away."""
+    """A classifier's predictions for one input, whole and with tokens removed."""
 
     target: int
-    """The class that is looked at."""
+    """The class to measure."""
     shares: np.ndarray
-    """Share of the tokens, special ones left out, that each bin takes away, `(K,)`."""
+    """Share of the ordinary tokens that each bin removes, `(K,)`."""
     whole: np.ndarray
-    """Probabilities on the whole input, `(C,)`."""
+    """Probabilities for the whole input, `(C,)`."""
     removed: np.ndarray
-    """Probabilities without the first tokens, `(K, C)`."""
+    """Probabilities without the top tokens, `(K, C)`."""
     kept: np.ndarray
-    """Probabilities on the first tokens alone, `(K, C)`."""
+    """Probabilities with the top tokens alone, `(K, C)`."""
 
 
 def ranking(scores: Sequence[float], special: Sequence[bool]) -> list[int]:
     """
-    Tokens from the most to the least important.
+    Positions of tokens, from the most to the least important.
 
     Args:
         scores (`Sequence[float]` of length `T`): Higher is more important.
-        special (`Sequence[bool]` of length `T`): Special tokens, which are never taken away and not ranked.
+        special (`Sequence[bool]` of length `T`): Special tokens; they are never removed nor ranked.
 
     Returns:
-        `list[int]`: Positions. Of equal scores the first comes first.
+        `list[int]`: With equal scores, the earlier token comes first.
 
     Raises:
-        DiffMaskError: If there are more or fewer scores than tokens, one is not finite, all tokens are special, or all
-            scores are the same, which ranks nothing.
+        DiffMaskError: If the number of scores is wrong, a score is not finite, all tokens are special, or all scores
+            are equal, which ranks nothing.
     """
     if len(scores) != len(special):
         raise DiffMaskError(f"There are {len(scores)} scores for {len(special)} tokens: give one for each token.")
@@ -151,27 +151,27 @@ def curves(
     task: Task | None = None,
 ) -> list[Curve]:
     """
-    Runs a classifier on inputs without their most important tokens, and on these alone.
+    A classifier's predictions for inputs without their top tokens, and with the top tokens alone.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): A sequence classifier.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
         inputs (`Sequence[dict[str, list[int]]]`):
-            Of each, without padding, `input_ids`, `attention_mask`, `special_tokens_mask` and what else the model
-            takes.
+            For each input, without padding: `input_ids`, `attention_mask`, `special_tokens_mask` and the model's other
+            arguments.
         scores (`Sequence[Sequence[float]]`):
-            Of each token, higher is more important; those of special tokens are ignored.
+            For each input, a score per token; higher is more important. Scores of special tokens are ignored.
         preset (`str` or [`Preset`], *optional*, defaults to `"hf_diffmask"`): The protocol.
-        targets (`Sequence[int]`, *optional*): Class that is looked at; by default the one that is predicted.
-        batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
-        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+        targets (`Sequence[int]`, *optional*): For each input, the class to measure; by default the predicted class.
+        batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
+        task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
 
     Returns:
         `list[Curve]`: One for each input.
 
     Raises:
-        DiffMaskError: If scores do not rank the tokens (see [`ranking`]; the message names the input), the model lacks
-            a class, or there is no such preset.
+        DiffMaskError: If scores do not rank the tokens (see [`ranking`]; the message names the input), or a class or
+            the preset does not exist.
     """
     if isinstance(preset, str):
         if preset not in PRESETS:
@@ -222,26 +222,26 @@ def curves(
 
 def measures(curve: Curve) -> dict[str, float]:
     """
-    The usual figures of one input.
+    Figures of one input.
 
     Args:
-        curve ([`Curve`]): What the model predicts of it.
+        curve ([`Curve`]): The model's predictions for the input.
 
     Returns:
         `dict[str, float]`:
-            - **comprehensiveness** -- drop of the target's probability without the first tokens, a mean over bins
-              (DeYoung et al. 2020, section 4.2): higher is better.
-            - **sufficiency** -- its drop on the first tokens alone, a mean over bins: lower is better, and below 0
-              where they make the model surer than the whole input does.
-            - **log_odds** -- log-probability without the first tokens less that on the whole input, in nats, a mean
-              over bins (Shrikumar et al. 2016): lower is better.
-            - **flip_share** -- share of the tokens in the first bin without which another class is predicted, 1 where
-              there is none: lower is better (Nguyen 2018).
+            - **comprehensiveness** -- drop of the target's probability without the top tokens, mean over bins (DeYoung
+              et al. 2020, section 4.2); higher is better.
+            - **sufficiency** -- drop of the target's probability with the top tokens alone, mean over bins; lower is
+              better, and below 0 if the top tokens make the model surer than the whole input.
+            - **log_odds** -- log-probability without the top tokens minus log-probability of the whole input, in nats,
+              mean over bins (Shrikumar et al. 2016); lower is better.
+            - **flip_share** -- share of the tokens in the first bin whose removal changes the predicted class, 1 if
+              there is none; lower is better (Nguyen 2018).
     """
     target = curve.target
     before, removed, kept = curve.whole[target], curve.removed[:, target], curve.kept[:, target]
     flipped = np.flatnonzero(curve.removed.argmax(-1) != curve.whole.argmax())
-    tiny = np.finfo(np.float32).tiny  # a probability that underflows has a finite logarithm all the same
+    tiny = np.finfo(np.float32).tiny  # keeps the logarithm finite if a probability underflows
     return {
         "comprehensiveness": float((before - removed).mean()),
         "sufficiency": float((before - kept).mean()),
@@ -252,16 +252,16 @@ def measures(curve: Curve) -> dict[str, float]:
 
 def areas(curve: Curve) -> dict[str, float]:
     """
-    Areas under the curves of deletion and insertion (Petsiuk et al. 2018).
+    Areas under the deletion and insertion curves (Petsiuk et al. 2018).
 
     Args:
-        curve ([`Curve`]): Of bins that end with all tokens, such as those of `Preset(..., None, "ceil")`.
+        curve ([`Curve`]): Curve whose last bin holds all tokens, such as from `Preset(..., None, "ceil")`.
 
     Returns:
         `dict[str, float]`:
-            - **deletion** -- area under the target's probability over the share of tokens taken away, in [0, 1]:
-              lower is better.
-            - **insertion** -- area under it over the share of tokens kept: higher is better.
+            - **deletion** -- area under the target's probability over the share of removed tokens, in [0, 1]; lower
+              is better.
+            - **insertion** -- the same over the share of kept tokens; higher is better.
 
     Raises:
         DiffMaskError: If the last bin does not hold all tokens.
@@ -271,7 +271,7 @@ def areas(curve: Curve) -> dict[str, float]:
     shares = np.concatenate([[0.0], curve.shares])
     target = curve.target
     deletion = np.concatenate([[curve.whole[target]], curve.removed[:, target]])
-    # With nothing inserted is with everything deleted.
+    # Nothing inserted is the same input as everything deleted.
     insertion = np.concatenate([[curve.removed[-1, target]], curve.kept[:, target]])
     return {"deletion": float(np.trapezoid(deletion, shares)), "insertion": float(np.trapezoid(insertion, shares))}
 

@@ -1,4 +1,4 @@
-"""How well an attribution agrees with what people marked as evidence. That is not how faithful it is to the model."""
+"""Agreement of attributions with human rationales. It does not measure faithfulness to the model."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ import numpy as np
 from ..errors import DiffMaskError
 from .faithfulness import ranking
 
-OVERLAP = 0.5  # of a span with one that was marked, above which it counts as found (DeYoung et al. 2020)
+OVERLAP = 0.5  # intersection over union with a marked span, from which a span counts as found (DeYoung et al. 2020)
 
 
 class Rationale(NamedTuple):
-    """One input's scores beside what people marked; special tokens are left out of both."""
+    """Scores and human marks of one input, without special tokens."""
 
     scores: list[float]
     marked: list[bool]
@@ -21,18 +21,19 @@ class Rationale(NamedTuple):
 
 def rationale(scores: Sequence[float], marked: Sequence[bool], special: Sequence[bool]) -> Rationale:
     """
-    Checks one input, and leaves its special tokens out.
+    Scores and marks of one input, checked, without special tokens.
 
     Args:
         scores (`Sequence[float]` of length `T`): Higher is more important.
-        marked (`Sequence[bool]` of length `T`): Whether people marked the token as evidence.
-        special (`Sequence[bool]` of length `T`): Special tokens.
+        marked (`Sequence[bool]` of length `T`): Whether people marked each token as evidence.
+        special (`Sequence[bool]` of length `T`): Whether each token is special.
 
     Returns:
         [`Rationale`]
 
     Raises:
-        DiffMaskError: If scores or marks are too many, too few or not finite, do not rank, or nothing is marked.
+        DiffMaskError: If the number of scores or marks is wrong, scores are not finite or all equal, or nothing is
+            marked.
     """
     if len(marked) != len(special):
         raise DiffMaskError(f"There are {len(marked)} marks for {len(special)} tokens: give one for each token.")
@@ -44,14 +45,14 @@ def rationale(scores: Sequence[float], marked: Sequence[bool], special: Sequence
 
 def first_tokens(one: Rationale, share: float) -> list[bool]:
     """
-    A hard rationale: the tokens that an attribution puts first.
+    A hard rationale: the top tokens of an attribution.
 
     Args:
         one ([`Rationale`]): Scores of one input.
-        share (`float`): Share of its tokens to take, in (0, 1], rounded up.
+        share (`float`): Share of the tokens to take, in (0, 1]; the number is rounded up.
 
     Returns:
-        `list[bool]`: Of each token, whether it is among them.
+        `list[bool]`: For each token, whether it is in the rationale.
     """
     size = math.ceil(share * len(one.scores) - 1e-9)
     first = set(ranking(one.scores, [False] * len(one.scores))[:size])
@@ -64,7 +65,7 @@ def token_f1(chosen: Sequence[bool], marked: Sequence[bool]) -> float:
 
     Args:
         chosen (`Sequence[bool]`): A hard rationale.
-        marked (`Sequence[bool]`): What people marked.
+        marked (`Sequence[bool]`): Tokens that people marked.
 
     Returns:
         `float`: In [0, 1]; 0 where nothing is chosen.
@@ -75,13 +76,13 @@ def token_f1(chosen: Sequence[bool], marked: Sequence[bool]) -> float:
 
 def spans(tokens: Sequence[bool]) -> list[tuple[int, int]]:
     """
-    Runs of tokens.
+    Spans: runs of adjacent tokens.
 
     Args:
-        tokens (`Sequence[bool]`): Of each token, whether it belongs to one.
+        tokens (`Sequence[bool]`): For each token, whether it is in a span.
 
     Returns:
-        `list[tuple[int, int]]`: First token of each run, and the one after its last.
+        `list[tuple[int, int]]`: First token of each span, and the token after it.
     """
     edges = np.flatnonzero(np.diff([0, *map(int, tokens), 0]))
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
@@ -89,12 +90,12 @@ def spans(tokens: Sequence[bool]) -> list[tuple[int, int]]:
 
 def iou_f1(chosen: Sequence[bool], marked: Sequence[bool]) -> float:
     """
-    F1 of spans, where one counts as found if it overlaps with a marked one in half of their union (DeYoung et al.
-    2020, section 4.1).
+    F1 of spans. A span counts as found if its intersection with a marked span is at least half of their union (DeYoung
+    et al. 2020, section 4.1).
 
     Args:
-        chosen (`Sequence[bool]`): A hard rationale; its runs of tokens are its spans.
-        marked (`Sequence[bool]`): What people marked, likewise.
+        chosen (`Sequence[bool]`): A hard rationale.
+        marked (`Sequence[bool]`): Tokens that people marked.
 
     Returns:
         `float`: In [0, 1]; 0 where nothing is chosen.
@@ -106,7 +107,7 @@ def iou_f1(chosen: Sequence[bool], marked: Sequence[bool]) -> float:
 
     ours, theirs = spans(chosen), spans(marked)
     found = sum(any(overlap(one, other) >= OVERLAP for other in theirs) for one in ours)
-    # Two spans of ours can each be half of one of theirs: recall would be above 1.
+    # Count marked spans: two of our spans can match one of them, and recall would exceed 1.
     recalled = sum(any(overlap(one, other) >= OVERLAP for one in ours) for other in theirs)
     if not found:
         return 0.0
@@ -116,8 +117,9 @@ def iou_f1(chosen: Sequence[bool], marked: Sequence[bool]) -> float:
 
 def auprc(one: Rationale) -> float:
     """
-    Area under precision over recall, as the threshold falls (DeYoung et al. 2020, section 4.1): average precision,
-    without interpolation between thresholds, which would flatter.
+    Area under the precision-recall curve (DeYoung et al. 2020, section 4.1), as average precision.
+
+    Interpolation between thresholds would be too optimistic.
 
     Args:
         one ([`Rationale`]): Scores and marks of one input.
@@ -136,19 +138,19 @@ def auprc(one: Rationale) -> float:
 
 def plausibility(rationales: Sequence[Rationale], share: float | None = None) -> dict[str, float]:
     """
-    Means over inputs.
+    Mean plausibility over inputs.
 
     Args:
         rationales (`Sequence[Rationale]`): Scores and marks.
         share (`float`, *optional*):
-            Share of the tokens that make a hard rationale; by default the mean share that people marked (DeYoung et
-            al. 2020, section 5).
+            Share of the tokens in a hard rationale; by default the mean share that people marked (DeYoung et al. 2020,
+            section 5).
 
     Returns:
-        `dict[str, float]`: `token_f1`, `iou_f1` and `auprc`, higher is better, and `share`.
+        `dict[str, float]`: `token_f1`, `iou_f1` and `auprc` (higher is better), and `share`.
 
     Raises:
-        DiffMaskError: If there is no input, or the share is out of (0, 1].
+        DiffMaskError: If there is no input, or the share is outside (0, 1].
     """
     if not rationales:
         raise DiffMaskError("There is no input with a rationale to measure.")

@@ -1,4 +1,4 @@
-"""What a model predicts for inputs with tokens taken away: how likely each of its choices is."""
+"""Probabilities of a model's choices for inputs with tokens removed."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ from ..tasks.task import Task
 
 def choosing_task(model: PreTrainedModel, task: Task | None = None) -> Task:
     """
-    The task that reads a model's choices.
+    Task that reads a model's choices.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The model.
-        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+        task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
 
     Returns:
         [`Task`]
@@ -37,15 +37,15 @@ def choosing_task(model: PreTrainedModel, task: Task | None = None) -> Task:
 
 def check_class(model: PreTrainedModel, target: int, task: Task | None = None) -> None:
     """
-    Refuses a class that a model lacks.
+    Refuses a class that the model does not have.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The model.
         target (`int`): The class.
-        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+        task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
 
     Raises:
-        DiffMaskError: If there is no such class.
+        DiffMaskError: If the class does not exist, or the model has no choices.
     """
     count = choosing_task(model, task).choices(model.config)
     if not 0 <= target < count:
@@ -63,23 +63,23 @@ def class_probabilities(
     task: Task | None = None,
 ) -> Tensor:
     """
-    What a model predicts for inputs with tokens taken away.
+    Probability of each choice, for inputs with tokens removed.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): A model with choices, such as a classifier.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
-        inputs (`Sequence[dict[str, list[int]]]`): For each what the model takes, a list of `T` numbers each.
-        keep (`Sequence[Sequence[bool]]`): For each token, whether it stays.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments, as lists of length `T`.
+        keep (`Sequence[Sequence[bool]]`): For each input, whether each token stays.
         replacement (`str`, *optional*, defaults to `"mask"`):
-            See [`without`]; with `"mean"` the mean of all token embeddings comes in a token's place.
-        batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
-        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+            See [`~hf_diffmask.base.removal.without`]; `"mean"` replaces a token by the mean of all token embeddings.
+        batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
+        task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
 
     Returns:
-        `torch.Tensor` of shape `(N, K)`: Probability of each choice, on the CPU.
+        `torch.Tensor` of shape `(N, K)`: Probabilities, on the CPU.
 
     Raises:
-        DiffMaskError: If the model has no choices, or tokens cannot be taken away in that way.
+        DiffMaskError: If the model has no choices, or tokens cannot be removed in this way.
     """
     task = choosing_task(model, task)
     if batch_size < 1:

@@ -1,4 +1,4 @@
-"""Compares methods on the same inputs: all figures of `hf-diffmask evaluate`, saved after each method."""
+"""Compares methods on the same inputs: all figures of `hf-diffmask evaluate`. Saves after each method."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,24 +21,24 @@ RESULT_FILE = "faithfulness.json"
 
 
 class Plan(NamedTuple):
-    """What is compared, and how."""
+    """Settings of a comparison."""
 
     methods: Sequence[str]
     """Methods to run."""
     read: dict[str, list[list[float]]]
-    """Attributions that were made elsewhere: for each input, a score for each token."""
+    """Attributions from elsewhere: for each input, a score per token."""
     preset: Preset
     """The protocol."""
     held_out: list[Preset]
-    """The same protocol under other replacements."""
+    """The same protocol with unseen replacements."""
     few: int
-    """Inputs of costly methods."""
+    """Number of inputs for costly methods: the first ones, called the few inputs."""
     bounds: bool
-    """Whether to search for the best and the worst ranking of each of the few inputs."""
+    """Whether to search the best and the worst ranking for each of the few inputs."""
     extended: bool
     """Whether to measure further figures on the few inputs."""
     batch_size: int
-    """Inputs at once."""
+    """Inputs per batch."""
 
 
 def compare_methods(
@@ -51,20 +51,20 @@ def compare_methods(
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """
-    Runs and measures each method. What is done is not lost if the next method fails.
+    Figures of each method. They are saved after each method, so a later failure loses nothing.
 
     Args:
-        explainers ([`Explainers`]): What methods are computed with.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
-        inputs (`list[dict]`): For each what the base model takes, and `special_tokens_mask`.
-        plan ([`Plan`]): What is compared.
-        folder (`Path`): Gets `faithfulness.json` and `attributions/`.
-        facts (`dict`): What the file begins with.
-        warn (`Callable`): Called with a sentence where a method ranks nothing.
+        explainers ([`Explainers`]): Explainers that the methods use.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        inputs (`list[dict]`): For each input, the model's arguments and `special_tokens_mask`.
+        plan ([`Plan`]): Settings of the comparison.
+        folder (`Path`): Output folder for `faithfulness.json` and `attributions/`.
+        facts (`dict`): First entries of the file.
+        warn (`Callable`): Called with a message if a method ranks nothing.
 
     Returns:
-        `dict`: The content of the file: `methods`, figures over all inputs; `on_few`, over the few; `extended`;
-        `bounds`.
+        `dict`: Content of the file: `methods`, figures over all inputs; `on_few`, figures over the few inputs;
+        `extended`; `bounds`.
     """
     result: dict[str, Any] = {**facts, "methods": {}, "on_few": {}, "extended": {}}
     few, seed = inputs[: plan.few], explainers.seed
@@ -109,7 +109,7 @@ def compare_methods(
             }
             _save(folder, result)
         if unranked:
-            warn(f"{name} ranks no token of {unranked} inputs: the order of the text had to do.")
+            warn(f"{name} ranks no token of {unranked} inputs: their text order is used instead.")
     return result
 
 
@@ -127,7 +127,7 @@ def _measured(
     folder: Path,
     name: str,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
-    """Figures of a method under the preset's replacement and under others; writes its scores beside them."""
+    """Figures of a method under the preset's and the unseen replacements; writes scores and figures to a file."""
     lines = [{"input_ids": one["input_ids"], "scores": of_input} for one, of_input in zip(inputs, scores, strict=True)]
     path = folder / "attributions" / f"{name}.jsonl"
     write_attributions(path, lines)
@@ -151,7 +151,7 @@ def _searched(
     preset: Preset,
     batch_size: int,
 ) -> dict[str, list[Bounds]]:
-    """The best and the worst that a ranking can do, of each figure that is shown and each input."""
+    """Bounds of each table figure, for each input."""
     found: dict[str, list[Bounds]] = {figure: [] for figure in SHOWN}
     for one in tqdm(inputs, desc="bounds", leave=False):
         for figure in SHOWN:
@@ -167,7 +167,7 @@ def _compared(
     within: dict[str, list[Bounds]],
     seed: int,
 ) -> dict[str, Any]:
-    """A method's figures: with intervals, under other replacements, less those of the first method, in bounds."""
+    """A method's figures with intervals, under unseen replacements, minus the first method's, and within bounds."""
     mean_held_out, every = (
         {figure: np.mean([part[figure] for part in parts], axis=0) for figure in values}
         for parts in (list(held_out.values()), [values, *held_out.values()])

@@ -1,4 +1,4 @@
-"""Soft sufficiency and comprehensiveness: each token fades as far as its score says, and none is cut off."""
+"""Soft sufficiency and comprehensiveness: tokens fade in proportion to their scores instead of being removed."""
 
 from collections.abc import Sequence
 
@@ -16,22 +16,22 @@ from .predictions import check_class, choosing_task
 
 
 class NoScaleError(DiffMaskError):
-    """An input of zeros does not lower the probability: neither figure has a scale."""
+    """Raised if an all-zero input does not lower the probability, so that the figures have no scale."""
 
 
 def normalised_scores(scores: Sequence[float], special: Sequence[bool]) -> list[float]:
     """
-    Scores on a scale from 0, the lowest of an input, to 1, its highest.
+    Scores scaled to [0, 1]: 0 for the lowest of an input, 1 for the highest.
 
     Args:
         scores (`Sequence[float]` of length `T`): Higher is more important.
-        special (`Sequence[bool]` of length `T`): Special tokens, whose value is 1: they do not fade.
+        special (`Sequence[bool]` of length `T`): Special tokens; their value is 1, so they do not fade.
 
     Returns:
-        `list[float]`: Of one token alone it is 1.
+        `list[float]`: 1 for a single token.
 
     Raises:
-        DiffMaskError: As [`~hf_diffmask.evaluation.faithfulness.ranking`].
+        DiffMaskError: If scores do not rank the tokens, see [`~hf_diffmask.evaluation.faithfulness.ranking`].
     """
     ranked = ranking(scores, special)
     low, high = scores[ranked[-1]], scores[ranked[0]]
@@ -53,29 +53,31 @@ def soft_measures(
     task: Task | None = None,
 ) -> dict[str, float]:
     """
-    Soft normalised sufficiency and comprehensiveness (Zhao and Aletras 2023, section 3) of one input.
+    Soft normalised sufficiency and comprehensiveness of one input (Zhao and Aletras 2023, section 3).
 
-    Each number of a token's embedding is kept with the probability that its score gives, or, for comprehensiveness,
-    one less it, and is 0 otherwise; that is drawn `samples` times. Comprehensiveness is the drop of the probability as
-    a part of what an input of zeros drops, sufficiency is 1 less that part; both are cut to [0, 1].
+    Each number of a token's embedding is kept or set to 0, at random, `samples` times. The keep probability is the
+    token's normalised score for sufficiency, and 1 minus the score for comprehensiveness. The drop of the target's
+    probability is divided by the drop for an all-zero input and clamped to [0, 1]. Comprehensiveness is this ratio,
+    sufficiency is 1 minus this ratio.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): A sequence classifier.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
         features (`dict[str, list[int]]`):
-            Without padding, `input_ids`, `attention_mask`, `special_tokens_mask` and what else the model takes.
-        scores (`Sequence[float]`): Of each token, see [`normalised_scores`].
-        target (`int`, *optional*): The class that is looked at; by default the one that is predicted.
-        samples (`int`, *optional*, defaults to 16): Draws of what is kept.
-        seed (`int`, *optional*, defaults to 0): Of the draws.
-        task ([`Task`], *optional*): An explainer's, which knows the task's constants.
+            One input without padding: `input_ids`, `attention_mask`, `special_tokens_mask` and the model's other
+            arguments.
+        scores (`Sequence[float]`): One score per token, see [`normalised_scores`].
+        target (`int`, *optional*): The class to measure; by default the predicted class.
+        samples (`int`, *optional*, defaults to 16): Number of random draws.
+        seed (`int`, *optional*, defaults to 0): Seed for the draws.
+        task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
 
     Returns:
-        `dict[str, float]`: `soft_sufficiency`, higher is better here, and `soft_comprehensiveness`, higher is better.
+        `dict[str, float]`: `soft_sufficiency` and `soft_comprehensiveness`; higher is better for both.
 
     Raises:
-        DiffMaskError: If scores do not rank the tokens, or the model is no classifier or lacks the class.
-        NoScaleError: If an input of zeros does not lower the probability, so that there is no scale.
+        DiffMaskError: If scores do not rank the tokens, the model is no classifier, or the class does not exist.
+        NoScaleError: If an all-zero input does not lower the probability.
     """
     task = choosing_task(model, task)
     if target is not None:
@@ -94,7 +96,7 @@ def soft_measures(
     )
 
     def probabilities(there: Tensor) -> Tensor:
-        # Without a padding token some models take one input at a time.
+        # Some models without a padding token take only one input at a time.
         size = len(there) if tokenizer.pad_token_id is not None else 1
         return torch.cat([run(part) for part in there.split(size)])
 

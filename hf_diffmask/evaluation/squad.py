@@ -1,4 +1,4 @@
-"""Exact match and F1 of answers, as SQuAD measures them."""
+"""Exact match and F1 of answers, as in SQuAD."""
 
 import re
 import string
@@ -13,23 +13,23 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 def normalize_answer(text: str) -> str:
     """
-    Lower case, without ASCII punctuation, articles (a, an, the) and surplus white space, as SQuAD compares answers.
+    Answer in SQuAD's normal form: lower case, without ASCII punctuation, articles (a, an, the) and extra white space.
 
     Args:
         text (`str`): An answer.
 
     Returns:
-        `str`: Words with one space between them, possibly none.
+        `str`: Words joined by one space; may be empty.
     """
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split())
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """
-    Whether a prediction is one of the answers, after [`normalize_answer`].
+    Whether a prediction equals one of the answers, after [`normalize_answer`].
 
-    As in the evaluation of SQuAD v2.0, answers of which normalisation leaves nothing do not count; where none is left,
-    the question is unanswerable, and only an empty prediction is right.
+    As in SQuAD v2.0, answers that are empty after normalisation do not count. If none is left, the question is
+    unanswerable, and only an empty prediction is correct.
 
     Args:
         prediction (`str`): The predicted text, empty for no answer.
@@ -43,9 +43,9 @@ def exact_match(prediction: str, answers: Sequence[str]) -> float:
 
 def f1(prediction: str, answers: Sequence[str]) -> float:
     """
-    Harmonic mean of precision and recall over the words that a prediction shares with an answer, of the best answer.
+    F1 over the words that a prediction shares with the best matching answer.
 
-    Words are those of [`normalize_answer`], and count as often as they occur. Unanswerable questions are as in
+    Words come from [`normalize_answer`]; repeated words count repeatedly. For unanswerable questions see
     [`exact_match`].
 
     Args:
@@ -60,7 +60,7 @@ def f1(prediction: str, answers: Sequence[str]) -> float:
 
 
 def _references(answers: Sequence[str]) -> list[str]:
-    """What a prediction is compared with: the empty text for an unanswerable question."""
+    """Normalised answers; the empty text for an unanswerable question."""
     return [answer for answer in map(normalize_answer, answers) if answer] or [""]
 
 

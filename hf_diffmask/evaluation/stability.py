@@ -1,4 +1,4 @@
-"""How alike two attributions of the same tokens are."""
+"""Similarity of two attributions of the same tokens."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def rank_correlation(scores: Sequence[float], others: Sequence[float]) -> float:
         `float`: In [-1, 1].
 
     Raises:
-        DiffMaskError: If one of the two does not rank the tokens.
+        DiffMaskError: If the numbers of scores differ, there are fewer than two, or one side does not rank the tokens.
     """
     if len(scores) != len(others):
         raise DiffMaskError(f"There are {len(scores)} scores on one side and {len(others)} on the other.")
@@ -38,17 +38,17 @@ def perturbed(
     features: dict[str, list[int]], tokenizer: PreTrainedTokenizerBase, share: float = 0.1, seed: int = 0
 ) -> tuple[dict[str, list[int]], list[bool]]:
     """
-    An input with a few tokens, drawn at random, in the place of which the mask token comes. All others stay where and
-    what they are, so that their scores can be compared.
+    The input with a few random tokens replaced by the mask token. All other tokens stay in place, so their scores can
+    be compared.
 
     Args:
-        features (`dict[str, list[int]]`): What the model takes, and `special_tokens_mask`; a list of `T` each.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the mask token.
-        share (`float`, *optional*, defaults to 0.1): Of the tokens that are not special; rounded up.
-        seed (`int`, *optional*, defaults to 0): The draw is a function of the seed and the input.
+        features (`dict[str, list[int]]`): The model's arguments and `special_tokens_mask`, as lists of length `T`.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Tokenizer with a mask token.
+        share (`float`, *optional*, defaults to 0.1): Share of ordinary tokens to replace; their number is rounded up.
+        seed (`int`, *optional*, defaults to 0): Seed; the draw depends on the seed and the input only.
 
     Returns:
-        `tuple`: The new input, and of each token whether it can be compared: it is neither special nor replaced.
+        `tuple`: The new input, and for each token whether it can be compared (neither special nor replaced).
 
     Raises:
         DiffMaskError: If the tokenizer has no mask token.

@@ -1,4 +1,4 @@
-"""Figures of several methods as tables."""
+"""Tables of methods' figures."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ SHOWN = ("comprehensiveness", "sufficiency")
 
 def table(methods: dict[str, Any]) -> str:
     """
-    Comprehensiveness and sufficiency with their intervals.
+    Table of comprehensiveness and sufficiency, with their intervals.
 
     Args:
         methods (`dict`): Figures by method.
@@ -35,7 +35,7 @@ def table(methods: dict[str, Any]) -> str:
 
 def table_of_replacements(methods: dict[str, Any]) -> str:
     """
-    Means over all replacements with intervals, and those of the first method's lead.
+    Table of means over all replacements with intervals, and intervals of the difference to the first method.
 
     Args:
         methods (`dict`): Figures by method.
@@ -55,7 +55,7 @@ def table_of_replacements(methods: dict[str, Any]) -> str:
 
 def table_of_more(methods: dict[str, Any]) -> str:
     """
-    Further figures.
+    Table of the further figures.
 
     Args:
         methods (`dict`): Figures by method.

@@ -1,34 +1,19 @@
 """What the page and its endpoints do, without the page: limits, and one thread that runs the models."""
 
 import importlib.util
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow.parquet
-
-from ..data.encoding import encode
-from ..data.windows import windows
-from ..display.page import to_html
-from ..errors import DiffMaskError, reason
-from ..evaluation.comparison import attribute, measured, rankable
-from ..evaluation.faithfulness import PRESETS
-from ..methods.registry import Explainers
+from ..errors import DiffMaskError
 from ..pipeline.what_if import what_if
 from .batching import Batcher
+from .compared import compare
+from .files import read_rows
 from .settings import Settings
 from .shelf import Held, Shelf
 
-# What is compared, with the name that is shown.
-COMPARED = {"diffmask": "DiffMask", "loo": "leave-one-out", "ig": "Integrated Gradients, 32 steps"}
-# Passes of the base model over one input, forward and backward; of leave-one-out one a token.
-PASSES = {"diffmask": 1, "ig": 64}
-PROTOCOL = PRESETS["hf_diffmask"]._replace(replacement="attention")  # which every base model has
-SUFFIXES = (".csv", ".jsonl", ".parquet")
-
-# On ZeroGPU, what runs the model has to be marked; elsewhere the package is not there, or its mark does nothing.
+# On ZeroGPU, what runs the model has to be marked. Elsewhere the package is not there, or its mark does nothing.
 if importlib.util.find_spec("spaces"):
     import spaces
 
@@ -44,8 +29,8 @@ class Service:
     """
     Explains, masks and compares for many visitors at once.
 
-    Explainers hook into their base model, so that two threads must not run one: all of it happens in one thread, and
-    requests that queue up for it are run as one batch.
+    Explainers hook into their base model, so that two threads must not run one. All of it happens in one thread.
+    Requests that queue up for it are run as one batch.
 
     Args:
         settings ([`Settings`]): What is served, and the limits.
@@ -147,27 +132,10 @@ class Service:
         Raises:
             DiffMaskError: If it cannot be read, is too large, or lacks the column.
         """
-        path, most = Path(path), self.settings.rows
-        if path.suffix.lower() not in SUFFIXES:
-            raise DiffMaskError(f"A file must be one of {', '.join(SUFFIXES)}, but this is {path.name[-40:]!r}.")
-        if path.stat().st_size > self.settings.upload_megabytes * 1e6:
-            raise DiffMaskError(f"The file is larger than the limit of {self.settings.upload_megabytes:g} MB.")
-        columns = [column.strip() or "text", *([pair_column.strip()] if pair_column.strip() else [])]
-        try:
-            table = _table(path, columns, most)
-        except (ValueError, OSError, pyarrow.ArrowException) as error:
-            raise DiffMaskError(f"The file cannot be read ({reason(error)[:200]}).") from None
-        if missing := [name for name in columns if name not in table]:
-            raise DiffMaskError(f"The file has no column {missing[0]!r}; it has {', '.join(map(str, table))[:300]}.")
-        if len(table) > most:
-            raise DiffMaskError(f"The file has more rows than the limit of {most}: upload a part of it.")
-        if table.empty:
-            raise DiffMaskError("The file has no rows.")
         found = []
-        for number, row in enumerate(table[columns].itertuples(index=False, name=None), start=1):
-            texts = [value if isinstance(value, str) else "" for value in row]
+        for number, texts in enumerate(read_rows(Path(path), column, pair_column, self.settings), start=1):
             try:
-                found.append(self._input(texts[0], texts[1] if len(texts) > 1 else ""))
+                found.append(self._input(*texts))
             except DiffMaskError as error:
                 raise DiffMaskError(f"Row {number}: {error}") from None
         return found
@@ -191,7 +159,7 @@ class Service:
             part = inputs[start : start + self.settings.batch_size]
             yield from self.batcher(("part", held), part, self.settings.seconds)
 
-    def _input(self, text: str, pair: str) -> dict[str, str]:
+    def _input(self, text: str, pair: str = "") -> dict[str, str]:
         if not isinstance(text, str) or not isinstance(pair, str):
             raise DiffMaskError("A text must be a string.")
         if not text.strip():
@@ -201,44 +169,6 @@ class Service:
                 f"The text has {len(text) + len(pair):,} characters, and the limit is {self.settings.characters:,}."
             )
         return {"text": text, **({"text_pair": pair} if pair.strip() else {})}
-
-
-def write_results(results: list[dict[str, Any]], inputs: list[dict[str, str]], folder: Path) -> list[Path]:
-    """
-    Writes attributions as parquet, JSON lines and a page.
-
-    Args:
-        results (`list[dict]`): Results of the pipeline.
-        inputs (`list[dict]`): What they are of.
-        folder (`Path`): Where to.
-
-    Returns:
-        `list[Path]`: `attributions.parquet`, one row an input, its tokens in a list; `attributions.jsonl`, the
-        results as they are; `attributions.html`, to look at.
-    """
-    files = [folder / f"attributions.{kind}" for kind in ("parquet", "jsonl", "html")]
-    rows = [
-        {**one, **{name: value for name, value in result.items() if name != "states"}}
-        for one, result in zip(inputs, results, strict=True)
-    ]
-    pd.DataFrame(rows).to_parquet(files[0], index=False)
-    files[1].write_text("".join(json.dumps(result) + "\n" for result in results), encoding="utf-8")
-    files[2].write_text(to_html(results), encoding="utf-8")
-    return files
-
-
-def _table(path: Path, columns: list[str], most: int) -> pd.DataFrame:
-    """One row more than may be, so that it shows."""
-    if path.suffix.lower() == ".csv":
-        return pd.read_csv(path, nrows=most + 1, dtype=str, keep_default_na=False)
-    if path.suffix.lower() == ".jsonl":
-        return pd.read_json(path, lines=True, nrows=most + 1, dtype=False, convert_dates=False)
-    file = pyarrow.parquet.ParquetFile(path)
-    if file.metadata.num_rows > most:
-        raise ValueError(f"it has {file.metadata.num_rows:,} rows, and the limit is {most}")
-    names = file.schema_arrow.names
-    # No more than is needed is read; without it the names alone say what is missing.
-    return file.read(columns).to_pandas() if set(columns) <= set(names) else pd.DataFrame(columns=names)
 
 
 @on_gpu
@@ -251,49 +181,11 @@ def _run(key: tuple[Any, ...], items: list[Any]) -> list[Any]:
         return [_explained(held, part) for part in items]
     if what == "what_if":
         return [what_if(held.explain, text, kept) for text, kept in items]
-    return [_compared(held, text, most) for text, most in items]
+    return [compare(held, item, most) for item, most in items]
 
 
 def _explained(held: Held, inputs: list[dict[str, str]], **options: Any) -> list[dict[str, Any]]:
-    """As one batch, where the tokenizer can pad one."""
+    """Results of inputs. They are run as one batch if the tokenizer can pad one."""
     return held.explain(
         inputs, batch_size=1 if held.explain.tokenizer.pad_token_id is None else len(inputs), **options
     )
-
-
-def _compared(held: Held, text: dict[str, str], most: int) -> list[dict[str, Any]]:
-    explain = held.explain
-    given = (text["text"], text["text_pair"]) if "text_pair" in text else text["text"]
-    encoded = encode(explain.tokenizer, given)
-    most = min(most, explain.length)
-    if len(encoded.tokens) > most:
-        raise DiffMaskError(f"The text has {len(encoded.tokens)} tokens, and methods are compared on up to {most}.")
-    (window,) = windows(encoded, explain.length)
-    assert held.plain is not None
-    explainers = Explainers(explain.model, held.plain, None, 0)
-    found = []
-    for method, name in COMPARED.items():
-        of_method = attribute(explainers, explain.tokenizer, [window.features], method)
-        figures: dict[str, float] = {}
-        if PROTOCOL.takes_away(encoded.segments.count(0) + encoded.segments.count(1)):
-            scores, _ = rankable([window.features], of_method.scores, PROTOCOL)
-            values = measured(explainers, explain.tokenizer, [window.features], scores, PROTOCOL)
-            figures = {figure: float(values[figure][0]) for figure in ("comprehensiveness", "sufficiency")}
-        found.append(
-            {
-                "method": name,
-                "tokens": [
-                    {"token": token, "score": score, "special": segment is None}
-                    for token, score, segment in zip(
-                        encoded.tokens, of_method.scores[0], encoded.segments, strict=True
-                    )
-                ],
-                "seconds": of_method.seconds,
-                "bare_seconds": of_method.seconds / of_method.forwards,
-                "passes": sum(not special for special in window.features["special_tokens_mask"])
-                if method == "loo"
-                else PASSES[method],
-                **figures,
-            }
-        )
-    return found

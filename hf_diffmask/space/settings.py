@@ -9,6 +9,8 @@ from ..about import BUNDLED_EXPLAINER
 from ..errors import DiffMaskError
 from ..hub.card_sections import front_matter
 
+CONCURRENCY = 64  # requests that may wait for the thread that runs the models
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -35,6 +35,11 @@ class Held:
     size: int
     """Bytes."""
 
+    @property
+    def last_state(self) -> int:
+        """Number of the last state, counted from 0."""
+        return int(self.explain.model.config.num_states - 1)
+
 
 class Shelf:
     """

@@ -3,12 +3,8 @@
 import json
 
 import pytest
-import torch
 
-from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
-from hf_diffmask.audit.explained import masking_everything
-from hf_diffmask.audit.retraining import margin_alike
-from hf_diffmask.audit.thresholds import READABLE, ROUNDING
+from hf_diffmask.audit.thresholds import READABLE
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask_entry import main
 from tests.audit.helpers import TEXTS
@@ -63,23 +59,6 @@ def test_the_command_trains_what_it_compares_with(tmp_path, classifier, tokenize
     (model / "training_args.json").write_text(json.dumps({**settings, "learning_rate": 0.5}))
     assert main([*asked, "--overwrite_output_dir"]) == 2
     assert "holds an explainer with other settings" in capsys.readouterr().err
-
-
-def test_the_margin_of_another_base_model_is_the_same_part_of_what_there_is_to_lose(
-    explainer, classifier, tokenizer, inputs, tmp_path
-):
-    torch.manual_seed(3)
-    other = type(classifier)(classifier.config).eval()
-    made = DiffMaskModel.from_base_model(other, tokenizer).eval()
-    before = made.baseline.clone()
-    args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path), recipe="fast", baseline_steps=3, use_cpu=True, disable_tqdm=True
-    )
-    found = margin_alike(explainer, made, tokenizer, TEXTS, inputs, args)
-    assert not torch.equal(before, made.baseline), "what there is to lose is measured with the learned baseline"
-    own, real = (masking_everything(one, tokenizer, inputs) for one in (made, explainer))
-    assert own < real / 100
-    assert found == pytest.approx(explainer.config.margin * max(own, ROUNDING) / real, rel=0.01)
 
 
 def test_refusals(tmp_path, capsys):

@@ -22,3 +22,15 @@ def hostile(tmp_path_factory):
     card = "\n\n".join(["---\nlicense: mit\n---\n\n# Hostile card", *HOSTILE, "[x](javascript:window.hacked=1)"])
     (folder / "README.md").write_text(card)
     return folder
+
+
+@pytest.fixture(scope="session")
+def service():
+    """A service of the bundled explainer, with low limits."""
+    pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
+    from hf_diffmask.space.service import Service
+    from hf_diffmask.space.settings import Settings
+
+    made = Service(Settings(rows=20, characters=300, upload_megabytes=0.01, tokens=40))
+    yield made
+    made.batcher.close()

@@ -1,44 +1,36 @@
-"""Endpoints answer by client, by HTTP and as tools."""
+"""The page has the named endpoints and no others, says that it is there, and serves what it may."""
 
+import asyncio
 import json
 
 import pytest
 
 import hf_diffmask
-from hf_diffmask.space.shelf import BUNDLED_NAME
 from tests.helpers import TEXT, command
 from tests.space.helpers import serving
 
 pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
 
 
-def test_endpoints_by_client_by_http_and_as_tools(tmp_path):
-    import httpx2
-    from gradio_client import Client
+@pytest.fixture(scope="module")
+def page(service):
+    from hf_diffmask.space.app import build
 
-    with serving(tmp_path, OMP_NUM_THREADS="1") as url:
-        client = Client(url, verbose=False)
-        result = client.predict(TEXT, api_name="/explain")
-        assert result["label"] == "NEGATIVE" and len(result["tokens"]) == 14 and result["within_margin"]
-        assert client.predict(TEXT, [4], api_name="/what_if")["same_prediction"]
-        assert len(client.predict(TEXT, api_name="/compare")) == 3
-        assert client.predict(api_name="/explainers") == [BUNDLED_NAME]
-        with pytest.raises(Exception, match="is not served here: choose one of bundled"):
-            client.predict(TEXT, explainer="org/other", api_name="/explain")
-        described = client.view_api(return_format="dict")["named_endpoints"]
-        assert described.keys() == {"/explain", "/what_if", "/compare", "/explainers"}
-        # As docs/space.md says it for plain HTTP.
-        event = httpx2.post(f"{url}gradio_api/call/explain", json={"data": [TEXT, "", "", None, "keep"]}).json()[
-            "event_id"
-        ]
-        said = httpx2.get(f"{url}gradio_api/call/explain/{event}", timeout=60).text
-        assert said.startswith("event: complete") and '"NEGATIVE"' in said
-        asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
-        accept = {"Accept": "application/json, text/event-stream"}
-        tools = httpx2.post(
-            f"{url}gradio_api/mcp/", json=asked, headers=accept, timeout=60, follow_redirects=True
-        ).text
-        assert "which tokens of a text the model's output needs" in tools.replace("\\u0027", "'")
+    return build(service.settings, service)
+
+
+def test_what_is_private_and_what_is_an_endpoint(page):
+    names = {one.api_name: one.api_visibility for one in page.fns.values()}
+    assert [name for name, visibility in names.items() if visibility != "private"] == [
+        "explain", "what_if", "compare", "explainers"
+    ]  # fmt: skip
+    assert page.title == "Differentiable Masking" and not page.analytics_enabled
+
+
+def test_health():
+    from hf_diffmask.space.app import health
+
+    assert json.loads(asyncio.run(health(None)).body) == {"status": "ok", "version": hf_diffmask.__version__}
 
 
 def test_explainers_of_the_hub_where_they_are_allowed(hub, named, tmp_path):

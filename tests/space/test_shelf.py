@@ -51,3 +51,8 @@ def test_while_one_is_loaded_others_are_handed_out(monkeypatch):
     go.set()
     thread.join()
     assert list(shelf._held) == [hf_diffmask.BUNDLED_EXPLAINER, "org/slow"]
+
+
+def test_the_last_state():
+    held = Shelf(Settings()).get("")
+    assert held.last_state == len(held.explain("dull")["states"]) - 1

@@ -6,23 +6,23 @@ import datasets
 import evaluate
 import numpy as np
 
-DESCRIPTION = """What masking costs a classifier: the mean Kullback-Leibler divergence in nats between its output
-distributions on whole and on masked inputs, D(whole || masked), and the share of predictions that stay."""
+DESCRIPTION = """Cost of masking for a classifier: the mean Kullback-Leibler divergence D(whole || masked), in nats,
+between its outputs for whole and masked inputs, and the share of unchanged predictions."""
 
 INPUTS = """
 Args:
-    predictions (`list[list[float]]`): For each input, the probability of each class on the masked input.
-    references (`list[list[float]]`): For each input, the probability of each class on the whole input.
-    margin (`float`, *optional*): The divergence in nats that an explanation may cost.
+    predictions (`list[list[float]]`): For each input, class probabilities for the masked input.
+    references (`list[list[float]]`): For each input, class probabilities for the whole input.
+    margin (`float`, *optional*): Highest divergence, in nats, of an explanation.
 
 Returns:
-    `dict`: `divergence` in nats, `agreement`, and with a margin `within_margin`, the share of inputs whose divergence
-    is at most the margin. Ties between classes go to the first.
+    `dict`: `divergence` in nats; `agreement`, the share of unchanged predictions; and with a margin `within_margin`,
+    the share of inputs whose divergence is at most the margin. In a tie the first class is the prediction.
 
 Raises:
     ValueError: If the numbers of inputs or classes differ, or there is no input.
 
-Example: the second input's output is as it was; the first one's costs ln 2, and its tie still goes to class 0.
+Example: masking costs the first input ln 2, and its tie still goes to class 0. The second output is unchanged.
 
 >>> divergence = evaluate.load(hf_diffmask.METRICS + "/divergence")
 >>> divergence.compute(predictions=[[0.5, 0.5], [0.2, 0.8]], references=[[1.0, 0.0], [0.2, 0.8]], margin=0.1)
@@ -32,15 +32,15 @@ Example: the second input's output is as it was; the first one's costs ln 2, and
 
 def divergences(masked: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """
-    `D( f(x) || f(x_hat) )` of each input (paper, equation 3).
+    Divergence `D( f(x) || f(x_hat) )` of each input (paper, equation 3).
 
     Args:
-        masked (`numpy.ndarray` of shape `(N, C)`): Probabilities on masked inputs.
-        whole (`numpy.ndarray` of shape `(N, C)`): Probabilities on whole inputs.
+        masked (`numpy.ndarray` of shape `(N, C)`): Probabilities for masked inputs.
+        whole (`numpy.ndarray` of shape `(N, C)`): Probabilities for whole inputs.
 
     Returns:
-        `numpy.ndarray` of shape `(N,)`: Divergences in nats; a class without probability on the whole input counts
-        nothing, and one that loses all of it makes the divergence infinite.
+        `numpy.ndarray` of shape `(N,)`: Divergences in nats. A class with probability 0 for the whole input adds 0.
+        A class whose probability falls to 0 makes the divergence infinite.
 
     Raises:
         ValueError: If the shapes differ or are not `(N, C)` with `N >= 1`, or rows are no probabilities.
@@ -55,7 +55,7 @@ def divergences(masked: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 class Divergence(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`divergences`]."""
+    """Wraps [`divergences`]; see `DESCRIPTION`."""
 
     def _info(self) -> evaluate.MetricInfo:
         row = datasets.Sequence(datasets.Value("float64"))

@@ -1,4 +1,4 @@
-"""What predictions owe to the tokens that rank first: `evaluate.load(hf_diffmask.METRICS + "/faithfulness")`."""
+"""Dependence of predictions on the top tokens: `evaluate.load(hf_diffmask.METRICS + "/faithfulness")`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,11 @@ import evaluate
 from hf_diffmask.data.encoding import features_of_ids
 from hf_diffmask.evaluation.faithfulness import curves, mean_measures, measures
 
-DESCRIPTION = """What a classifier's predictions owe to the tokens that an attribution ranks first: the drop of the
-predicted class's probability without them (comprehensiveness, higher is better) and on them alone (sufficiency, lower
-is better), the change of its log-probability without them (log_odds), and the share of tokens without which another
-class is predicted. Means over bins, then over inputs. Special tokens stay where they are; of equal scores the first
-token counts first."""
+DESCRIPTION = """Faithfulness of attributions for a classifier: how the predicted class's probability depends on the
+top tokens. Comprehensiveness is its drop without the top tokens (higher is better). Sufficiency is its drop with the
+top tokens alone (lower is better). log_odds is the change of its logarithm without the top tokens. flip_share is the
+share of top tokens whose removal changes the predicted class. Means over bins, then over inputs. Special tokens always
+stay. With equal scores, the earlier token ranks first."""
 
 INPUTS = """
 Args:
@@ -21,20 +21,20 @@ Args:
     references (`list[list[int]]`): For each input, its token ids, special ones included, without padding.
     model (`PreTrainedModel`): The classifier.
     tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
-    preset (`str`, *optional*, defaults to "hf_diffmask"): How tokens are taken away and which bins there are:
-        "hf_diffmask", "eraser", "ferret" or "time_interpret". Figures are comparable within one preset only.
-    targets (`list[int]`, *optional*): The class that each attribution is of. Default: the one that is predicted.
-    batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
+    preset (`str`, *optional*, defaults to "hf_diffmask"): How tokens are removed, and the bins:
+        "hf_diffmask", "eraser", "ferret" or "time_interpret". Only figures of the same preset are comparable.
+    targets (`list[int]`, *optional*): The class that each attribution explains. Default: the predicted class.
+    batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
 
 Returns:
     `dict`: `comprehensiveness`, `sufficiency`, `log_odds` in nats, `flip_share`, and the `preset`.
 
 Raises:
-    DiffMaskError: If scores are too many, too few, not finite or all the same, the model lacks a class, or there is no
-    such preset. The message names the input.
+    DiffMaskError: If the number of scores is wrong, scores are not finite or all equal, or a class or the preset does
+    not exist. The message names the input.
 
-Example: of one word alone nothing but to take it away can come first. Comprehensiveness is what the prediction loses
-by it, and alone it is the whole input.
+Example: the input has one word. Removing it gives comprehensiveness. Keeping it alone gives the whole input, so
+sufficiency is 0.
 
 >>> from transformers import AutoModelForSequenceClassification, AutoTokenizer
 >>> model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
@@ -50,7 +50,7 @@ by it, and alone it is the whole input.
 
 
 class Faithfulness(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.faithfulness.measures`]."""
+    """Wraps [`~hf_diffmask.evaluation.faithfulness.measures`]; see `DESCRIPTION`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -1,4 +1,4 @@
-"""Curves of a prediction as tokens go and come: `evaluate.load(hf_diffmask.METRICS + "/insertion_deletion")`."""
+"""Deletion and insertion curves: `evaluate.load(hf_diffmask.METRICS + "/insertion_deletion")`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,10 @@ import evaluate
 from hf_diffmask.data.encoding import features_of_ids
 from hf_diffmask.evaluation.faithfulness import Preset, areas, curves, mean_measures
 
-DESCRIPTION = """Areas under the curves of deletion and insertion (Petsiuk et al. 2018): the predicted class's
-probability as tokens are taken away one by one, the highest score first (deletion, lower is better), and as they come
-back to an input without any (insertion, higher is better). Means over inputs. Special tokens stay where they are; of
-equal scores the first token counts first."""
+DESCRIPTION = """Areas under the deletion and insertion curves (Petsiuk et al. 2018). A curve is the predicted class's
+probability while tokens are removed one by one, highest score first (deletion, lower is better), or added back one by
+one to an empty input (insertion, higher is better). Means over inputs. Special tokens always stay. With equal scores,
+the earlier token ranks first."""
 
 INPUTS = """
 Args:
@@ -20,19 +20,19 @@ Args:
     references (`list[list[int]]`): For each input, its token ids, special ones included, without padding.
     model (`PreTrainedModel`): The classifier.
     tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
-    replacement (`str`, *optional*, defaults to "mask"): How tokens are taken away: "mask", "pad", "unk", "attention",
-        "delete" or "mean". Figures are comparable within one only.
-    targets (`list[int]`, *optional*): The class that each attribution is of. Default: the one that is predicted.
-    batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
+    replacement (`str`, *optional*, defaults to "mask"): How tokens are removed: "mask", "pad", "unk", "attention",
+        "delete" or "mean". Only figures of the same replacement are comparable.
+    targets (`list[int]`, *optional*): The class that each attribution explains. Default: the predicted class.
+    batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
 
 Returns:
     `dict`: `deletion` and `insertion`, both in [0, 1], and the `replacement`.
 
 Raises:
-    DiffMaskError: If scores are too many, too few, not finite or all the same, the model lacks a class, or there is no
-    such replacement. The message names the input.
+    DiffMaskError: If the number of scores is wrong, scores are not finite or all equal, or a class or the replacement
+    does not exist. The message names the input.
 
-Example: of one word alone either curve is one step from the whole input to the mask token, whose area is the mean.
+Example: with one word, each curve is one step between the whole input and the mask token. Its area is their mean.
 
 >>> from transformers import AutoModelForSequenceClassification, AutoTokenizer
 >>> model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
@@ -48,7 +48,7 @@ Example: of one word alone either curve is one step from the whole input to the 
 
 
 class InsertionDeletion(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.faithfulness.areas`]."""
+    """Wraps [`~hf_diffmask.evaluation.faithfulness.areas`]; see `DESCRIPTION`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

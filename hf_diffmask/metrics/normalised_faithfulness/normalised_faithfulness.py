@@ -1,4 +1,4 @@
-"""Faithfulness beside the best there is: `evaluate.load(hf_diffmask.METRICS + "/normalised_faithfulness")`."""
+"""Faithfulness between worst and best ranking: `evaluate.load(hf_diffmask.METRICS + "/normalised_faithfulness")`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,9 @@ from hf_diffmask.data.encoding import features_of_ids
 from hf_diffmask.evaluation.bounds import bounds, reached
 from hf_diffmask.evaluation.faithfulness import PRESETS, curves, mean_measures, measures
 
-DESCRIPTION = """Comprehensiveness and sufficiency on a scale from the worst ranking of an input's tokens, 0, to the
-best one, 1, for this model (Edin et al. 2025): what can be reached differs from model to model and from input to
-input. Both ends are found by beam search, thousands of passes an input, so that a ranking may lie beyond them. Means
-over inputs."""
+DESCRIPTION = """Comprehensiveness and sufficiency, scaled for each model and input: 0 for the worst ranking of the
+tokens, 1 for the best one (Edin et al. 2025). A beam search finds both ends, with thousands of passes per input. It
+may miss a ranking, so values outside [0, 1] are possible. Means over inputs."""
 
 INPUTS = """
 Args:
@@ -21,20 +20,20 @@ Args:
     references (`list[list[int]]`): For each input, its token ids, special ones included, without padding.
     model (`PreTrainedModel`): The classifier.
     tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
-    preset (`str`, *optional*, defaults to "hf_diffmask"): How tokens are taken away and which bins there are:
-        "hf_diffmask", "eraser" or "time_interpret"; "ferret" goes by more than the ranking and has no ends.
-    targets (`list[int]`, *optional*): The class that each attribution is of. Default: the one that is predicted.
+    preset (`str`, *optional*, defaults to "hf_diffmask"): How tokens are removed, and the bins:
+        "hf_diffmask", "eraser" or "time_interpret". "ferret" uses more than the ranking and has no bounds.
+    targets (`list[int]`, *optional*): The class that each attribution explains. Default: the predicted class.
     beam (`int`, *optional*, defaults to 5): Rankings that the search follows.
-    batch_size (`int`, *optional*, defaults to 64): Inputs that run through the model at once.
+    batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
 
 Returns:
-    `dict`: `comprehensiveness` and `sufficiency`, 1 is best for either, and the `preset`.
+    `dict`: `comprehensiveness` and `sufficiency`, 1 is best for both, and the `preset`.
 
 Raises:
-    DiffMaskError: If scores are too many, too few, not finite or all the same, the model lacks a class, or there is no
-    such preset, or none with ends. The message names the input.
+    DiffMaskError: If the number of scores is wrong, scores are not finite or all equal, a class or the preset does not
+    exist, or the preset has no bounds. The message names the input.
 
-Example: two words have two rankings, of which one is the best and the other one the worst.
+Example: two words have two rankings. One is the best, the other is the worst.
 
 >>> from transformers import AutoModelForSequenceClassification, AutoTokenizer
 >>> model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
@@ -50,7 +49,7 @@ Example: two words have two rankings, of which one is the best and the other one
 
 
 class NormalisedFaithfulness(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.bounds.bounds`]."""
+    """Wraps [`~hf_diffmask.evaluation.bounds.bounds`]; see `DESCRIPTION`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
@@ -78,7 +77,7 @@ class NormalisedFaithfulness(evaluate.Metric):
     ) -> dict[str, float | str]:
         inputs = [features_of_ids(tokenizer, ids) for ids in references]
         found = []
-        # All that is wrong with scores, classes and the preset comes out here, before the search.
+        # `curves` checks scores, classes and preset before the slow search starts.
         for one, curve in zip(
             inputs, curves(model, tokenizer, inputs, predictions, preset, targets, batch_size), strict=True
         ):

@@ -1,4 +1,4 @@
-"""How well scores agree with what people marked: `evaluate.load(hf_diffmask.METRICS + "/plausibility")`."""
+"""Agreement of scores with human rationales: `evaluate.load(hf_diffmask.METRICS + "/plausibility")`."""
 
 from collections.abc import Sequence
 
@@ -8,29 +8,28 @@ import evaluate
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.evaluation.plausibility import plausibility, rationale
 
-DESCRIPTION = """How well attributions agree with what people marked as evidence (DeYoung et al. 2020): F1 of tokens
-and of spans for the tokens that rank first, and the area under precision over recall. Means over inputs; special
-tokens are left out. An attribution can be plausible without being faithful to the model, and faithful without being
-plausible."""
+DESCRIPTION = """Agreement of attributions with human rationales (DeYoung et al. 2020): token F1 and span F1 of the top
+tokens, and the area under the precision-recall curve. Means over inputs, without special tokens. A plausible
+attribution may be unfaithful to the model, and a faithful one implausible."""
 
 INPUTS = """
 Args:
     predictions (`list[list[float]]`): For each input, the score of each token; higher is more important.
-    references (`list[list[int]]`): For each input and token, 1 where people marked it, 0 where they did not, and -100
-        at special tokens.
-    share (`float`, *optional*): Share of the tokens that make a hard rationale, rounded up. Default: the mean share
-        that people marked.
+    references (`list[list[int]]`): For each input and token, 1 if people marked it, 0 if not, and -100 for special
+        tokens.
+    share (`float`, *optional*): Share of the tokens in a hard rationale; their number is rounded up. Default: the mean
+        share that people marked.
 
 Returns:
     `dict`: `token_f1`, `iou_f1` and `auprc`, all in [0, 1], and `share`.
 
 Raises:
-    DiffMaskError: If scores are too many, too few, not finite or all the same, or nothing is marked. The message names
-    the input.
+    DiffMaskError: If the number of scores is wrong, scores are not finite or all equal, or nothing is marked. The
+    message names the input.
 
-Example: two of four tokens are marked. The first two of the ranking are one of them and one that is not, so that
-precision and recall are a half; neither is the marked span of two tokens, but the one that is right overlaps with half
-of it: of two spans one is found. Precision over recall is 1 up to a half, and 2 of 3 from there on.
+Example: two of four tokens are marked. The top two tokens hold one marked token, so precision and recall are 1/2. The
+top two tokens form two spans. One of them covers half of the marked span and counts as found: precision 1/2, recall 1.
+Average precision is the mean of 1 (first marked token) and 2/3 (second marked token).
 
 >>> plausibility = evaluate.load(hf_diffmask.METRICS + "/plausibility")
 >>> found = plausibility.compute(predictions=[[9.0, 0.9, 0.2, 0.1, 0.5, 9.0]], references=[[-100, 1, 1, 0, 0, -100]])
@@ -40,7 +39,7 @@ of it: of two spans one is found. Precision over recall is 1 up to a half, and 2
 
 
 class Plausibility(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.plausibility.plausibility`]."""
+    """Wraps [`~hf_diffmask.evaluation.plausibility.plausibility`]; see `DESCRIPTION`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

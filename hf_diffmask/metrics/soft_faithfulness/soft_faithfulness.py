@@ -1,4 +1,4 @@
-"""Faithfulness with tokens that fade: `evaluate.load(hf_diffmask.METRICS + "/soft_faithfulness")`."""
+"""Faithfulness with faded tokens: `evaluate.load(hf_diffmask.METRICS + "/soft_faithfulness")`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,11 @@ from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.evaluation.faithfulness import mean_measures
 from hf_diffmask.evaluation.soft_faithfulness import NoScaleError, soft_measures
 
-DESCRIPTION = """Soft sufficiency and comprehensiveness (Zhao and Aletras 2023): each number of a token's embedding is
-kept, or left out, with a probability that is the token's score on a scale from 0 to 1. What the predicted class's
-probability loses is divided by what it loses with no token at all: 1 is best for either. Means over inputs; an input
-whose prediction does not fall without tokens has no such scale and is left out. Special tokens never fade."""
+DESCRIPTION = """Soft sufficiency and comprehensiveness (Zhao and Aletras 2023). Each number of a token's embedding is
+kept (sufficiency) or set to 0 (comprehensiveness) with the token's score, scaled to [0, 1], as probability. The drop
+of the predicted class's probability is divided by its drop without any token. Comprehensiveness is this ratio,
+sufficiency is 1 minus this ratio; 1 is best for both. Means over inputs. Inputs whose probability does not drop
+without tokens are left out. Special tokens never fade."""
 
 INPUTS = """
 Args:
@@ -22,19 +23,19 @@ Args:
     references (`list[list[int]]`): For each input, its token ids, special ones included, without padding.
     model (`PreTrainedModel`): The classifier.
     tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
-    targets (`list[int]`, *optional*): The class that each attribution is of. Default: the one that is predicted.
-    samples (`int`, *optional*, defaults to 16): Draws of what is kept, for each input.
-    seed (`int`, *optional*, defaults to 0): Of the draws.
+    targets (`list[int]`, *optional*): The class that each attribution explains. Default: the predicted class.
+    samples (`int`, *optional*, defaults to 16): Random draws per input.
+    seed (`int`, *optional*, defaults to 0): Seed for the draws.
 
 Returns:
-    `dict`: `soft_sufficiency`, `soft_comprehensiveness`, and how many inputs are `left_out`.
+    `dict`: `soft_sufficiency`, `soft_comprehensiveness`, and `left_out`, the number of inputs left out.
 
 Raises:
-    DiffMaskError: If scores are too many, too few, not finite or all the same, the model lacks a class, or every input
-    is left out. The message names the input.
+    DiffMaskError: If the number of scores is wrong, scores are not finite or all equal, a class does not exist, or all
+    inputs are left out. The message names the input.
 
-Example: of one word alone the score is the highest there is, so that it stays whole for the one figure, and goes
-whole for the other.
+Example: a single word has the scaled score 1. It stays completely for sufficiency and goes completely for
+comprehensiveness.
 
 >>> from transformers import AutoModelForSequenceClassification, AutoTokenizer
 >>> model = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
@@ -48,7 +49,7 @@ whole for the other.
 
 
 class SoftFaithfulness(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`~hf_diffmask.evaluation.soft_faithfulness.soft_measures`]."""
+    """Wraps [`~hf_diffmask.evaluation.soft_faithfulness.soft_measures`]; see `DESCRIPTION`."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import datasets
 import evaluate
 
-DESCRIPTION = """Share of the tokens that hard masks keep, special tokens left out: tokens kept over tokens, both
-summed over inputs, so that each token counts alike. Lower is sparser; what it is worth shows beside the divergence."""
+DESCRIPTION = """Share of tokens that hard masks keep, without special tokens: all kept tokens divided by all tokens,
+so that each token has the same weight. Lower is sparser; read it together with the divergence."""
 
 INPUTS = """
 Args:
@@ -17,9 +17,9 @@ Returns:
     `dict`: `kept_share` in [0, 1].
 
 Raises:
-    ValueError: If two lists differ in length, or there is no token but special ones.
+    ValueError: If two lists differ in length, hold other values than 0 and 1, or all tokens are special.
 
-Example: one of two tokens is kept, and two of two; the special ones do not count.
+Example: the inputs keep one of two and two of two ordinary tokens.
 
 >>> sparsity = evaluate.load(hf_diffmask.METRICS + "/sparsity")
 >>> sparsity.compute(predictions=[[1, 1, 0, 1], [1, 1]], references=[[1, 0, 0, 1], [0, 0]])
@@ -29,7 +29,7 @@ Example: one of two tokens is kept, and two of two; the special ones do not coun
 
 def kept_share(kept: Sequence[Sequence[bool]], special: Sequence[Sequence[bool]]) -> float:
     """
-    Tokens kept over tokens, special ones left out of both.
+    Share of kept tokens, without special tokens.
 
     Args:
         kept (`list[list[bool]]`): For each input, whether each token is kept.
@@ -39,7 +39,7 @@ def kept_share(kept: Sequence[Sequence[bool]], special: Sequence[Sequence[bool]]
         `float`: In [0, 1].
 
     Raises:
-        ValueError: If two lists differ in length, hold anything but 0 and 1, or there is no token but special ones.
+        ValueError: If two lists differ in length, hold other values than 0 and 1, or all tokens are special.
     """
     for number, (row, marks) in enumerate(zip(kept, special, strict=True)):
         if len(row) != len(marks):
@@ -54,10 +54,10 @@ def kept_share(kept: Sequence[Sequence[bool]], special: Sequence[Sequence[bool]]
 
 
 class Sparsity(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`kept_share`]."""
+    """Wraps [`kept_share`]; see `DESCRIPTION`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        # Read as bool, keep probabilities would all be kept.
+        # As bool, every keep probability above 0 would count as kept.
         row = datasets.Sequence(datasets.Value("float64"))
         return evaluate.MetricInfo(
             description=DESCRIPTION,

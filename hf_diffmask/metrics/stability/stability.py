@@ -1,4 +1,4 @@
-"""How alike two attributions of the same inputs are: `evaluate.load(hf_diffmask.METRICS + "/stability")`."""
+"""Similarity of two attributions of the same inputs: `evaluate.load(hf_diffmask.METRICS + "/stability")`."""
 
 from collections.abc import Sequence
 
@@ -9,23 +9,23 @@ import numpy as np
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.evaluation.stability import rank_correlation
 
-DESCRIPTION = """How alike two attributions of the same inputs rank their tokens, such as those of explainers that were
-trained with different seeds, or of inputs before and after a change that leaves the tokens what they are: Spearman's
-rank correlation, a mean over inputs, special tokens left out. Equal scores share the mean of their ranks."""
+DESCRIPTION = """Similarity of two attributions of the same tokens: Spearman's rank correlation, mean over inputs,
+without special tokens. Use it to compare explainers trained with different seeds, or inputs before and after a change
+that keeps the tokens. Equal scores share the mean of their ranks."""
 
 INPUTS = """
 Args:
-    predictions (`list[list[float]]`): For each input, the score of each token; special ones left out.
+    predictions (`list[list[float]]`): For each input, the score of each token, without special tokens.
     references (`list[list[float]]`): The scores of the other attribution.
 
 Returns:
     `dict`: `rank_correlation` in [-1, 1].
 
 Raises:
-    DiffMaskError: If the numbers of scores differ, or scores are not finite or all the same, so that they have no
-    ranks, or there are fewer than two. The message names the input.
+    DiffMaskError: If the numbers of scores differ, there are fewer than two, or scores are not finite or all equal.
+    The message names the input.
 
-Example: ranks 1, 2, 3 beside 1, 3, 2 have a correlation of 1 - 6 * 2 / (3 * 8); the second input is ranked backwards.
+Example: ranks 1, 2, 3 and 1, 3, 2 have a correlation of 1 - 6 * 2 / (3 * 8); the second input is reversed.
 
 >>> stability = evaluate.load(hf_diffmask.METRICS + "/stability")
 >>> found = stability.compute(predictions=[[0.1, 0.2, 0.9], [1.0, 2.0]], references=[[0.0, 0.7, 0.6], [5.0, 4.0]])
@@ -35,7 +35,7 @@ Example: ranks 1, 2, 3 beside 1, 3, 2 have a correlation of 1 - 6 * 2 / (3 * 8);
 
 
 class Stability(evaluate.Metric):
-    """See `DESCRIPTION`; a thin wrapper of [`rank_correlation`]."""
+    """Wraps [`rank_correlation`]; see `DESCRIPTION`."""
 
     def _info(self) -> evaluate.MetricInfo:
         row = datasets.Sequence(datasets.Value("float64"))

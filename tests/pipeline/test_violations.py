@@ -1,4 +1,4 @@
-"""Explanations outside the margin are kept, refined or not handed out."""
+"""Explanations outside the margin are kept, searched, refined or not handed out."""
 
 import json
 
@@ -7,11 +7,12 @@ import torch
 from transformers import pipeline
 
 import hf_diffmask
-from hf_diffmask import DiffMaskError
 from hf_diffmask.display.page import to_html
 from hf_diffmask.display.terminal import to_text
+from hf_diffmask.methods.budget_search import smallest_budget
 from hf_diffmask.methods.per_example import REFINE_FORWARDS
 from hf_diffmask_entry import main
+from tests.helpers import path_pipeline, recorded_of
 
 TEXTS = [
     "a warm film",
@@ -28,6 +29,41 @@ def explain(explainer, tokenizer):
     with torch.no_grad():
         explainer.probes.out_bias.fill_(-0.5)
     return pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
+
+
+def kept_of(result):
+    return [token["kept"] for token in result["tokens"]]
+
+
+def by_hand(tokenizer, classifier, text, kept):
+    """Probabilities of the base model with the mask token in the place of what is dropped."""
+    ids = tokenizer(text)["input_ids"]
+    ids = [token if keep else tokenizer.mask_token_id for token, keep in zip(ids, kept, strict=True)]
+    with torch.no_grad():
+        return classifier(torch.tensor([ids])).logits.softmax(-1)[0]
+
+
+@pytest.fixture
+def path(classifier, tokenizer):
+    return path_pipeline(classifier, tokenizer)
+
+
+def test_searched_explanations_are_within_the_margin_with_the_fewest_tokens(path, classifier, tokenizer):
+    for text in TEXTS:
+        for margin in (1e-3, 0.1):
+            result = path(text, on_violation="search", margin=margin)
+            assert result["within_margin"] and result["drop"] <= margin and result["forwards"] >= 8
+            masked = by_hand(tokenizer, classifier, text, kept_of(result))
+            whole = by_hand(tokenizer, classifier, text, [True] * len(result["tokens"]))
+            assert (whole.max() - masked[whole.argmax()]).item() == pytest.approx(result["drop"], abs=1e-5)
+            batch = dict(tokenizer(text, return_tensors="pt", return_special_tokens_mask=True))
+            output = path.model(**batch)
+            found = smallest_budget(path.model, recorded_of(path.model, **batch), output.logits[..., -1], margin)
+            assert sum(kept_of(result)) == found.budget.item() + 2
+    together = path(TEXTS, on_violation="search", batch_size=3)
+    alone = [path(text, on_violation="search") for text in TEXTS]
+    assert [kept_of(result) for result in together] == [kept_of(result) for result in alone]
+    assert [result["forwards"] for result in together] == [result["forwards"] for result in alone]
 
 
 def test_refined_explanations_are_within_the_margin_and_others_as_they_were(explain, classifier, tokenizer):
@@ -79,19 +115,6 @@ def test_abstaining_hands_out_no_tokens(explain):
         after["abstained"] = True
         assert "No explanation" in to_text(after, color=True) and "No explanation" in to_html([after])
         assert json.loads(json.dumps(after)) == after
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"on_violation": "retry"}, "must be one of keep, search, refine, abstain, but is 'retry'"),
-        ({"on_violation": "refine", "verify": False}, "needs the check"),
-        ({"on_violation": "refine", "method": "per_example"}, "stays within the margin by itself"),
-    ],
-)
-def test_refusals(explain, options, message):
-    with pytest.raises(DiffMaskError, match=message):
-        explain(TEXTS[0], **options)
 
 
 def test_the_command(capsys, explain, tmp_path):

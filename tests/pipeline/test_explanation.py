@@ -10,7 +10,6 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.hub.card_folder import write_card
-from hf_diffmask.methods.budget_search import smallest_budget
 from hf_diffmask.methods.path_refinement import refine_scores
 from hf_diffmask.training.arguments import recipe_config
 from tests.helpers import path_pipeline, recorded_of
@@ -62,24 +61,6 @@ def test_any_margin_and_any_state(explain):
     assert explain(TEXTS[1], margin=0.5)["margin"] == 0.5
     early = explain(TEXTS[1], state="embeddings")
     assert early["tokens"][2]["score"] == early["tokens"][2]["states"][0]
-
-
-def test_search_hands_out_what_is_within_the_margin(explain, classifier, tokenizer):
-    for text in TEXTS:
-        for margin in (1e-3, 0.1):
-            result = explain(text, on_violation="search", margin=margin)
-            assert result["within_margin"] and result["drop"] <= margin and result["forwards"] >= 8
-            masked = by_hand(explain, tokenizer, classifier, text, kept_of(result))
-            whole = by_hand(explain, tokenizer, classifier, text, [True] * len(result["tokens"]))
-            assert (whole.max() - masked[whole.argmax()]).item() == pytest.approx(result["drop"], abs=1e-5)
-            batch = dict(tokenizer(text, return_tensors="pt", return_special_tokens_mask=True))
-            output = explain.model(**batch)
-            found = smallest_budget(explain.model, recorded_of(explain.model, **batch), output.logits[..., -1], margin)
-            assert sum(kept_of(result)) == found.budget.item() + 2
-    together = explain(TEXTS, on_violation="search", batch_size=3)
-    alone = [explain(text, on_violation="search") for text in TEXTS]
-    assert [kept_of(result) for result in together] == [kept_of(result) for result in alone]
-    assert [result["forwards"] for result in together] == [result["forwards"] for result in alone]
 
 
 def test_a_long_text_is_searched_window_by_window(explain):
@@ -150,21 +131,6 @@ def test_of_a_word_the_most_evidence_counts(explain):
     assert len(words) == 6 and later > 0
 
 
-def test_what_does_not_go_together_is_refused_wherever_it_is_said(explain, tokenizer):
-    def anew(**settings):
-        return pipeline(hf_diffmask.TASK, model=explain.model, tokenizer=tokenizer, device="cpu", **settings)
-
-    for on_violation in ("search", "abstain"):
-        with pytest.raises(DiffMaskError, match="needs the check: leave `verify` on"):
-            anew(verify=False)("film", on_violation=on_violation)
-    with pytest.raises(DiffMaskError, match="stays within the margin by itself"):
-        anew(method="per_example")("film", on_violation="search")
-    for asked in ({"margin": 0.2}, {"label": 0}, {"curve": True}, {"refine_steps": 2}):
-        with pytest.raises(DiffMaskError, match=f"does without the path: leave `{next(iter(asked))}` out"):
-            anew(method="per_example")("film", **asked)
-    assert "curve" in anew(curve=True)("film", verify=False)
-
-
 def test_without_validation_inputs_there_are_no_thresholds(classifier, tokenizer, tmp_path):
     explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path")).eval()
     explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
@@ -195,18 +161,3 @@ def test_the_whole_output(classifier, tokenizer):
     assert "drop" not in explain(TEXTS[0], curve=True)["curve"][0]
     with pytest.raises(DiffMaskError, match="explains the whole output"):
         explain(TEXTS[0], label=0)
-
-
-def test_refusals(explain, explainer, tokenizer):
-    with pytest.raises(DiffMaskError, match="must be greater than 0"):
-        explain("film", margin=0)
-    with pytest.raises(DiffMaskError, match="no class 'GREEN': name one of NEGATIVE, POSITIVE"):
-        explain("film", label="GREEN")
-    with pytest.raises(DiffMaskError, match="needs no refining"):
-        explain("film", on_violation="refine")
-    lagrangian = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
-    with pytest.raises(DiffMaskError, match="`refine_steps` must be 0 or more, but is -1"):
-        explain("film", refine_steps=-1)
-    for asked in ({"margin": 0.2}, {"label": 1}, {"curve": True}, {"on_violation": "search"}, {"refine_steps": 3}):
-        with pytest.raises(DiffMaskError, match="recipe path"):
-            lagrangian("film", **asked)

@@ -1,0 +1,81 @@
+"""The methods that the page compares, and what each says of one text."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..data.encoding import encode
+from ..data.windows import windows
+from ..errors import DiffMaskError
+from ..evaluation.comparison import attribute, measured, rankable
+from ..evaluation.faithfulness import PRESETS
+from ..methods.registry import Explainers
+from .shelf import Held
+
+
+class Method(NamedTuple):
+    """A method that is compared."""
+
+    name: str
+    """The name that visitors see."""
+    passes: Callable[[int], int]
+    """Passes of the base model over one input, forward and backward, by the number of its tokens without special
+    ones."""
+
+
+COMPARED = {
+    "diffmask": Method("DiffMask", lambda tokens: 1),
+    "loo": Method("leave-one-out", lambda tokens: tokens),
+    "ig": Method("Integrated Gradients, 32 steps", lambda tokens: 64),
+}
+"""The methods by their names in `hf_diffmask.methods.registry.METHODS`."""
+PROTOCOL = PRESETS["hf_diffmask"]._replace(replacement="attention")  # which every base model has
+
+
+def compare(held: Held, item: dict[str, str], most: int) -> list[dict[str, Any]]:
+    """
+    Explains one text by each method.
+
+    Args:
+        held ([`Held`]): The explainer, and the untrained one that the other methods need.
+        item (`dict[str, str]`): An input of the pipeline.
+        most (`int`): Most tokens of the text.
+
+    Returns:
+        `list[dict]`: See [`Service.compare`].
+
+    Raises:
+        DiffMaskError: If the text has too many tokens.
+    """
+    explain = held.explain
+    given = (item["text"], item["text_pair"]) if "text_pair" in item else item["text"]
+    encoded = encode(explain.tokenizer, given)
+    most = min(most, explain.length)
+    if len(encoded.tokens) > most:
+        raise DiffMaskError(f"The text has {len(encoded.tokens)} tokens, and methods are compared on up to {most}.")
+    (window,) = windows(encoded, explain.length)
+    assert held.plain is not None
+    explainers = Explainers(explain.model, held.plain, None, 0)
+    ordinary = sum(not special for special in window.features["special_tokens_mask"])
+    is_measured = PROTOCOL.takes_away(encoded.segments.count(0) + encoded.segments.count(1))
+    found = []
+    for key, method in COMPARED.items():
+        of_method = attribute(explainers, explain.tokenizer, [window.features], key)
+        figures: dict[str, float] = {}
+        if is_measured:
+            scores, _ = rankable([window.features], of_method.scores, PROTOCOL)
+            values = measured(explainers, explain.tokenizer, [window.features], scores, PROTOCOL)
+            figures = {figure: float(values[figure][0]) for figure in ("comprehensiveness", "sufficiency")}
+        units = zip(encoded.tokens, of_method.scores[0], encoded.segments, strict=True)
+        found.append(
+            {
+                "method": method.name,
+                "tokens": [
+                    {"token": token, "score": score, "special": segment is None} for token, score, segment in units
+                ],
+                "seconds": of_method.seconds,
+                "bare_seconds": of_method.seconds / of_method.forwards,
+                "passes": method.passes(ordinary),
+                **figures,
+            }
+        )
+    return found

@@ -1,0 +1,150 @@
+"""The layout of the page: its inputs, and one tab for each thing that a visitor can do."""
+
+from typing import NamedTuple
+
+import gradio as gr
+
+from .files import SUFFIXES
+from .settings import Settings
+from .shelf import Held
+from .views import COMPARE, EXAMPLES, WHAT_IF, limits
+
+
+class Inputs(NamedTuple):
+    """What all tabs share: the explainer and the text."""
+
+    explainer: gr.Dropdown
+    card: gr.Markdown
+    text: gr.Textbox
+    pair: gr.Textbox
+
+
+class ExplainTab(NamedTuple):
+    """An explanation as a grid."""
+
+    run: gr.Button
+    state: gr.Slider
+    explanation: gr.HTML
+
+
+class WhatIfTab(NamedTuple):
+    """Tokens to choose, and the predictions with and without the others."""
+
+    tokens: gr.CheckboxGroup
+    budget: gr.Slider
+    whole: gr.Label
+    masked: gr.Label
+    claim: gr.HTML
+
+
+class CompareTab(NamedTuple):
+    """Several methods side by side."""
+
+    run: gr.Button
+    comparison: gr.HTML
+
+
+class BatchTab(NamedTuple):
+    """A file of texts, and its attributions."""
+
+    file: gr.File
+    column: gr.Textbox
+    pair_column: gr.Textbox
+    run: gr.Button
+    cancel: gr.Button
+    status: gr.HTML
+    files: gr.File
+
+
+class Layout(NamedTuple):
+    """The components of the page."""
+
+    inputs: Inputs
+    explained: gr.JSON
+    """What the tabs speak of: the text may be edited meanwhile. The browser holds it, not the server."""
+    explain: ExplainTab
+    what_if: WhatIfTab
+    compare: CompareTab
+    batch: BatchTab
+
+
+def lay_out(settings: Settings, menu: list[str], first: Held) -> Layout:
+    """
+    Adds the components to the page that is being built.
+
+    Args:
+        settings ([`Settings`]): The limits.
+        menu (`list[str]`): Names of the explainers.
+        first ([`Held`]): The explainer that is chosen at the start.
+
+    Returns:
+        [`Layout`]
+    """
+    inputs = _inputs(settings, menu, first)
+    explained = gr.JSON(visible=False)
+    with gr.Tab("Explain"):
+        explain = _explain(first)
+    with gr.Tab("What if"):
+        what_if = _what_if()
+    with gr.Tab("Compare"):
+        compare = _compare()
+    with gr.Tab("Batch"):
+        batch = _batch(settings)
+    return Layout(inputs, explained, explain, what_if, compare, batch)
+
+
+def _inputs(settings: Settings, menu: list[str], first: Held) -> Inputs:
+    with gr.Row():
+        explainer = gr.Dropdown(
+            menu,
+            value=menu[0],
+            label="Explainer",
+            info=f"Or an id on the Hub that fits {', '.join(settings.allowed)}." if settings.allowed else None,
+            allow_custom_value=bool(settings.allowed),
+            elem_id="explainer",
+        )
+    with gr.Accordion("Card of the explainer", open=False):
+        card = gr.Markdown(first.card, elem_id="card")
+    text = gr.Textbox(label="Text, or question", lines=3, elem_id="text", max_length=settings.characters)
+    with gr.Accordion("Second text of a pair, or context of the question", open=False):
+        pair = gr.Textbox(label="Second text", lines=4, elem_id="pair", max_length=settings.characters)
+    gr.Examples(EXAMPLES, text, cache_examples=False, api_visibility="private")
+    return Inputs(explainer, card, text, pair)
+
+
+def _explain(first: Held) -> ExplainTab:
+    last = first.last_state
+    return ExplainTab(
+        run=gr.Button("Explain", variant="primary", elem_id="explain"),
+        state=gr.Slider(0, last, value=last, step=1, label="State, from the embeddings up", elem_id="state"),
+        explanation=gr.HTML(elem_id="explanation"),
+    )
+
+
+def _what_if() -> WhatIfTab:
+    gr.Markdown(WHAT_IF)
+    tokens = gr.CheckboxGroup([], label="Tokens that stay", elem_id="tokens")
+    budget = gr.Slider(0, 100, value=100, step=1, label="Or keep this share (%), by rank", elem_id="budget")
+    with gr.Row():
+        whole = gr.Label(label="The model's own prediction", elem_id="whole")
+        masked = gr.Label(label="Prediction from the tokens that stay", elem_id="masked")
+    return WhatIfTab(tokens, budget, whole, masked, claim=gr.HTML(elem_id="claim"))
+
+
+def _compare() -> CompareTab:
+    gr.Markdown(COMPARE)
+    return CompareTab(run=gr.Button("Compare", elem_id="compare"), comparison=gr.HTML(elem_id="comparison"))
+
+
+def _batch(settings: Settings) -> BatchTab:
+    gr.Markdown(limits(settings))
+    file = gr.File(label="File", file_types=list(SUFFIXES), elem_id="file")
+    with gr.Row():
+        column = gr.Textbox("text", label="Column of the texts", elem_id="column")
+        pair_column = gr.Textbox(label="Column of second texts, if any", elem_id="pair-column")
+    with gr.Row():
+        run = gr.Button("Run", variant="primary", elem_id="run")
+        cancel = gr.Button("Cancel", elem_id="cancel")
+    status = gr.HTML(elem_id="status")
+    files = gr.File(label="Attributions", file_count="multiple", interactive=False, elem_id="files")
+    return BatchTab(file, column, pair_column, run, cancel, status, files)
