@@ -5,7 +5,8 @@
     python benchmarks/regression.py explain --target sst5-number --output explainers (10 minutes a seed on one core)
 
 `target` fine-tunes the encoder on the sentences of sst5_trees_train. `explain` trains one explainer a seed on the same
-sentences, without their numbers, and measures on sst5_trees_dev, which nothing is chosen by:
+sentences, without their numbers (one that is in its folder is not trained again), and measures on sst5_trees_dev,
+which nothing is chosen by:
 
 - the table of states, with the margin of 0.1 (squared change over the variance of the output);
 - comprehensiveness and sufficiency beside Integrated Gradients, leave-one-out and random scores, on the first
@@ -39,6 +40,7 @@ from transformers.utils import logging
 
 from hf_diffmask import TASK, DiffMaskModel, DiffMaskTrainingArguments, recipe_config
 from hf_diffmask.analysis.tokens import token_labels, word_sentiments
+from hf_diffmask.data.batching import in_batches
 from hf_diffmask.data.encoding import max_length
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.data.sampling import LengthGroupedSampler, train_validation_split
@@ -47,7 +49,7 @@ from hf_diffmask.evaluation.comparison import attribute, interval, measured, ran
 from hf_diffmask.evaluation.faithfulness import PRESETS
 from hf_diffmask.methods.registry import Explainers
 from hf_diffmask.training.run import train
-from hf_diffmask.training.validation import format_table
+from hf_diffmask.training.validation import StateRow, format_table, measure, table_of_states
 
 RESULTS = Path(__file__).parent / "results" / "regression.json"
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -126,6 +128,16 @@ def signs(folder: str, sentences: list[Sentence]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in right.items()}
 
 
+def states_of(explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, features: TextFeatures) -> list[StateRow]:
+    """The table of states over all inputs."""
+
+    def run(batch: dict[str, Tensor]) -> list[Tensor]:
+        return list(measure(explainer, explainer.record(explainer.batch(**batch))))
+
+    found = in_batches(tokenizer, features.items, explainer.device, run, 64)
+    return table_of_states(list(explainer.config.state_names), torch.stack(found))
+
+
 def explain_target(args: argparse.Namespace) -> None:
     """Trains an explainer for each seed, and measures it."""
     tokenizer = AutoTokenizer.from_pretrained(args.target)
@@ -139,18 +151,22 @@ def explain_target(args: argparse.Namespace) -> None:
     result["machine"] = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}"
     result["target"] = json.loads((args.target / "figures.json").read_text())
     for seed in args.seeds:
-        set_seed(seed)
-        explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("path", task="regression"))
         folder = args.output / f"seed-{seed}"
-        settings = DiffMaskTrainingArguments(output_dir=str(folder), seed=seed, overwrite_output_dir=True)
-        begun = time.perf_counter()
-        trainer, _ = train(explainer, tokenizer, *train_validation_split(training, seed), settings)
-        found: dict[str, Any] = {"minutes": (time.perf_counter() - begun) / 60, "sentences": len(first)}
-        trainer.evaluate(features)
-        found["states"] = [row._asdict() for row in trainer.rows]
+        if not (folder / "minutes.json").is_file():
+            set_seed(seed)
+            explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("path", task="regression"))
+            settings = DiffMaskTrainingArguments(output_dir=str(folder), seed=seed, overwrite_output_dir=True)
+            begun = time.perf_counter()
+            train(explainer, tokenizer, *train_validation_split(training, seed), settings)
+            (folder / "minutes.json").write_text(json.dumps((time.perf_counter() - begun) / 60))
+        explainer = DiffMaskModel.from_pretrained(folder, base_model=target).eval()
+        minutes = json.loads((folder / "minutes.json").read_text())
+        found: dict[str, Any] = {"minutes": minutes, "sentences": len(first)}
+        rows = states_of(explainer, tokenizer, features)
+        found["states"] = [row._asdict() for row in rows]
         found["signs"] = signs(str(folder), dev[: args.sentences])
         plain = DiffMaskModel.from_base_model(target, tokenizer).eval()
-        explainers = Explainers(explainer.eval(), plain, None, seed)
+        explainers = Explainers(explainer, plain, None, seed)
         scores = {name: attribute(explainers, tokenizer, first, name) for name in METHODS}
         for way in REPLACEMENTS:
             preset = PRESETS["hf_diffmask"]._replace(replacement=way)
@@ -171,7 +187,7 @@ def explain_target(args: argparse.Namespace) -> None:
         found["forwards"] = {name: one.forwards for name, one in scores.items()}
         result[f"seed-{seed}"] = found
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-        print(f"\nSeed {seed}, {found['minutes']:.1f} minutes\n{format_table(trainer.rows)}\n{found['signs']}")
+        print(f"\nSeed {seed}, {found['minutes']:.1f} minutes\n{format_table(rows)}\n{found['signs']}")
         for way in REPLACEMENTS:
             for name in METHODS:
                 means = " / ".join(f"{found[way][name][figure]['mean']:.3f}" for figure in FIGURES)

@@ -21,13 +21,14 @@ from .pipeline.pipeline_diffmask import DiffMaskAttributionPipeline
 
 if TYPE_CHECKING:
     from .pipeline.what_if import what_if
-    from .training.arguments import DiffMaskTrainingArguments, recipe_config
+    from .training.arguments import DiffMaskTrainingArguments
+    from .training.recipes.registry import recipe_config
     from .training.trainer import DiffMaskTrainer
 
 _LATER = {
     "DiffMaskTrainer": "training.trainer",
     "DiffMaskTrainingArguments": "training.arguments",
-    "recipe_config": "training.arguments",
+    "recipe_config": "training.recipes.registry",
     "what_if": "pipeline.what_if",
 }
 

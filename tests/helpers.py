@@ -16,8 +16,8 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.arguments import recipe_config
 from hf_diffmask.training.recipes.calibration import calibrate
+from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask_entry import main
 
 ROOT = Path(__file__).parent.parent

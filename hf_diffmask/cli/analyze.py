@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
-from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from ..about import VERSION
@@ -29,7 +28,7 @@ from ..display import plots
 from ..errors import DiffMaskError
 from ..pipeline.loading import load_pipeline
 from ..pipeline.pipeline_diffmask import DiffMaskAttributionPipeline
-from .arguments import output_folder, parse
+from .arguments import output_folder, parse, parser_of
 from .facts import name_of
 from .inputs import DatasetArguments, load_inputs
 
@@ -142,7 +141,7 @@ def run(arguments: list[str]) -> None:
     Raises:
         DiffMaskError: If matplotlib is missing, or an explainer, the inputs or the output folder cannot be used.
     """
-    parser = HfArgumentParser(AnalyzeArguments, prog="hf-diffmask analyze", description=DESCRIPTION)
+    parser = parser_of(AnalyzeArguments, "analyze", DESCRIPTION)
     (args,) = parse(parser, arguments)
     folder = _check(args)
     logging.disable_progress_bar()

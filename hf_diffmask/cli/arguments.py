@@ -1,11 +1,35 @@
 """Turns typed options into settings."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
 from transformers import HfArgumentParser
 
 from ..errors import DiffMaskError, reason
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Keeps the lines of a description, and names defaults that the help text does not name."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        said = action.help is not None and "Default: " in action.help
+        return action.help if said or action.default is None else super()._get_help_string(action)
+
+
+def parser_of(options: Any, command: str, description: str) -> HfArgumentParser:
+    """
+    Returns the parser of a command.
+
+    Args:
+        options (`type` or `tuple`): Data classes of its options.
+        command (`str`): The command's name.
+        description (`str`): What the command does, with examples.
+
+    Returns:
+        [`~transformers.HfArgumentParser`]
+    """
+    return HfArgumentParser(options, prog=f"hf-diffmask {command}", description=description, formatter_class=_Help)
 
 
 def parse(parser: HfArgumentParser, arguments: list[str]) -> tuple[Any, ...]:

@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import torch
-from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from ..audit import thresholds
@@ -17,7 +16,7 @@ from ..data.windows import windows
 from ..errors import DiffMaskError
 from ..hub.card_folder import check_local, update_card
 from ..pipeline.loading import load_pipeline
-from .arguments import output_folder, parse
+from .arguments import output_folder, parse, parser_of
 from .facts import about_run
 from .inputs import DatasetArguments, load_inputs
 
@@ -78,7 +77,7 @@ def run(arguments: list[str]) -> None:
     Raises:
         DiffMaskError: If an explainer, the data or the output folder cannot be used.
     """
-    (args,) = parse(HfArgumentParser(AuditArguments, prog="hf-diffmask audit", description=DESCRIPTION), arguments)
+    (args,) = parse(parser_of(AuditArguments, "audit", DESCRIPTION), arguments)
     if min(args.limit, args.batch_size) < 1:
         raise DiffMaskError("--limit and --batch_size must be at least 1.")
     if args.update_card:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser, set_seed
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 from transformers.utils import logging
 
 from ..about import BUNDLED_CLASSIFIER, TASK
@@ -21,7 +21,7 @@ from ..training.arguments import DiffMaskTrainingArguments
 from ..training.recipes.registry import recipe_config
 from ..training.run import train
 from ..training.validation import format_table
-from .arguments import parse
+from .arguments import parse, parser_of
 
 DESCRIPTION = """Trains an explainer for the bundled sentiment classifier, saves it, loads it with the pipeline and
 explains a few sentences. Needs no network, no data set and no labels."""
@@ -53,7 +53,7 @@ def run(arguments: list[str]) -> None:
     Raises:
         DiffMaskError: If a setting is too small, or the output folder is not empty.
     """
-    parser = HfArgumentParser(DemoArguments, prog="hf-diffmask demo", description=DESCRIPTION)
+    parser = parser_of(DemoArguments, "demo", DESCRIPTION)
     (demo,) = parse(parser, arguments)
     if demo.num_sentences < 20 or demo.max_steps < 1:
         raise DiffMaskError("The demo needs at least 20 sentences and one step.")

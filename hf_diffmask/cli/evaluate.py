@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from ..base.removal import REPLACEMENTS, check_replacement
@@ -20,7 +19,7 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from ..hub.card_folder import check_local, update_card
 from ..methods.registry import COSTLY, METHODS, Explainers
 from ..pipeline.loading import load_pipeline
-from .arguments import output_folder, parse
+from .arguments import output_folder, parse, parser_of
 from .facts import about_run
 from .inputs import DatasetArguments, load_inputs
 
@@ -152,7 +151,7 @@ def run(arguments: list[str]) -> None:
         DiffMaskError: If an explainer, the data, attributions or the output folder cannot be used, or a package is
             missing: matplotlib, or Captum for gradients.
     """
-    parser = HfArgumentParser(EvaluateArguments, prog="hf-diffmask evaluate", description=DESCRIPTION)
+    parser = parser_of(EvaluateArguments, "evaluate", DESCRIPTION)
     (args,) = parse(parser, arguments)
     folder, names, files = _check(args)
     logging.disable_progress_bar()
@@ -223,6 +222,5 @@ def run(arguments: list[str]) -> None:
         about = {name: result[name] for name in ("preset", "inputs", "dataset", "held_out", "machine")}
         about |= {"dataset_on_hub": is_on_hub(args.dataset), "dataset_config": args.dataset_config}
         figures = shown["diffmask"]["figures"] if "diffmask" in shown else {}
-        on_hub = {"dataset_on_hub": is_on_hub(args.dataset), "dataset_config": args.dataset_config}
-        update_card(args.model, explainer, faithfulness={**about, **on_hub, "figures": figures, "table": table(shown)})
+        update_card(args.model, explainer, faithfulness={**about, "figures": figures, "table": table(shown)})
     print(f"\n{folder / RESULT_FILE}")

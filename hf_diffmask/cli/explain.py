@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
-from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from ..data.encoding import Text
@@ -20,7 +19,7 @@ from ..display.terminal import to_text
 from ..errors import DiffMaskError
 from ..pipeline.loading import load_pipeline
 from ..tasks.task import Task
-from .arguments import parse
+from .arguments import parse, parser_of
 from .inputs import DatasetArguments, load_inputs
 
 DESCRIPTION = """Explains predictions: shows which tokens suffice to preserve the model's output.
@@ -138,7 +137,7 @@ def run(arguments: list[str]) -> None:
     Raises:
         DiffMaskError: If the explainer, an input or the output file cannot be used.
     """
-    parser = HfArgumentParser(ExplainArguments, prog="hf-diffmask explain", description=DESCRIPTION)
+    parser = parser_of(ExplainArguments, "explain", DESCRIPTION)
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="Texts to explain.")
     args, given = parse(parser, arguments)
     if args.output:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from transformers import HfArgumentParser, set_seed
+from transformers import set_seed
 from transformers.utils import logging
 
 from ..data.sampling import train_validation_split
@@ -14,7 +14,7 @@ from ..training.arguments import DiffMaskTrainingArguments
 from ..training.recipes.registry import recipe_config
 from ..training.run import train
 from ..training.validation import format_table
-from .arguments import parse
+from .arguments import parse, parser_of
 from .inputs import DatasetArguments, load_inputs
 
 DESCRIPTION = """Trains an explainer for a frozen classifier or question-answering model. Labels are not needed.
@@ -78,9 +78,7 @@ def run(arguments: list[str]) -> None:
     Raises:
         DiffMaskError: If a setting, the base model or the data set cannot be used.
     """
-    parser = HfArgumentParser(
-        (DataArguments, DiffMaskTrainingArguments), prog="hf-diffmask train", description=DESCRIPTION
-    )
+    parser = parser_of((DataArguments, DiffMaskTrainingArguments), "train", DESCRIPTION)
     data, args = parse(parser, arguments)
     base_model, data.base_model_revision = load_base(data.base_model, data.base_model_revision)
     tokenizer = load_tokenizer(data.base_model, data.base_model_revision)

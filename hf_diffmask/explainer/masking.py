@@ -78,8 +78,7 @@ class Masking:
             `torch.Tensor` of shape `(N,)`: In nats; of start and end together, if an answer is predicted.
         """
         target = self.target if rows is None else self.target[rows]
-        predicted = target.argmax(-1, keepdim=True)
-        return self.predict(hidden, rows).gather(-1, predicted).flatten(1).sum(-1)
+        return self.explainer.task.log_probability(target, self.predict(hidden, rows))
 
     def mask(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """

@@ -39,7 +39,7 @@ def leave_one_out(
     """
     masking = Masking(explainer, features, state)
     scores = torch.zeros(masking.maskable.shape, device=masking.maskable.device)
-    whole = masking.target.amax(-1).reshape(len(masking.target), -1).sum(-1)
+    whole = explainer.task.log_probability(masking.target, masking.target)
     rows, units = masking.maskable.nonzero(as_tuple=True)
     for start in range(0, len(rows), batch_size):
         row, unit = rows[start : start + batch_size], units[start : start + batch_size]

@@ -104,6 +104,10 @@ class QuestionAnswering(Task):
         """See [`Task.confidence`]: the mean log-odds of the most probable start and end."""
         return _log_odds(target, target.argmax(-1, keepdim=True)).mean(-1)
 
+    def log_probability(self, target: Tensor, masked: Tensor) -> Tensor:
+        """See [`Task.log_probability`]: of start and end together."""
+        return masked.gather(-1, target.argmax(-1, keepdim=True))[..., 0].sum(-1)
+
     def value(self, target: Tensor, masked: Tensor, choice: Tensor | None = None) -> Tensor:
         """See [`Task.value`]: log-odds of the predicted start and end, as if each were drawn by itself."""
         span = masked.gather(-1, target.argmax(-1, keepdim=True))[..., 0].double().sum(-1)

@@ -170,6 +170,19 @@ class Task(TaskInputs, TaskWords):
         """
         raise DiffMaskError(f"The task {self.name} has no choices: only the whole output can be explained.")
 
+    def log_probability(self, target: Tensor, masked: Tensor) -> Tensor:
+        """
+        Log-probability of what is predicted.
+
+        Args:
+            target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input, which says what is predicted.
+            masked (`torch.Tensor` of the same shape): Output on the masked input.
+
+        Returns:
+            `torch.Tensor` of shape `(B,)`: In nats.
+        """
+        return self.choice_log_probabilities(masked).gather(-1, self.predicted(target)[:, None])[:, 0]
+
     def value(self, target: Tensor, masked: Tensor, choice: Tensor | None = None) -> Tensor:
         """
         One number for a masked input: log-odds of a choice, `log p / (1 - p)`, which evidence adds up to.

@@ -14,7 +14,7 @@ from hf_diffmask.data.windows import windows
 from hf_diffmask.masks.gates import hard_mask
 from hf_diffmask.masks.paths import top
 from hf_diffmask.methods.budget_search import smallest_budget
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import STATE_NAMES, masked_output, recorded_of
 
 TEXTS = [

@@ -13,7 +13,7 @@ from hf_diffmask import DiffMaskModel
 from hf_diffmask.analysis.decisions import smallest_shares
 from hf_diffmask.analysis.tagging import Tag
 from hf_diffmask.pipeline.loading import load_pipeline
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask_entry import main
 from tests.helpers import refused
 

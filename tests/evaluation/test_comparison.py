@@ -13,7 +13,7 @@ from hf_diffmask.evaluation.faithfulness import PRESETS, curves, measures
 from hf_diffmask.evaluation.stability import perturbed
 from hf_diffmask.methods.registry import METHODS, Explainers, random
 from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 
 TEXTS = ["the plot is dull and the cast looks tired of it", "a warm film", "superb", "not bad at all"]
 

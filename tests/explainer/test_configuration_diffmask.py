@@ -1,6 +1,7 @@
 """Configurations are strict."""
 
 import pytest
+from huggingface_hub.errors import StrictDataclassClassValidationError
 
 from hf_diffmask import DiffMaskConfig
 
@@ -12,3 +13,14 @@ def test_config_is_strict():
         DiffMaskConfig(margin="much")
     with pytest.raises(Exception, match="masking"):
         DiffMaskConfig(masking="sideways")
+
+
+def test_fields_that_do_not_go_together():
+    for fields, message in (
+        ({"objective": "walk"}, "must be one of lagrangian, path, but is 'walk'"),
+        ({"objective": "path", "target": "label"}, "must be one of prediction, distribution, but is 'label'"),
+        ({"target": "prediction"}, "is for paths and for tasks with choices"),
+        ({"temperature": 0.0}, "temperature must be greater than 0"),
+    ):
+        with pytest.raises(StrictDataclassClassValidationError, match=message):
+            DiffMaskConfig(**fields)

@@ -58,7 +58,7 @@ def test_a_task_without_choices_has_no_probes_by_class(answerer):
 def test_the_baseline_starts_at_the_mask_token_the_unknown_token_or_the_mean(classifier, tokenizer):
     table = classifier.get_input_embeddings().weight
     assert torch.equal(first_baseline(classifier, tokenizer), table[tokenizer.mask_token_id])
-    without = word_tokenizer(["a warm film"])
+    without = word_tokenizer(["a warm film"], 10)
     without.mask_token = None
     assert without.mask_token_id is None and without.unk_token_id is not None
     assert torch.equal(first_baseline(classifier, without), table[without.unk_token_id])

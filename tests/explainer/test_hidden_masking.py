@@ -9,7 +9,7 @@ from transformers import pipeline
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.base.states import find_blocks
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.validation import measure
 from tests.explainer.helpers import drawn, uniform
 from tests.helpers import make_trainer, masked_output, recorded_of

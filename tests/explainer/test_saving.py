@@ -53,7 +53,7 @@ def test_what_was_tampered_with_is_refused(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("folder", "named"),
-    [("explainer", "../base"), ("deep/er", "../../base"), ("base/explainer", "../"), (".", "./base")],
+    [("explainer", "../base"), ("deep/er", "../../base"), ("base/explainer", "./.."), (".", "./base")],
 )
 def test_a_base_model_in_a_folder_is_named_from_where_the_explainer_lies(tmp_path, tokenizer, batch, folder, named):
     shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "base")
@@ -62,7 +62,6 @@ def test_a_base_model_in_a_folder_is_named_from_where_the_explainer_lies(tmp_pat
     explainer.save_pretrained(tmp_path / folder)
     assert json.loads((tmp_path / folder / "config.json").read_text())["base_model_name_or_path"] == named
     assert explainer.config.base_model_name_or_path == str(tmp_path / "base"), "as it was"
-    (tmp_path / folder).resolve()
     loaded = DiffMaskModel.from_pretrained(tmp_path / folder)
     assert torch.equal(loaded(**batch).target, explainer(**batch).target)
 

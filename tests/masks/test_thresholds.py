@@ -19,7 +19,7 @@ def test_a_tiny_table_by_hand():
     costs = table((0.0, 0.0), (0.1, 0.1), (0.2, 0.2))
     for margin, cut, coverage in ((0.16, 0.0, 0.8), (0.24, 2.0, 0.8), (0.32, 4.0, 0.8), (0.36, 4.0, 0.9), (1, 4.0, 1)):
         found = threshold_at(thresholds, costs, margin)
-        assert [one.tolist() for one in found] == [[pytest.approx(cut)], [pytest.approx(coverage)]], margin
+        assert [one.item() for one in found] == pytest.approx([cut, coverage], abs=1e-5), margin
     # Half-way to the second threshold, and half the margin: a cost of 0.08 for 0.8 of the inputs.
     cut, coverage = threshold_at(thresholds, costs, 0.08)
     assert (cut.item(), coverage.item()) == (pytest.approx(-1.0), pytest.approx(0.8))

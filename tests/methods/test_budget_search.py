@@ -6,7 +6,7 @@ import torch
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.masks.paths import top
 from hf_diffmask.methods.budget_search import smallest_budget
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import recorded_of
 
 TEXTS = [

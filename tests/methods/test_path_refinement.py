@@ -5,7 +5,7 @@ import torch
 
 from hf_diffmask.evaluation.faithfulness import curves, mean_measures, measures
 from hf_diffmask.methods.path_refinement import forwards_of, refine_scores
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import path_of, recorded_of
 
 

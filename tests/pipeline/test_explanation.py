@@ -11,7 +11,7 @@ from hf_diffmask import DiffMaskModel
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.hub.card_folder import write_card
 from hf_diffmask.methods.path_refinement import refine_scores
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import path_pipeline, recorded_of
 
 TEXTS = ["a warm and quietly funny film", "the plot is dull and the cast looks tired of it", "fine"]

@@ -53,7 +53,6 @@ def test_options_go_to_the_step_that_takes_them(path):
         ({"method": "shap"}, "`method` must be amortised, per_example or reinforce, but is 'shap'."),
         ({"on_violation": "cry"}, "`on_violation` must be one of keep, search, refine, abstain, but is 'cry'."),
         ({"tokens": 3, "colour": 1}, "There is no argument colour, tokens."),
-        ({"top_k": 3}, "There is no argument top_k."),
     ],
 )
 def test_values_that_cannot_be(path, asked, message):

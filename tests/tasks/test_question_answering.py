@@ -18,7 +18,7 @@ from hf_diffmask.methods.gradients import integrated_gradients
 from hf_diffmask.methods.leave_one_out import leave_one_out
 from hf_diffmask.methods.per_example import per_example
 from hf_diffmask.tasks.question_answering import QuestionAnswering
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.validation import measure
 from tests.helpers import CONTEXT, OTHERS, QUESTION, masked_output, recorded_of
 

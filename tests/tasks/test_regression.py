@@ -11,6 +11,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, recipe_config
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.display.terminal import to_text
+from hf_diffmask.methods.registry import METHODS, Explainers
 from hf_diffmask.tasks.registry import TASKS, task_of
 from hf_diffmask.tasks.regression import Regression
 from hf_diffmask.testbeds.grammar import sentences
@@ -166,6 +167,21 @@ def test_every_recipe_trains_it(base, trained, tokenizer, tmp_path, recipe, mask
         ["a warm film", "dull"], batch_size=2
     )
     assert [one["task"] for one in again] == ["regression"] * 2
+
+
+@pytest.mark.parametrize("method", ["loo", "ig", "kernel_shap"])
+def test_rivals_rank_for_the_direction_of_the_number(base, tokenizer, method):
+    """The number is the log-odds of the classifier, so that both say the same of a text, up to a factor."""
+    one = AutoModelForSequenceClassification.from_pretrained(base)
+    two = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+    for text in ("the plot is dull and lifeless .", "the cast is warm and superb ."):
+        features = dict(tokenizer(text, return_tensors="pt", return_special_tokens_mask=True))
+        found = []
+        for model in (one, two):
+            plain = DiffMaskModel.from_base_model(model, tokenizer).eval()
+            found.append(METHODS[method](Explainers(plain, plain, None, 0), features)[0])
+        assert found[0].argmax() == found[1].argmax() and found[0].max() > 0
+        assert torch.corrcoef(torch.stack(found))[0, 1] > 0.9
 
 
 def test_the_head_reads_the_first_position(trained, tokenizer):

@@ -11,8 +11,8 @@ from transformers import AutoModelForSequenceClassification
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.base.running import record, replace
 from hf_diffmask.testbeds import counting
-from hf_diffmask.training.arguments import recipe_config
 from hf_diffmask.training.cache import RecordedCache
+from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import recorded_of
 
 

@@ -3,10 +3,8 @@
 import json
 
 import pytest
-from huggingface_hub.errors import StrictDataclassClassValidationError
 
 from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskTrainingArguments
-from hf_diffmask.training.arguments import recipe_config
 
 
 @pytest.mark.parametrize(
@@ -32,19 +30,3 @@ def test_recipes_fill_in_what_is_not_set(tmp_path):
     settings = paper.settings(DiffMaskConfig(masking="hidden", initial_logit=4.0))
     assert "output_dir" not in settings and json.dumps(settings)
     assert (settings["masking"], settings["initial_logit"], settings["learning_rate"]) == ("hidden", 4.0, 0.5)
-
-
-def test_what_does_not_go_together_is_refused():
-    with pytest.raises(DiffMaskError, match="has no target but the distribution"):
-        recipe_config("fast", target="prediction")
-    with pytest.raises(DiffMaskError, match="Only a classifier predicts a class"):
-        recipe_config("path", task="question-answering", target="prediction")
-    assert recipe_config("path", task="question-answering")["target"] == "distribution"
-    for fields, message in (
-        ({"objective": "walk"}, "must be one of lagrangian, path, but is 'walk'"),
-        ({"objective": "path", "target": "label"}, "must be one of prediction, distribution, but is 'label'"),
-        ({"target": "prediction"}, "is for paths and for tasks with choices"),
-        ({"temperature": 0.0}, "temperature must be greater than 0"),
-    ):
-        with pytest.raises(StrictDataclassClassValidationError, match=message):
-            DiffMaskConfig(**fields)

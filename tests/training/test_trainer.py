@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.arguments import RECIPES
+from hf_diffmask.training.recipes.registry import RECIPES
 from tests.helpers import ROOT, batches_of, make_trainer, path_of
 
 DISTRIBUTED = """
@@ -23,7 +23,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.arguments import recipe_config
+from hf_diffmask.training.recipes.registry import recipe_config
 from safetensors.torch import save_file
 
 recipe, precision, warmup, size, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]

@@ -5,8 +5,8 @@ import torch
 
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.masks.thresholds import COST_LEVELS, KEPT_SHARES
-from hf_diffmask.training.arguments import recipe_config
 from hf_diffmask.training.recipes.calibration import calibrate
+from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import batches_of, masked_output, path_of
 
 
