@@ -90,7 +90,7 @@ class DiffMaskModel(SavedExplainer):
         Makes an untrained explainer for a base model.
 
         Args:
-            base_model ([`~transformers.PreTrainedModel`]): A classifier, or a model that answers questions.
+            base_model ([`~transformers.PreTrainedModel`]): A model of one of the supported tasks.
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
                 Its tokenizer: the baseline starts at the embedding of its mask token (paper, section 3.1), or of its
                 unknown token, else at the mean embedding. Those of other states start at their means, see
@@ -105,7 +105,7 @@ class DiffMaskModel(SavedExplainer):
             [`DiffMaskModel`]: The explainer, holding `base_model`.
 
         Raises:
-            DiffMaskError: If the base model is neither, or its hidden states cannot be read.
+            DiffMaskError: If no task covers the base model, or its hidden states cannot be read.
         """
         explainer = cls(config_for(base_model, states, **config))
         explainer.guest.hold(base_model)

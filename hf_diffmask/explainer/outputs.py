@@ -15,18 +15,18 @@ class DiffMaskOutput(ModelOutput):
         keep_probability (`torch.FloatTensor` of shape `(B, T, S)`):
             `P(z_l != 0)` of each unit at each state, in [0, 1], with input masking falling with `l`. 1 for units that
             cannot be masked.
-        target (`torch.FloatTensor` of shape `(B, C)`, or `(B, 2, T)` for start and end):
-            Log-probabilities of the base model on the whole input, in nats.
+        target (`torch.FloatTensor` of shape `(B, C)`, `(B, 2, T)` for start and end, or `(B, 1)` for a number):
+            Output of the base model on the whole input, see [`Task.target`].
         maskable (`torch.BoolTensor` of shape `(B, T)`):
             Units that can be masked: not padding and, unless the config says otherwise, not special.
         logits (`torch.FloatTensor` of shape `(B, T, S)`):
-            Gate logit of each state's own vote, before votes are multiplied; of a path, its scores.
-        masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned when `noise` is given):
-            Log-probabilities of the base model under the sampled mask.
-        left_out (`torch.FloatTensor` of the shape of `target`, *optional*, returned when `shares` are given):
-            The same of the units that the mask leaves out, alone.
-        masked_hard (`torch.FloatTensor` of the shape of `target`, *optional*, returned when masks are drawn on paths):
-            Log-probabilities of the base model under the hard mask, without gradient; not without `check`.
+            Gate logit of each state's own vote, before votes are multiplied. For a path, its scores.
+        masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned in training):
+            Output under the mask that the recipe drew.
+        left_out (`torch.FloatTensor` of the shape of `target`, *optional*, returned by the recipe `path`):
+            Output on the units that the mask leaves out, alone.
+        masked_hard (`torch.FloatTensor` of the shape of `target`, *optional*, returned by the recipe `fast`):
+            Output under the hard mask, without gradient, at the steps that count violations.
     """
 
     keep_probability: Tensor = None  # type: ignore[assignment]

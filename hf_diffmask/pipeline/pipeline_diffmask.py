@@ -77,7 +77,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         batch_size (`int`, *optional*, defaults to `1`): Windows that run through the base model at once.
 
     Returns (for each input, a `dict` that notebooks show as the grid of tokens and states):
-        - **label**, **score** -- the base model's prediction and its probability.
+        - **label**, **score** -- the base model's prediction and its probability; for regression the name of the
+          label, the number, and **direction**, `"up"` or `"down"` from the mean. **task** names the task.
         - **answer**, **start**, **end**, **score** -- in the place of the label, for question answering: the answer,
           its characters in the context, and its probability; the empty text, 0 and 0 for no answer. With `top_k` also
           **answers**, a list of such `dict`s, the best first.
