@@ -1,4 +1,4 @@
-"""`hf-diffmask serve` and `push-space` say what is wrong."""
+"""`hf-diffmask serve` says what is wrong."""
 
 import pytest
 
@@ -8,9 +8,6 @@ pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
 
 
 def test_commands_say_what_is_wrong(tmp_path, capsys):
-    (tmp_path / "space").mkdir()
-    assert main(["push-space", "a/b", "--output_dir", str(tmp_path / "space")]) == 2
-    assert "exists: name another folder" in capsys.readouterr().err
     assert main(["serve", "--explainers", str(tmp_path / "nothing")]) == 2
     assert "cannot be loaded" in capsys.readouterr().err
     assert main(["serve", "--port", "99999"]) == 2

@@ -1,0 +1,85 @@
+"""Typed options become settings, and folders are not written over unasked."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from hf_diffmask import DiffMaskError
+from hf_diffmask.cli.arguments import output_folder, parse, parser_of
+
+DESCRIPTION = """Bakes bread.
+
+  hf-diffmask bake --flour rye
+  hf-diffmask bake --minutes 50"""
+
+
+@dataclass
+class BakeArguments:
+    """What to bake."""
+
+    flour: str = field(metadata={"help": "Kind of flour."})
+    minutes: int = field(default=40, metadata={"help": "Time in the oven."})
+    salt: float | None = field(default=None, metadata={"help": "Grams. Default: by the flour."})
+
+    def __post_init__(self):
+        if self.minutes < 0:
+            raise DiffMaskError("--minutes must be 0 or more.")
+        if self.salt == 13:
+            raise ValueError("An unlucky number.\nReally.")
+
+
+@pytest.fixture
+def parser():
+    return parser_of(BakeArguments, "bake", DESCRIPTION)
+
+
+def test_options_become_settings(parser):
+    (found,) = parse(parser, ["--flour", "rye", "--minutes", "50"])
+    assert found == BakeArguments("rye", 50, None)
+    parser.add_argument("--hot", action="store_true")
+    settings, more = parse(parser, ["--flour", "rye", "--hot"])
+    assert settings == BakeArguments("rye") and more.hot is True
+
+
+def test_what_cannot_be_used_is_one_sentence(parser):
+    for arguments, message in (
+        (["--flour", "rye", "--minutes", "-1"], "--minutes must be 0 or more."),
+        (["--flour", "rye", "--salt", "13"],
+         "The options cannot be used: An unlucky number (see hf-diffmask bake --help)."),
+    ):  # fmt: skip
+        with pytest.raises(DiffMaskError) as error:
+            parse(parser, arguments)
+        assert str(error.value) == message
+    with pytest.raises(DiffMaskError, match=r"cannot be used: .*--sugar.*see hf-diffmask bake --help"):
+        parse(parser, ["--flour", "rye", "--sugar", "2"])
+
+
+def test_files_of_arguments_are_not_looked_for(parser, tmp_path, monkeypatch):
+    (tmp_path / "program.args").write_text("--minutes 3")
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "program.py")])
+    assert parse(parser, ["--flour", "rye"])[0].minutes == 40
+
+
+def test_help_keeps_its_lines_and_names_defaults_once(parser):
+    printed = parser.format_help()
+    assert printed.startswith("usage: hf-diffmask bake ") and DESCRIPTION in printed
+    said = " ".join(printed.split())
+    assert "Time in the oven. (default: 40)" in said and "Grams. Default: by the flour." in said
+    assert said.count("(default: ") == 1
+
+
+def test_output_folders(tmp_path):
+    folder = output_folder(str(tmp_path / "deep" / "out"), False)
+    assert folder == tmp_path / "deep" / "out" and folder.is_dir()
+    assert output_folder(str(folder), False) == folder, "still empty"
+    (folder / "thesis.txt").write_text("mine")
+    assert output_folder(str(folder), True) == folder and (folder / "thesis.txt").read_text() == "mine"
+    with pytest.raises(DiffMaskError) as error:
+        output_folder(str(folder), False)
+    assert str(error.value) == (
+        f"The folder {folder} is not empty: name another with --output_dir, or add --overwrite_output_dir."
+    )
+    for wrong in (folder / "thesis.txt", Path(folder / "thesis.txt" / "below")):
+        with pytest.raises(DiffMaskError, match=rf"{wrong} cannot be made \(.*: name a folder with --output_dir"):
+            output_folder(str(wrong), True)

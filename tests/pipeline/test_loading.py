@@ -1,0 +1,60 @@
+"""An explainer is loaded as a pipeline, or one sentence says why not."""
+
+import json
+
+import pytest
+
+import hf_diffmask
+from hf_diffmask import DiffMaskError
+from hf_diffmask.pipeline.loading import load_pipeline
+
+
+def test_the_bundled_explainer_by_default(folder):
+    text = "a warm and quietly funny film"
+    default, named = load_pipeline(None), load_pipeline(str(folder), device="cpu")
+    assert type(default) is type(named) is hf_diffmask.DiffMaskAttributionPipeline
+    assert default(text) == named(text) and load_pipeline("").model.name_or_path == hf_diffmask.BUNDLED_EXPLAINER
+
+
+def spoil_config(folder):
+    (folder / "config.json").write_text("{")
+
+
+def spoil_margin(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "margin": "much"}))
+
+
+def spoil_type(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "nobody-knows"}))
+
+
+def without_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def emptied(folder):
+    for path in folder.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("spoil", [spoil_config, spoil_margin, spoil_type, without_weights, emptied])
+def test_what_cannot_be_loaded_is_one_sentence(folder, spoil):
+    spoil(folder)
+    with pytest.raises(DiffMaskError) as error:
+        load_pipeline(str(folder))
+    said = str(error.value)
+    lead = f"The explainer {folder} cannot be loaded: name a folder that `hf-diffmask train` wrote, or a Hub id that "
+    assert said.startswith(f"{lead}can be reached (") and said.endswith(").") and "\n" not in said
+    assert error.value.__cause__ is not None
+
+
+def test_an_id_that_cannot_be_reached():
+    with pytest.raises(DiffMaskError, match="The explainer acme/none cannot be loaded"):
+        load_pipeline("acme/none")
+
+
+def test_what_is_already_one_sentence_stays_as_it_is():
+    with pytest.raises(DiffMaskError, match=r"^\S+ is no explainer but a BertForSequenceClassification"):
+        load_pipeline(hf_diffmask.BUNDLED_CLASSIFIER)
