@@ -1,1 +1,1 @@
-"""Explanations to look at: words, colours, grids, pages, plots."""
+"""Shows explanations as words, colours, grids, pages and plots."""

@@ -1,4 +1,4 @@
-"""The colours of scores: perceptually uniform, and the same to colour-blind eyes."""
+"""Colours for scores: perceptually uniform and safe for colour-blind readers."""
 
 # Cividis (Nunez et al. 2018) at 0, 1/4, 1/2, 3/4 and 1.
 SCALE = [(0, 34, 78), (65, 77, 107), (124, 123, 120), (188, 175, 111), (254, 232, 56)]
@@ -9,7 +9,7 @@ def color(value: float) -> tuple[int, int, int]:
     Colour of a score.
 
     Args:
-        value (`float`): From 0 to 1; what is outside gets the colour of the end.
+        value (`float`): From 0 to 1; values outside are clipped.
 
     Returns:
         `tuple[int, int, int]`: Red, green and blue, from 0 to 255.
@@ -23,13 +23,13 @@ def color(value: float) -> tuple[int, int, int]:
 
 def is_light(value: float) -> bool:
     """
-    Whether text on a score's colour is to be black.
+    Whether text on a score's colour should be black.
 
     Args:
         value (`float`): The score.
 
     Returns:
-        `bool`: By relative luminance; black, and else white, is well above a contrast of 4.5.
+        `bool`: By relative luminance. The contrast, black or else white, is well above 4.5.
     """
     red, green, blue = color(value)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 115
@@ -37,13 +37,13 @@ def is_light(value: float) -> bool:
 
 def paint(value: float) -> str:
     """
-    Style of something in the colour of its score.
+    CSS style for an element with a score.
 
     Args:
         value (`float`): The score.
 
     Returns:
-        `str`: Declarations of CSS.
+        `str`: CSS declarations.
     """
     red, green, blue = color(value)
     return f"background: rgb({red}, {green}, {blue}); color: {'#000' if is_light(value) else '#fff'}"

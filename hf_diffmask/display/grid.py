@@ -7,7 +7,7 @@ from typing import Any
 from .colors import paint
 from .wording import certificate, fate, kept_at, predicted, visible
 
-# Of every grid. Colours but those of painted cells come from what is around it, so that it is right in dark pages too.
+# Shared by all grids. Unpainted parts inherit their colours, so that grids also suit dark pages.
 STYLE = """
 .dm-grid { color: inherit; overflow-wrap: anywhere; }
 .dm-grid fieldset { border: 0; margin: 0.5rem 0; padding: 0; min-width: 0; }
@@ -32,7 +32,7 @@ STYLE = """
 
 
 class Attribution(dict):
-    """What the pipeline says of one input: a `dict`, shown by notebooks as its grid."""
+    """The pipeline's result for one input: a `dict` that notebooks show as a grid."""
 
     def _repr_html_(self) -> str:
         return grid(self)
@@ -40,7 +40,7 @@ class Attribution(dict):
 
 def shown(text: object) -> str:
     """
-    Anything as HTML text: markup, braces of templates and control characters are written out.
+    HTML text for any object, with markup, template braces and control characters escaped.
 
     Args:
         text (`object`): Any.
@@ -49,21 +49,21 @@ def shown(text: object) -> str:
         `str`
     """
     safe = escape(visible(str(text)))
-    # Pages fill templates, and a text must not be taken for a part of one.
+    # Pages fill templates: braces in a text must not act as placeholders.
     return safe.replace("{", "&#123;").replace("}", "&#125;").replace("$", "&#36;").replace("`", "&#96;")
 
 
 def grid(result: dict[str, Any], name: str | None = None) -> str:
     """
-    One explanation: prediction, certificate, tokens coloured by the score of a state that can be chosen, the curve of
-    each token over states, and all values as a table.
+    HTML for one explanation: prediction, certificate, tokens coloured by score at a selectable state, each token's
+    curve over states, and a table of all values.
 
     Args:
         result (`dict`): A result of the pipeline.
-        name (`str`, *optional*): Prefix of ids, one of its own for each grid on a page; by default a random one.
+        name (`str`, *optional*): Prefix of ids, unique on the page; random by default.
 
     Returns:
-        `str`: A fragment of HTML that needs nothing else.
+        `str`: A self-contained HTML fragment.
     """
     name = name or f"dm-{uuid.uuid4().hex[:10]}"
     head = f'<p><strong>{shown(predicted(result))}</strong> <span class="dm-quiet">{result["score"]:.3f}</span></p>'

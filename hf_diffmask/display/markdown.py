@@ -14,7 +14,7 @@ def markdown(text: str) -> str:
         text (`str`): Any text.
 
     Returns:
-        `str`: The same, in one line, with nothing in it that is markup.
+        `str`: The text in one line, without active markup.
     """
     return re.sub(r"([\\`*_\[\]{}|~#!])", r"\\\1", escape(visible(text)))
 
@@ -28,7 +28,7 @@ def emphasised(text: str, spans: list[tuple[int, int]]) -> str:
         spans (`list[tuple[int, int]]`): Start and end of each part, in characters, in order.
 
     Returns:
-        `str`: Markdown, escaped. Parts with only white space between them are one.
+        `str`: Escaped Markdown. Parts separated only by white space are merged.
     """
     joined: list[list[int]] = []
     for start, end in spans:

@@ -1,4 +1,4 @@
-"""A page of explanations that needs nothing else. Everything shown is escaped."""
+"""A self-contained page of explanations. All shown text is escaped."""
 
 from collections.abc import Iterable
 from html import escape
@@ -6,7 +6,7 @@ from typing import Any
 
 from .grid import grid
 
-# Of every page; a page's own follows.
+# Shared by all pages; page-specific CSS follows.
 PAGE_STYLE = """
 :root { color-scheme: light dark; --text: #1b1b1b; --back: #ffffff; --line: #d0d0d0; --quiet: #5c5c5c; }
 @media (prefers-color-scheme: dark) {
@@ -31,7 +31,7 @@ section { padding: 1rem 0; }
 
 def to_html(results: Iterable[dict[str, Any]], title: str = "Attributions by Differentiable Masking") -> str:
     """
-    A page that needs nothing else: for each input its grid, see [`~hf_diffmask.display.grid.grid`].
+    A self-contained page with one grid for each input, see [`~hf_diffmask.display.grid.grid`].
 
     Args:
         results (`Iterable[dict]`): Results of the pipeline.

@@ -1,4 +1,4 @@
-"""The data that plots draw, ready for JSON."""
+"""Data for plots, ready for JSON."""
 
 from typing import TypedDict
 
@@ -8,7 +8,7 @@ class GroupCurve(TypedDict):
 
     group: str
     count: int
-    """Tokens in it, over all inputs."""
+    """Number of tokens in the group, over all inputs."""
     mean: list[float]
     """One for each state, in [0, 1]."""
 
@@ -27,11 +27,11 @@ class LabelMean(TypedDict):
     special: bool
     """Whether the label is the text of a special token."""
     count: int
-    """Tokens, over all inputs."""
+    """Number of tokens, over all inputs."""
     mean: float
-    """In states, from 0 to their number."""
+    """Mean, in states, from 0 to the number of states."""
     standard_error: float | None
-    """Of the mean, in states; `None` for a single token."""
+    """Standard error of the mean, in states; `None` for a single token."""
 
 
 class StatesKept(TypedDict):
@@ -48,9 +48,9 @@ class FixedByState(TypedDict):
     count: int
     """Inputs."""
     unchanged: list[float]
-    """Share of inputs whose prediction the hard mask of each state leaves as it is, in [0, 1]."""
+    """Share of inputs whose prediction is unchanged under the hard mask of each state, in [0, 1]."""
     fixed: list[float]
-    """Share of inputs for which the same holds at each state and at all above it; it never falls."""
+    """Share of inputs whose prediction is unchanged at a state and at all above it; never falls."""
 
 
 class DecidedByState(TypedDict):
@@ -60,15 +60,15 @@ class DecidedByState(TypedDict):
     count: int
     """Inputs."""
     margin: float
-    """What the masks were allowed to cost."""
+    """Largest cost of the masks."""
     lower: list[float]
-    """Of each state, the share of its tokens that a quarter of the inputs need at most, in [0, 1]."""
+    """For each state, the first quartile of the share of tokens that an input needs, in [0, 1]."""
     median: list[float]
-    """The same for half of them."""
+    """The median of this share."""
     upper: list[float]
-    """The same for three quarters."""
+    """The third quartile of this share."""
     mean: list[float]
-    """Mean share over the inputs."""
+    """The mean of this share."""
 
 
 class HeatMapPanel(TypedDict):

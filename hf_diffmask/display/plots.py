@@ -1,6 +1,6 @@
-"""The figures of the analyses: each draws one kind of data of `analysis`, and returns a matplotlib `Figure`.
+"""Figures of the analyses: each function draws one kind of data from `analysis` as a matplotlib `Figure`.
 
-Figures are made as objects, past pyplot: no window, no state that outlives them, and any backend will do.
+Figures are made without pyplot: no window, no global state, any backend.
 """
 
 import itertools
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 LONGEST_LABEL = 24  # characters
 TALLEST = 60.0  # inches; rows of a longer heat map get thinner
 
-# Where on cividis the lines of a figure lie: told apart by colour-blind eyes, and none too bright for a white page.
+# Positions of line colours on cividis: safe for colour-blind readers, and dark enough for a white page.
 _LINES = [(0.0, "o", "-"), (0.45, "s", "--"), (0.75, "^", "-."), (0.25, "D", ":")]
-# Texts come from models and data sets: `$` in them starts no formula.
+# `$` in texts from models and data sets must not start a formula.
 _LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
 
 
 def check_matplotlib() -> None:
     """
-    Sees to it that figures can be drawn.
+    Checks that matplotlib is installed.
 
     Raises:
         DiffMaskError: If matplotlib is not installed.
@@ -64,7 +64,7 @@ def _name_states(axes: "Axes", states: list[str], first: float = 0.0) -> None:
 
 def heat_map(data: HeatMap) -> "Figure":
     """
-    Draws keep probabilities, tokens x states, in a panel for each explainer.
+    Draws keep probabilities, tokens x states, with one panel for each explainer.
 
     Args:
         data ([`~hf_diffmask.display.plot_data.HeatMap`]): One input, as one or two explainers see it.
@@ -81,7 +81,7 @@ def heat_map(data: HeatMap) -> "Figure":
     figure = _figure(width + 2.8, row * count + 1.7)
     panels = figure.subplots(1, len(data["panels"]), sharey=True, squeeze=False)[0]
     for axes, panel in zip(panels, data["panels"], strict=True):
-        # White lines between the cells: neighbours of one colour can still be counted.
+        # White lines between cells: neighbours with the same colour can be counted.
         image = axes.pcolormesh(
             panel["keep_probability"], cmap="cividis", vmin=0, vmax=1, edgecolors="white", linewidth=0.4
         )
@@ -96,7 +96,7 @@ def heat_map(data: HeatMap) -> "Figure":
     panels[0].set_ylabel("token")
     for axes in panels[1:]:
         axes.tick_params(axis="y", length=0)
-    # The scale of a long map stays as short as that of a map of 30 tokens.
+    # The colour scale of a long map is only as long as for 30 tokens.
     figure.colorbar(
         image,
         ax=list(panels),
@@ -111,7 +111,7 @@ def heat_map(data: HeatMap) -> "Figure":
 
 def keep_by_state(data: KeepByState, title: str = "") -> "Figure":
     """
-    Draws the mean keep probability of groups of tokens: a line each, over the states.
+    Draws the mean keep probability over states, one line for each group of tokens.
 
     Args:
         data ([`~hf_diffmask.display.plot_data.KeepByState`]): The means.
@@ -133,7 +133,7 @@ def keep_by_state(data: KeepByState, title: str = "") -> "Figure":
 
 def fixed_by_state(data: FixedByState, title: str = "") -> "Figure":
     """
-    Draws the share of predictions that are unchanged at each state, and of those that are fixed from it on up.
+    Draws the share of predictions unchanged at each state, and the share unchanged from each state on up.
 
     Args:
         data ([`~hf_diffmask.display.plot_data.FixedByState`]): The shares.
@@ -151,7 +151,7 @@ def fixed_by_state(data: FixedByState, title: str = "") -> "Figure":
         "and under those of all states above": data["fixed"],
     }
     axes = _lines(figure, data["states"], lines, title)
-    # Shares lie close to 1: down to the next tenth below them, differences can be seen.
+    # Shares are close to 1: an axis from the next lower tenth makes differences visible.
     lowest = min(int(10 * min(data["fixed"])) / 10, 0.9)
     axes.set_ylim(lowest - 0.03 * (1 - lowest), 1 + 0.03 * (1 - lowest))
     axes.set_ylabel(f"share of {data['count']:,} inputs")
@@ -160,7 +160,7 @@ def fixed_by_state(data: FixedByState, title: str = "") -> "Figure":
 
 def decided_by_state(data: DecidedByState, title: str = "") -> "Figure":
     """
-    Draws the share of their tokens that inputs need at each state: a line for each quartile.
+    Draws the share of tokens that inputs need at each state, one line for each quartile.
 
     Args:
         data ([`~hf_diffmask.display.plot_data.DecidedByState`]): The shares.
@@ -201,12 +201,12 @@ def _lines(figure: "Figure", states: list[str], lines: dict[str, list[float]], t
 
 def sparsity_divergence(data: dict[str, list[tuple[float, float]]], margin: float, cost: str) -> "Figure":
     """
-    Draws what masks cost over the share of tokens that they keep.
+    Draws the cost of masks over the kept share of tokens.
 
     Args:
         data (`dict`): Points of share and cost by state, see [`~hf_diffmask.training.validation.cost_by_share`].
-        margin (`float`): A line across.
-        cost (`str`): What the cost is, with its unit.
+        margin (`float`): Drawn as a horizontal line.
+        cost (`str`): Name of the cost, with its unit.
 
     Returns:
         `matplotlib.figure.Figure`
@@ -235,7 +235,7 @@ def sparsity_divergence(data: dict[str, list[tuple[float, float]]], margin: floa
 
 def states_kept(data: StatesKept, title: str = "") -> "Figure":
     """
-    Draws the mean number of states at which tokens are kept: a bar for each label, and its standard error.
+    Draws the mean number of states that keep a token: one bar with standard error for each label.
 
     Args:
         data ([`~hf_diffmask.display.plot_data.StatesKept`]): The means. Bars of special tokens are hatched.
@@ -277,16 +277,16 @@ def faithfulness_by_cost(
     methods: dict[str, Any], title: str = "", bounds: dict[str, dict[str, float]] | None = None
 ) -> "Figure":
     """
-    Draws comprehensiveness and sufficiency of methods over what they cost.
+    Draws comprehensiveness and sufficiency of methods over their cost.
 
     Args:
-        methods (`dict`): Of each method `figures`, with `mean`, `low` and `high`, and `forwards`, which may be `None`.
+        methods (`dict`): For each method `figures`, with `mean`, `low` and `high`, and `forwards`, or `None`.
         title (`str`, *optional*): Title.
-        bounds (`dict`, *optional*): Of both figures `low` and `high`, the worst and the best that a ranking can do.
+        bounds (`dict`, *optional*): `low` and `high` for both figures, the worst and the best ranking.
 
     Returns:
-        `matplotlib.figure.Figure`: Two panels; methods without a cost of their own, and the better of the bounds, are
-        drawn as lines across.
+        `matplotlib.figure.Figure`: Two panels. Methods without their own cost, and the better bound,
+        are horizontal lines.
 
     Raises:
         DiffMaskError: If matplotlib is not installed.

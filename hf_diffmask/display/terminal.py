@@ -1,4 +1,4 @@
-"""An explanation as coloured text for terminals."""
+"""Coloured text of an explanation, for terminals."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from .wording import certificate, fate, predicted, visible
 
 def to_text(result: dict[str, Any], color: bool) -> str:
     """
-    An explanation for a terminal.
+    Text of an explanation, for a terminal.
 
     Args:
         result (`dict`): A result of the pipeline.
         color (`bool`): Whether to use ANSI colours.
 
     Returns:
-        `str`: The prediction, the tokens, the certificate, and a line a token with the state that dropped it, or of a
-        path whether it is kept.
+        `str`: Prediction, tokens, certificate, and one line for each token: the state that dropped the token, or for
+        a path whether the token is kept.
     """
 
     def paint(text: str, value: float, kept: bool) -> str:

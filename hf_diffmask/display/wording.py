@@ -1,4 +1,4 @@
-"""What is said of an explanation, in words that can be shown anywhere."""
+"""Describes explanations in words that are safe to show anywhere."""
 
 import unicodedata
 from typing import Any
@@ -8,13 +8,13 @@ from ..tasks.registry import task_of_result
 
 def visible(text: str) -> str:
     """
-    Makes control and format characters visible, so that a text can neither hide nor steer a terminal.
+    Text with visible control and format characters, which could otherwise hide text or steer a terminal.
 
     Args:
         text (`str`): Any text.
 
     Returns:
-        `str`: The same with such characters as `\\x1b` or `\\u202e` written out.
+        `str`: The text with characters such as `\\x1b` or `\\u202e` written out.
     """
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") else char
@@ -24,20 +24,20 @@ def visible(text: str) -> str:
 
 def predicted(result: dict[str, Any]) -> str:
     """
-    What the base model predicts, in a form that can be shown.
+    The prediction of the base model, safe to show.
 
     Args:
         result (`dict`): A result of the pipeline.
 
     Returns:
-        `str`: Its label or answer.
+        `str`: The label or answer.
     """
     return visible(task_of_result(result).headline(result))
 
 
 def certificate(result: dict[str, Any]) -> str:
     """
-    What an explanation claims and whether it was checked, in plain words.
+    One sentence: the claim of an explanation, and whether it was checked.
 
     Args:
         result (`dict`): A result of the pipeline.
@@ -56,13 +56,13 @@ def certificate(result: dict[str, Any]) -> str:
 
 def effect(result: dict[str, Any]) -> str:
     """
-    What a mask does, in plain words.
+    The effect of a mask, in plain words.
 
     Args:
-        result (`dict`): A result of the pipeline, or other that has its check and its prediction.
+        result (`dict`): A result of the pipeline, or any `dict` with the same check and prediction.
 
     Returns:
-        `str`: What follows on "this mask".
+        `str`: Continues a sentence that starts with "this mask".
     """
     within = "within" if result["within_margin"] else "outside"
     stays = "the prediction stays" if result["same_prediction"] else "the prediction changes"
@@ -71,10 +71,10 @@ def effect(result: dict[str, Any]) -> str:
 
 def moved(result: dict[str, Any]) -> str:
     """
-    How far a mask moves the output, in words that follow "moves".
+    How far a mask moves the output; continues after "moves".
 
     Args:
-        result (`dict`): A result of the pipeline that holds a check.
+        result (`dict`): A result of the pipeline, with a check.
 
     Returns:
         `str`
@@ -89,24 +89,24 @@ def kept_at(result: dict[str, Any], token: dict[str, Any], number: int) -> bool:
     Args:
         result (`dict`): A result of the pipeline.
         token (`dict`): One of its tokens.
-        number (`int`): Of the state.
+        number (`int`): Number of the state.
 
     Returns:
-        `bool`: At the result's own state that of the mask handed out, which may be a searched one.
+        `bool`: At the result's own state, the returned mask decides, which may come from a search.
     """
     return token["kept"] if result["states"][number] == result["state"] else token["states"][number] > 0.5
 
 
 def dropped_at(token: dict[str, Any], states: list[str]) -> str | None:
     """
-    The state from which on a token is masked. With hidden masking one that a state drops can come back above.
+    First state from which a token stays masked. With hidden masking, a dropped token can return at a higher state.
 
     Args:
         token (`dict`): A token of the pipeline's result.
         states (`list[str]`): Names of the states.
 
     Returns:
-        `str` or `None`: Its name; `None` for a token that the last state keeps.
+        `str` or `None`: Name of the state; `None` if the last state keeps the token.
     """
     kept = [number for number, keep in enumerate(token["states"]) if keep > 0.5]
     first = kept[-1] + 1 if kept else 0
@@ -115,12 +115,12 @@ def dropped_at(token: dict[str, Any], states: list[str]) -> str | None:
 
 def fate(token: dict[str, Any], states: list[str], kept: str) -> str:
     """
-    What becomes of a token. Masks of a path are not nested over states: whether the one handed out keeps it.
+    Says which state drops a token, or for a path (masks not nested) whether the returned mask keeps the token.
 
     Args:
         token (`dict`): A token of the pipeline's result.
         states (`list[str]`): Names of the states.
-        kept (`str`): What is said of one that is kept to the end.
+        kept (`str`): Words for a token that is kept to the end.
 
     Returns:
         `str`

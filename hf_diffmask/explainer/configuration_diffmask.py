@@ -1,4 +1,4 @@
-"""What an explainer is."""
+"""Configuration of an explainer."""
 
 from dataclasses import fields
 from typing import Any
@@ -11,7 +11,7 @@ from ..masks.registry import MASKS
 from ..tasks.preserved import PRESERVED
 from ..tasks.registry import TASKS
 
-# What can stand in the file beside the fields of a config: `transformers`, or the trainer for it, writes it.
+# Keys that `transformers` or its trainer adds to a config file.
 WRITTEN_BESIDE = {
     "auto_map", "bos_token_id", "eos_token_id", "name_or_path", "num_labels", "pad_token_id", "torch_dtype",
     "use_cache",
@@ -32,13 +32,13 @@ class DiffMaskConfig(PreTrainedConfig):
         base_model_fingerprint (`str`, *optional*):
             Hash of the base model's weights, see [`~hf_diffmask.base.fingerprint.fingerprint`].
         base_model_dtype (`str`, *optional*, defaults to `"float32"`):
-            Precision that the base model had in training: it is loaded and its fingerprint compared in it.
+            Precision of the base model in training. It is loaded and its fingerprint compared in this precision.
         base_model_class (`str`, *optional*):
             Class name of the base model, for people and for error messages.
         task (`str`, *optional*, defaults to `"text-classification"`):
-            What the base model predicts: a name of [`~hf_diffmask.tasks.registry.TASKS`].
+            Task of the base model, a key of [`~hf_diffmask.tasks.registry.TASKS`].
         task_constants (`dict`, *optional*):
-            Constants of the task: what a regression measured on the training inputs, and which positions the base
+            Constants of the task: statistics of a regression's training inputs, and the positions that the base
             model's head reads.
         vocab_size (`int`, *optional*, defaults to `0`):
             Rows of the base model's token-embedding table.
@@ -47,36 +47,35 @@ class DiffMaskConfig(PreTrainedConfig):
         hidden_size (`int`, *optional*, defaults to `0`):
             Width `d` of the other states.
         state_names (`list[str]`, *optional*):
-            Names of the states in the order in which they are computed, see [`~hf_diffmask.base.running.record`]: the
+            State names in the order of computation, see [`~hf_diffmask.base.running.record`]: the
             `L + 2` from the embeddings to the output of the last block, or the paths of modules.
         masking (`str`, *optional*, defaults to `"input"`):
-            Where units are masked. `"input"`: at state 0, votes multiply over states. `"hidden"`: at each state
-            itself, by its own votes and baseline; the base model is run on from there (paper, section 3).
+            Where units are masked. `"input"`: at state 0. `"hidden"`: at each state itself, with a baseline of its
+            own; the base model runs on from there (paper, section 3).
         objective (`str`, *optional*, defaults to `"lagrangian"`):
-            What the gates are trained for. `"lagrangian"`: as few units as the margin allows (paper, equation 4).
-            `"path"`: a ranking of the units, whose masks of every budget preserve the prediction, and whose
-            complements lose it; the margin chooses the budget afterwards.
+            What the probes learn. `"lagrangian"`: to keep as few units as the margin allows (paper, equation 4).
+            `"path"`: to rank the units. Masks of every budget preserve the prediction, their complements lose it, and
+            the margin chooses the budget afterwards.
         target (`str`, *optional*, defaults to `"distribution"`):
-            Of a path: what is to be preserved. `"prediction"`: the probability of one class, so that scores are
-            evidence for it or against it. `"distribution"`: the whole output.
+            What a path preserves. `"prediction"`: one choice, such as a class; scores are evidence for or against
+            it. `"distribution"`: the whole output.
         temperature (`float`, *optional*, defaults to `0.5`):
-            Of a path: what score less threshold is divided by in keep probabilities.
+            For a path, keep probabilities are `sigmoid((score - threshold) / temperature)`.
         margin (`float`, *optional*, defaults to `0.1`):
-            What an explanation may cost. The divergence in nats, or with `target="prediction"` the drop of the class's
-            probability.
+            The largest cost of an explanation: a divergence (nats for classes and answers), or with
+            `target="prediction"` the drop of the choice.
         mask_special_tokens (`bool`, *optional*, defaults to `False`):
-            Whether separators and other special tokens are units that can be masked. If not, they are always kept.
+            Whether special tokens can be masked. If not, they are always kept.
         normalize_states (`bool`, *optional*, defaults to `True`):
             Whether the probes read each state's vectors at zero mean and unit variance. The paper reads them raw.
         class_conditional (`bool`, *optional*, defaults to `True`):
-            Whether a probe has weights `w_l` and level `c_l` for each class, and uses those of the class that the base
-            model predicts. The paper has one of each for all, and so do explainers of question answering.
+            Whether a probe has weights `w_l` and a level `c_l` for each choice, and uses those of the predicted one.
+            The paper shares them. So do explainers for tasks without choices.
         read_context (`bool`, *optional*, defaults to `True`):
-            Whether the probes also read the mean of their state over the input, and how sure the base model is of its
-            prediction. The paper's do not.
+            Whether the probes also read the mean of their state, and the base model's confidence. The paper's do not.
         share_mean (`bool`, *optional*, defaults to `False`):
-            Whether all probes read the mean of their state by the same weights, which saves a third of the explainer.
-            The recipe `path` does so.
+            Whether all probes share the weights that read the mean. This saves a third of the explainer. The recipe
+            `path` does so.
         path_gradient (`bool`, *optional*, defaults to `True`):
             Whether [`~hf_diffmask.masks.gates.draw_on_paths`] draws the masks. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
@@ -112,7 +111,7 @@ class DiffMaskConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """
-        Makes a config from what was saved; see [`~transformers.PreTrainedConfig.from_dict`].
+        Makes a config from saved fields; see [`~transformers.PreTrainedConfig.from_dict`].
 
         Args:
             config_dict (`dict`): Fields and their values.
@@ -122,7 +121,7 @@ class DiffMaskConfig(PreTrainedConfig):
             [`DiffMaskConfig`]
 
         Raises:
-            DiffMaskError: If there is a field that this version does not know: what it changes would be lost.
+            DiffMaskError: If this version does not know a field: its effect would be lost.
         """
         known = {one.name for one in fields(cls)} | PreTrainedConfig().to_dict().keys() | WRITTEN_BESIDE
         unknown = sorted(config_dict.keys() - known)
@@ -140,7 +139,7 @@ class DiffMaskConfig(PreTrainedConfig):
 
     @property
     def masks_inputs(self) -> bool:
-        """Whether units are masked at state 0, whichever state their mask was read from."""
+        """Whether all masks apply at state 0."""
         return self.masking == "input"
 
     def masked_at(self, state: int) -> int:
@@ -148,7 +147,7 @@ class DiffMaskConfig(PreTrainedConfig):
         The state at which units are masked.
 
         Args:
-            state (`int`): Number of the state that a mask was read from; may count from the end.
+            state (`int`): Number of the state that the mask comes from; negative numbers count from the end.
 
         Returns:
             `int`: 0 with input masking, else the state itself.
@@ -158,8 +157,8 @@ class DiffMaskConfig(PreTrainedConfig):
     @property
     def judged_states(self) -> list[int]:
         """
-        Numbers of the states that an explainer is judged by (`list[int]`): the last one, whose mask is handed out.
-        With hidden masking each state has a mask of its own, and all count.
+        Numbers of the states that evaluation uses (`list[int]`): the last one, whose mask is returned. With hidden
+        masking all states, since each has its own mask.
         """
         return [self.num_states - 1] if self.masks_inputs else list(range(self.num_states))
 
@@ -169,7 +168,7 @@ class DiffMaskConfig(PreTrainedConfig):
         return max(32, self.hidden_size // 4, self.embedding_size // 4)
 
     def validate_architecture(self):
-        """Part of `@strict`-powered validation. Validates the fields against one another."""
+        """Validates fields against one another; `@strict` calls it."""
         if not self.margin > 0:
             raise ValueError(f"The margin must be greater than 0, but is {self.margin}.")
         if self.base_model_dtype not in ("float32", "float16", "bfloat16", "float64"):

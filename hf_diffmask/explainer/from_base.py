@@ -1,4 +1,4 @@
-"""What an explainer for a base model looks like before training."""
+"""Config and first baseline of a new explainer."""
 
 import os
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from .guest import commit_of
 
 def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None, **config: Any) -> DiffMaskConfig:
     """
-    The config of an explainer for a base model.
+    The config of a new explainer for a base model.
 
     Args:
         base_model ([`~transformers.PreTrainedModel`]): The base model.
-        states (`Sequence[str]`, *optional*): Names of its states, for a model without blocks.
-        config: Further fields.
+        states (`Sequence[str]`, *optional*): State names, for a model without blocks.
+        config: Further fields of [`DiffMaskConfig`].
 
     Returns:
         [`DiffMaskConfig`]
@@ -63,14 +63,14 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
 
 def first_baseline(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> Tensor:
     """
-    Where the baseline of the embeddings starts (paper, section 3.1).
+    The first baseline of the embeddings (paper, section 3.1).
 
     Args:
         base_model ([`~transformers.PreTrainedModel`]): The base model.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Its tokenizer.
 
     Returns:
-        `torch.Tensor` of shape `(d,)`: The embedding of the mask token, or of the unknown token; else the mean
+        `torch.Tensor` of shape `(d,)`: Embedding of the mask token, else of the unknown token, else the mean
         embedding.
     """
     table = base_model.get_input_embeddings().weight.detach()

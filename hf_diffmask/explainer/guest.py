@@ -21,9 +21,9 @@ from .configuration_diffmask import DiffMaskConfig
 
 logger = logging.get_logger(__name__)
 
-# Options of `from_pretrained` that hold for the base model as well.
+# Options of `from_pretrained` that apply to the base model as well.
 HUB_OPTIONS = ("token", "cache_dir", "local_files_only")
-# Test-beds by model type: each registers itself when it is imported.
+# Test-beds by model type. Importing one registers it.
 TESTBEDS = {"diffmask-gru": "gru", "diffmask-counting": "counting"}
 LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
@@ -32,17 +32,17 @@ class Guest:
     """
     Holds the base model of an explainer.
 
-    One that is not given is loaded on first use, in the precision that the explainer was trained for, and then follows
-    the explainer's device. One that is given is never moved or re-typed.
+    A base model that is not given is loaded on first use, in the precision of training, and follows the explainer's
+    device. A given base model is never moved or cast.
 
     Args:
         config ([`DiffMaskConfig`]): The explainer's config, which names the base model.
         base ([`~transformers.PreTrainedModel`], *optional*): The base model, if it is already loaded.
-        allow_mismatch (`bool`, *optional*, defaults to `False`): Whether other weights are warned of, not refused.
+        allow_mismatch (`bool`, *optional*, defaults to `False`): Whether other weights give a warning, not an error.
 
     Attributes:
         location (`str`, *optional*): Folder or Hub id of the base model.
-        hub_options (`dict`): `token`, `cache_dir` and `local_files_only`, as the explainer was loaded with them.
+        hub_options (`dict`): `token`, `cache_dir` and `local_files_only` from loading the explainer.
         revision (`str`, *optional*): Commit that the explainer itself was loaded from.
 
     Raises:
@@ -60,7 +60,7 @@ class Guest:
 
     def hold(self, base: PreTrainedModel) -> None:
         """
-        Holds a base model that the config was just made for, and that needs no check.
+        Holds the base model that the config was just made from, without a check.
 
         Args:
             base ([`~transformers.PreTrainedModel`]): The base model.
@@ -69,7 +69,7 @@ class Guest:
 
     def base_on(self, device: torch.device) -> PreTrainedModel:
         """
-        The base model, on a device.
+        The base model on a device.
 
         Args:
             device (`torch.device`): The explainer's.
@@ -78,7 +78,7 @@ class Guest:
             [`~transformers.PreTrainedModel`]
 
         Raises:
-            DiffMaskError: If it cannot be loaded, does not match the explainer, or was given on another device.
+            DiffMaskError: If the base model cannot be loaded, does not match, or was given on another device.
         """
         if self._base is None:
             self._base = self._load()
@@ -114,14 +114,14 @@ class Guest:
 
 def load_base(name: str, revision: str | None = None) -> tuple[PreTrainedModel, str | None]:
     """
-    Loads a model that is to be explained. Its task is checked before its weights are loaded.
+    Loads a base model. The task is checked before the weights are loaded.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
 
     Returns:
-        `tuple`: The model, in `float32`, and the commit that it is of; `None` for a folder.
+        `tuple`: The model in `float32`, and its commit (`None` for a folder).
 
     Raises:
         DiffMaskError: If no task covers the model, it cannot be loaded, or its weights lack its head.
@@ -131,7 +131,7 @@ def load_base(name: str, revision: str | None = None) -> tuple[PreTrainedModel, 
         import_testbed(name, **named)
         config = AutoConfig.from_pretrained(name, **named)
         task = fitting_task(config.architectures or [], config, f"The base model {name}")
-        # From here on of one commit, even if the branch moves on.
+        # Fixes the commit, since the branch may move.
         named["revision"] = commit_of(name, revision)
         base, loading = task.auto_class.from_pretrained(
             name, **named, dtype="float32", use_safetensors=True, output_loading_info=True
@@ -150,7 +150,7 @@ def load_base(name: str, revision: str | None = None) -> tuple[PreTrainedModel, 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """
-    Loads the tokenizer of a model that is to be explained.
+    Loads the tokenizer of a base model.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
@@ -170,7 +170,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
 
 def import_testbed(name: str, **options: Any) -> None:
     """
-    Registers the model class of a test-bed, if a model is one: Transformers does not know its model type.
+    Registers the model class if the model is a test-bed, since Transformers does not know its model type.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
@@ -178,21 +178,21 @@ def import_testbed(name: str, **options: Any) -> None:
     """
     kind, _ = PreTrainedConfig.get_config_dict(name, **options)
     if kind.get("model_type") in TESTBEDS:
-        with suppress(ImportError):  # code that came along with an explainer has no test-beds
+        with suppress(ImportError):  # remote code has no test-beds
             import_module(f"..testbeds.{TESTBEDS[kind['model_type']]}", __package__)
 
 
 def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bool = False) -> None:
     """
-    Compares a base model with the one that an explainer was trained for, in the precision of that time.
+    Checks that a base model is the one an explainer was trained for, in the precision of training.
 
     Args:
         config ([`DiffMaskConfig`]): The explainer's.
         base ([`~transformers.PreTrainedModel`]): The model.
-        allow_mismatch (`bool`, *optional*, defaults to `False`): Whether other weights are warned of, not refused.
+        allow_mismatch (`bool`, *optional*, defaults to `False`): Whether other weights give a warning, not an error.
 
     Raises:
-        DiffMaskError: If it is another one; with what differs.
+        DiffMaskError: If the models differ; the message says how.
     """
     task = task_of(base)
     table = base.get_input_embeddings().weight
@@ -231,7 +231,7 @@ def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bo
 
 def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None = None) -> str | None:
     """
-    The commit that a model was just loaded from, as the cache knows it.
+    The commit of a model that was just loaded, from the cache.
 
     Args:
         repo_id (`str`): Id on the Hub, or a folder.
@@ -245,7 +245,7 @@ def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None =
         return None
     try:
         found = try_to_load_from_cache(repo_id, "config.json", cache_dir=cache_dir, revision=revision)
-    except HFValidationError:  # a path that is no longer there
+    except HFValidationError:  # a path that no longer exists
         return None
     match = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", found) if isinstance(found, str) else None
     return match[1] if match else None
@@ -253,15 +253,15 @@ def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None =
 
 def locate(base_model: str | None, explainer: str) -> str | None:
     """
-    Resolves a base model's relative path against the folder of the explainer that names it. In a repo of the Hub it
-    can only be beside the explainer.
+    Resolves the relative path of a base model against the explainer's folder. In a Hub repo the path must lie inside
+    the repo.
 
     Args:
         base_model (`str`, *optional*): As the config names it.
         explainer (`str`): Folder of the explainer, or its id on the Hub.
 
     Returns:
-        `str` or `None`: A folder, an id, or a path beside the explainer; `None` where it can be nothing of these.
+        `str` or `None`: A folder, an id, or a path beside the explainer; `None` otherwise.
     """
     if base_model is None or not base_model.startswith(("./", "../")):
         return base_model

@@ -1,4 +1,4 @@
-"""What methods of explanation share: a batch of inputs whose units can be masked at one state."""
+"""A batch whose units can be masked at one state, for all methods."""
 
 from torch import Tensor
 
@@ -9,26 +9,26 @@ from .modeling_diffmask import DiffMaskModel
 
 class Masking:
     """
-    A batch of inputs, the base model, and a state of it at which units can be masked.
+    A batch of inputs, the base model, and the state at which units are masked.
 
-    Masked units are replaced by the explainer's baseline, so that all methods answer the same question. They ask for
-    no more of the explainer: its probes are not used.
+    The explainer's baseline replaces masked units, so that all methods answer the same question. The probes are not
+    used.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model, baselines and margin.
         features (`dict[str, torch.Tensor]`):
-            What the base model takes, `(B, T)` each, and `special_tokens_mask`.
+            Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state. An explainer that masks inputs has state 0 only.
 
     Attributes:
         target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`):
-            Log-probabilities of the prediction on the whole inputs, in nats.
-        hidden (`torch.Tensor` of shape `(B, T, d)`): The state on the whole inputs.
-        baseline (`torch.Tensor` of shape `(d,)`): What stands in for a masked unit.
+            Log-probabilities for the whole inputs, in nats.
+        hidden (`torch.Tensor` of shape `(B, T, d)`): The state for the whole inputs.
+        baseline (`torch.Tensor` of shape `(d,)`): Replaces masked units.
         maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
 
     Raises:
-        DiffMaskError: If there is no such state, or the explainer has no baseline there.
+        DiffMaskError: If the state does not exist, or the explainer has no baseline for it.
     """
 
     def __init__(self, explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0):
@@ -49,16 +49,16 @@ class Masking:
 
     @property
     def margin(self) -> float:
-        """What masking may cost (`float`)."""
+        """The largest cost of a mask (`float`)."""
         return self.explainer.margin()
 
     def predict(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
         """
-        Runs the base model on from the state, with gradients for what it is given.
+        Runs the base model from the state on, with gradients for `hidden`.
 
         Args:
-            hidden (`torch.Tensor` of shape `(N, T, d)`): The state that it shall see.
-            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to; all `B` by default.
+            hidden (`torch.Tensor` of shape `(N, T, d)`): The state to run from.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): The input of each row; all `B` by default.
 
         Returns:
             `torch.Tensor` of shape `(N, C)` or `(N, 2, T)`: Log-probabilities in nats.
@@ -68,25 +68,25 @@ class Masking:
 
     def log_probability(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
         """
-        Log-probability of what is predicted on the whole inputs, when the base model sees another state.
+        Log-probability of the original prediction, after the state is replaced.
 
         Args:
-            hidden (`torch.Tensor` of shape `(N, T, d)`): The state that it shall see.
-            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to; all `B` by default.
+            hidden (`torch.Tensor` of shape `(N, T, d)`): The state to run from.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): The input of each row; all `B` by default.
 
         Returns:
-            `torch.Tensor` of shape `(N,)`: In nats; of start and end together, if an answer is predicted.
+            `torch.Tensor` of shape `(N,)`: In nats; for an answer, start and end together.
         """
         target = self.target if rows is None else self.target[rows]
         return self.explainer.task.log_probability(target, self.predict(hidden, rows))
 
     def mask(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """
-        The state with units replaced by the baseline, `z * h + (1 - z) * b` (paper, equation 2).
+        The masked state, `z * h + (1 - z) * b` (paper, equation 2).
 
         Args:
             mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`; units that cannot be masked are kept.
-            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): The input of each row.
 
         Returns:
             `torch.Tensor` of shape `(N, T, d)`.
@@ -97,7 +97,7 @@ class Masking:
 
     def cost(self, mask: Tensor) -> Tensor:
         """
-        What masks cost in the terms of the margin, see [`DiffMaskModel.cost`].
+        The cost of masks, as the margin measures it; see [`DiffMaskModel.cost`].
 
         Args:
             mask (`torch.Tensor` of shape `(B, T)`): `z`, in [0, 1] or `bool`.
@@ -113,7 +113,7 @@ class Masking:
 
         Args:
             mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`.
-            rows (`torch.Tensor` of shape `(N,)`, *optional*): Which inputs these belong to.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): The input of each row.
 
         Returns:
             `torch.Tensor` of shape `(N,)`: `D( f(x) || f(x_hat) )` in nats.

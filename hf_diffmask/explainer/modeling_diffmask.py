@@ -27,21 +27,19 @@ class DiffMaskModel(SavedExplainer):
     """
     An explainer for a frozen base model (paper, section 3).
 
-    The base model is never saved with the explainer, never trained, and always runs in eval mode; see
-    [`~hf_diffmask.explainer.guest.Guest`].
+    The base model is never saved with the explainer, never trained, and always in eval mode; see [`Guest`].
 
     Args:
-        config ([`DiffMaskConfig`]): What the explainer is.
+        config ([`DiffMaskConfig`]): The explainer's configuration.
         base_model ([`~transformers.PreTrainedModel`], *optional*): The base model, if it is already loaded.
         allow_base_mismatch (`bool`, *optional*, defaults to `False`):
-            Whether to go on, with a warning, where the base model has other weights than the explainer was trained
-            for. Its shapes have to be the same.
+            Whether other weights of the base model give a warning instead of an error. Shapes must always match.
 
     Attributes:
         guest ([`Guest`]): Holds the base model.
         task ([`Task`]): Reads the outputs of the base model.
-        preserved ([`Preserved`]): What explanations preserve: the whole output, or one choice.
-        masks ([`Masks`]): Makes masks of scores.
+        preserved ([`Preserved`]): Says what a mask preserves: the whole output, or one choice.
+        masks ([`Masks`]): Turns scores into masks.
 
     Raises:
         DiffMaskError: If `base_model` is not the model that the explainer was trained for.
@@ -92,14 +90,13 @@ class DiffMaskModel(SavedExplainer):
         Args:
             base_model ([`~transformers.PreTrainedModel`]): A model of one of the supported tasks.
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
-                Its tokenizer: the baseline starts at the embedding of its mask token (paper, section 3.1), or of its
-                unknown token, else at the mean embedding. Those of other states start at their means, see
-                [`~hf_diffmask.training.baseline.start_at_mean_states`].
+                Its tokenizer, for the first baseline, see [`~hf_diffmask.explainer.from_base.first_baseline`]. For
+                other states, see [`~hf_diffmask.training.baseline.start_at_mean_states`].
             states (`Sequence[str]`, *optional*):
-                Names of its states, in the order in which they are computed: `embeddings` or paths of modules, for a
-                model without blocks. The first is the one that input masking masks.
-            config: Further fields of [`DiffMaskConfig`], such as `margin` and `masking`. Of a base model from the Hub
-                that is not of the main branch, `base_model_revision` has to name the commit.
+                State names for a model without blocks, in the order of computation: `embeddings` or module paths.
+                Input masking masks the first one.
+            config: Further fields of [`DiffMaskConfig`], such as `margin` and `masking`. `base_model_revision` must
+                name the commit of a Hub model that is not from the main branch.
 
         Returns:
             [`DiffMaskModel`]: The explainer, holding `base_model`.
@@ -125,12 +122,12 @@ class DiffMaskModel(SavedExplainer):
                 init.copy_(getattr(module, name), value)
 
     def baselines(self) -> list[nn.Parameter]:
-        """Parameters that hold baselines (`list[torch.nn.Parameter]`): `(d,)` of state 0, then `(S - 1, d)`."""
+        """The baselines (`list[torch.nn.Parameter]`): `(d,)` for state 0; with hidden masking also `(S - 1, d)`."""
         return [self.baseline, *([] if self.config.masks_inputs else [self.hidden_baselines])]
 
     def baseline_at(self, state: int) -> Tensor:
         """
-        The vector that stands in for a masked unit at a state.
+        The vector that replaces masked units at a state.
 
         Args:
             state (`int`): Number of the state, from 0. With input masking units are masked at state 0 only.
@@ -139,7 +136,7 @@ class DiffMaskModel(SavedExplainer):
             `torch.Tensor` of shape `(d,)`.
 
         Raises:
-            DiffMaskError: If the explainer masks no units there.
+            DiffMaskError: If the explainer masks no units at this state.
         """
         if state == 0:
             return self.baseline
@@ -155,29 +152,29 @@ class DiffMaskModel(SavedExplainer):
         """The base model ([`~transformers.PreTrainedModel`]), loaded on first use; see [`Guest.base_on`].
 
         Raises:
-            DiffMaskError: If it cannot be loaded, does not match the explainer, or lies on another device.
+            DiffMaskError: If the base model cannot be loaded, does not match, or is on another device.
         """
         return self.guest.base_on(self.device)
 
     def set_constants(self, constants: dict[str, Any]) -> None:
         """
-        Adds constants of the task.
+        Adds task constants to the config and the task.
 
         Args:
-            constants (`dict`): For `config.task_constants`.
+            constants (`dict`): Added to `config.task_constants`.
         """
         self.config.task_constants = {**(self.config.task_constants or {}), **constants}
         self.task.constants = self.config.task_constants
 
     def margin(self, asked: float | None = None) -> float:
         """
-        What a mask may cost.
+        The largest cost of a mask.
 
         Args:
-            asked (`float`, *optional*): A margin that was asked for.
+            asked (`float`, *optional*): A margin from the caller.
 
         Returns:
-            `float`: That one, or else the config's.
+            `float`: `asked`, or by default the config's margin.
         """
         return float(self.config.margin if asked is None else asked)
 
@@ -188,13 +185,12 @@ class DiffMaskModel(SavedExplainer):
         **inputs: Tensor,
     ) -> Batch:
         """
-        Makes a batch of features.
+        Makes a batch from features.
 
         Args:
-            special_tokens_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at special tokens, which are not
-                masked unless the config says so.
+            special_tokens_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at special tokens, see the config.
             example_ids (`torch.Tensor` of shape `(B,)`, *optional*): Number of each example in its data set.
-            inputs (`torch.Tensor`): What the base model's `forward` takes, `(B, T)` each.
+            inputs (`torch.Tensor`): Arguments of the base model's `forward`, `(B, T)` each.
 
         Returns:
             [`Batch`]
@@ -220,19 +216,16 @@ class DiffMaskModel(SavedExplainer):
 
     def masked(self, recorded: Recorded, mask: Tensor, state: Tensor | int = -1) -> Tensor:
         """
-        Runs the base model on `z * h_l + (1 - z) * b_l` (paper, equations 2 and 7), on from state `l` only.
-
-        With input masking `l` is state 0, whichever state the mask was predicted from.
+        Runs the base model on `z * h_l + (1 - z) * b_l` (paper, equations 2 and 7) from state `l` on.
+        With input masking `l` is always 0.
 
         Args:
-            recorded ([`Recorded`]): What the base model computes on the whole inputs.
-            mask (`torch.Tensor` of shape `(B, T)`): `z`, in [0, 1] or `bool`; 1 keeps a unit. Units that cannot be
-                masked are kept.
-            state (`torch.Tensor` of shape `(B,)` or `int`, *optional*, defaults to the last):
-                The state of each example, or of all.
+            recorded ([`Recorded`]): The base model's output and states for the whole inputs.
+            mask (`torch.Tensor` of shape `(B, T)`): `z`, in [0, 1] or `bool`. Unmaskable units are kept.
+            state (`torch.Tensor` of shape `(B,)` or `int`, *optional*, defaults to the last): State of each example.
 
         Returns:
-            `torch.Tensor` of the shape of `recorded.target`: Output on the masked inputs.
+            `torch.Tensor` of the shape of `recorded.target`: Output for the masked inputs.
         """
         keep = (
             mask | ~recorded.batch.maskable
@@ -242,7 +235,7 @@ class DiffMaskModel(SavedExplainer):
         if isinstance(state, int) or self.config.masks_inputs:
             number = self.config.masked_at(state) if isinstance(state, int) else 0
             return self._masked_at(number, keep, recorded.states[number], recorded.batch)
-        # Examples of one state at a time, so that none is run from lower than it need be.
+        # One run for each state: no example repeats the blocks below its own state.
         order, parts = [], []
         for number in state.unique().tolist():
             rows = torch.where(state == number)[0]
@@ -257,11 +250,11 @@ class DiffMaskModel(SavedExplainer):
 
     def run_from(self, state: int, hidden: Tensor, batch: Batch) -> Tensor:
         """
-        Runs the base model on from a state.
+        Runs the base model from a state on.
 
         Args:
             state (`int`): Number of the state.
-            hidden (`torch.Tensor` of shape `(B, T, d)`): What the model shall see there.
+            hidden (`torch.Tensor` of shape `(B, T, d)`): Replaces the state.
             batch ([`Batch`]): The inputs.
 
         Returns:
@@ -272,25 +265,24 @@ class DiffMaskModel(SavedExplainer):
 
     def cost(self, target: Tensor, masked: Tensor, classes: Tensor | None = None) -> Tensor:
         """
-        What a mask costs, in the terms of the margin.
+        The cost of a mask, as the margin measures it; see [`DiffMaskConfig`].
 
         Args:
-            target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input.
-            masked (`torch.Tensor` of the same shape): Output on the masked input.
-            classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice explained; by default the predicted one.
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+            masked (`torch.Tensor` of the same shape): Output for the masked input.
+            classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
 
         Returns:
-            `torch.Tensor` of shape `(B,)`: The divergence, or with `target="prediction"` the drop of the choice,
-            below 0 where it rises.
+            `torch.Tensor` of shape `(B,)`: The divergence, or the drop of the choice (negative for a rise).
         """
         return self.preserved.cost(self.task, target, masked, classes)
 
     def attribution(self, output: DiffMaskOutput) -> Tensor:
         """
-        One score for each unit, by which an input's units are ranked; see [`Masks.attribution`].
+        One score for each unit, for ranking; see [`Masks.attribution`].
 
         Args:
-            output ([`DiffMaskOutput`]): Of this explainer.
+            output ([`DiffMaskOutput`]): This explainer's output.
 
         Returns:
             `torch.Tensor` of shape `(B, T)`
@@ -301,12 +293,12 @@ class DiffMaskModel(SavedExplainer):
         self, recorded: Recorded, classes: Tensor | None = None, margin: float | None = None
     ) -> DiffMaskOutput:
         """
-        Keep probability of each unit at each state, from what the base model computed.
+        Keep probability of each unit at each state, without running the base model.
 
         Args:
-            recorded ([`Recorded`]): What the base model computes on the whole inputs.
-            classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice explained; by default the predicted one.
-            margin (`float`, *optional*): What masks may cost, for paths; by default the config's.
+            recorded ([`Recorded`]): The base model's output and states for the whole inputs.
+            classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
+            margin (`float`, *optional*): For paths: the largest cost; by default the config's.
 
         Returns:
             [`DiffMaskOutput`]
@@ -331,14 +323,14 @@ class DiffMaskModel(SavedExplainer):
         Runs the base model, then [`DiffMaskModel.explain`].
 
         Args:
-            input_ids (`torch.Tensor` of shape `(B, T)`, *optional*): Token ids; not needed with `recorded`.
+            input_ids (`torch.Tensor` of shape `(B, T)`, *optional*): Token ids; unused with `recorded`.
             attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 0 at padding.
             special_tokens_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at special tokens.
-            recorded ([`Recorded`], *optional*): What the base model computes on this batch, if it is known already.
-            classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice explained; by default the predicted one.
-            margin (`float`, *optional*): What masks may cost, for paths; by default the config's.
-            draw (`Callable`, *optional*): In training: draws masks, runs them, and adds their outputs to the result.
-            features (`torch.Tensor`): Whatever else the base model takes.
+            recorded ([`Recorded`], *optional*): The base model's output and states for this batch, if already known.
+            classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
+            margin (`float`, *optional*): For paths: the largest cost; by default the config's.
+            draw (`Callable`, *optional*): For training: draws masks, runs them, and adds their outputs to the result.
+            features (`torch.Tensor`): Other arguments of the base model.
 
         Returns:
             [`DiffMaskOutput`]

@@ -1,4 +1,4 @@
-"""What an explainer computes for a batch."""
+"""The output of an explainer for a batch."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,18 @@ class DiffMaskOutput(ModelOutput):
 
     Args:
         keep_probability (`torch.FloatTensor` of shape `(B, T, S)`):
-            `P(z_l != 0)` of each unit at each state, in [0, 1], with input masking falling with `l`. 1 for units that
-            cannot be masked.
+            `P(z_l != 0)` of each unit at each state, in [0, 1]. With input masking it falls with `l`. Units that
+            cannot be masked have 1.
         target (`torch.FloatTensor` of shape `(B, C)`, `(B, 2, T)` for start and end, or `(B, 1)` for a number):
-            Output of the base model on the whole input, see [`Task.target`].
+            The base model's output for the whole input, see [`Task.target`].
         maskable (`torch.BoolTensor` of shape `(B, T)`):
             Units that can be masked: not padding and, unless the config says otherwise, not special.
         logits (`torch.FloatTensor` of shape `(B, T, S)`):
-            Gate logit of each state's own vote, before votes are multiplied. For a path, its scores.
+            Gate logits of each state, before votes are multiplied. For a path, its scores.
         masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned in training):
             Output under the mask that the recipe drew.
         left_out (`torch.FloatTensor` of the shape of `target`, *optional*, returned by the recipe `path`):
-            Output on the units that the mask leaves out, alone.
+            Output for only the units that the mask leaves out.
         masked_hard (`torch.FloatTensor` of the shape of `target`, *optional*, returned by the recipe `fast`):
             Output under the hard mask, without gradient, at the steps that count violations.
     """

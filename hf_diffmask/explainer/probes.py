@@ -1,4 +1,4 @@
-"""Probes: from hidden states to gate logits."""
+"""Probes: turn hidden states into gate logits."""
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,14 @@ from .configuration_diffmask import DiffMaskConfig
 
 class DiffMaskProbes(nn.Module):
     """
-    One two-layer probe for each state, all of them computed as one batched product.
+    One two-layer probe for each state.
 
-    `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix), and with hidden masking `h_l`
-    alone in the place of `[h0 ; h_l]`. `w_l` and `c_l` are those of the predicted class: which words are evidence
-    *for* a prediction depends on what it is, and a probe this small does not learn both at once. Without
-    `class_conditional` there is one of each for all classes, as in the paper. With `read_context` they read
-    `[h0 ; h_l ; m_l ; o]`, where `m_l` is the mean of `h_l` over the input and `o` tells the log-odds of the
-    prediction: whether a unit's evidence is needed depends on how much there is elsewhere. `W_l` is kept in parts, one
-    for each of these, since they may differ in width; state 0 has neither the second nor the third. With `share_mean`
-    the part that reads `m_l` is one for all states.
+    `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix). With hidden masking a probe reads
+    `h_l` alone. With `class_conditional`, `w_l` and `c_l` belong to the predicted choice: a probe this small cannot
+    learn the evidence for all choices at once. With `read_context` a probe reads `[h0 ; h_l ; m_l ; o]`: `m_l` is the
+    mean of `h_l` over the input, and `o` the confidence of the prediction. A unit is needed less where there is more
+    evidence elsewhere. `W_l` is kept in one part for each of these, since their widths differ; state 0 has only the
+    first and the last. With `share_mean` all states share the part that reads `m_l`.
 
     Scores of a path are `w_l . tanh(...)` alone: a ranking needs neither bounds nor a level.
     """
@@ -28,7 +26,7 @@ class DiffMaskProbes(nn.Module):
     def __init__(self, config: DiffMaskConfig):
         super().__init__()
         count, width = config.num_states, config.probe_size
-        # Probes that read state 0: all of them with input masking, else its own.
+        # Number of probes that read state 0: all with input masking, else one.
         self.readers = count if config.masks_inputs else 1
         self.normalize = config.normalize_states
         self.task = TASKS[config.task](config.task_constants)
@@ -47,12 +45,12 @@ class DiffMaskProbes(nn.Module):
     @torch.no_grad()
     def initialize(self, config: DiffMaskConfig) -> None:
         """
-        Draws first weights; what a checkpoint holds stays.
+        Draws the first weights; weights from a checkpoint stay.
 
         Args:
             config ([`DiffMaskConfig`]): The explainer's.
         """
-        # By the number of features that a probe reads: [h0 ; h_l], or h_l alone.
+        # Bounds depend on the number of features that a probe reads: [h0 ; h_l], or h_l alone.
         bound = (config.embedding_size + config.hidden_size) ** -0.5
         own = config.hidden_size**-0.5
         init.uniform_(self.embedding_weight, -bound, bound)
@@ -63,7 +61,7 @@ class DiffMaskProbes(nn.Module):
         if config.masks_inputs:
             init.zeros_(self.bias)
         else:
-            # Few features may have to be told apart in the middle: kinks of tanh all over their range.
+            # Random biases spread the bends of tanh over the range of the features.
             init.uniform_(self.bias, -1, 1)
         init.uniform_(self.out_weight, -(config.probe_size**-0.5), config.probe_size**-0.5)
         if hasattr(self, "out_bias"):
@@ -76,16 +74,16 @@ class DiffMaskProbes(nn.Module):
         Args:
             states (`list[torch.Tensor]`): `S` hidden states, `(B, T, d_s)` each.
             target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`): Log-probabilities of the prediction, in nats.
-            units (`torch.Tensor` of shape `(B, T)`): Units that the mean state is taken over.
+            units (`torch.Tensor` of shape `(B, T)`): Units for the mean state.
             classes (`torch.Tensor` of shape `(B,)`, *optional*):
-                The class that each example is explained for; by default the one that is predicted.
+                The class to explain for each example; by default the predicted one.
 
         Returns:
             `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`, or scores.
         """
         batch, length = states[0].shape[:2]
         dtype, width = self.bias.dtype, self.bias.shape[1]
-        # Only the outputs for the class that is asked for are computed.
+        # Computes outputs only for the requested class.
         if len(self.out_weight) == 1:
             classes = target.new_zeros(batch, dtype=torch.long)
         elif classes is None:
@@ -100,7 +98,7 @@ class DiffMaskProbes(nn.Module):
         embeddings = states[0].flatten(0, 1).to(dtype)
         from_embeddings = (embeddings @ self._centered(self.embedding_weight)).mul_(self._scale(embeddings))
         logits = []
-        # State by state: what one probe computes fits into a processor's cache.
+        # State by state, because the values of one probe fit into a processor's cache.
         for number, state in enumerate(states):
             added = context[:, number]
             # Empty where the probe does not read state 0.
@@ -108,7 +106,7 @@ class DiffMaskProbes(nn.Module):
             if number > 0:
                 vectors = state.flatten(0, 1).to(dtype)
                 scale = self._scale(vectors)
-                # layer_norm(x) @ W is x @ (W, its columns centred), divided by x's deviation, and costs less.
+                # Cheaper form of layer_norm(x) @ W: x @ (W with centred columns), divided by x's deviation.
                 read = vectors @ self._centered(self.state_weight[number - 1])
                 hidden = torch.addcmul(hidden, read, scale) if number < self.readers else read * scale
                 if hasattr(self, "mean_weight"):
@@ -124,7 +122,7 @@ class DiffMaskProbes(nn.Module):
         return weight - weight.mean(-2, keepdim=True) if self.normalize else weight
 
     def _scale(self, vectors: Tensor) -> Tensor:
-        """One over the standard deviation of each vector, `(N, 1)`; 1 where states are read as they are."""
+        """One over the standard deviation of each vector, `(N, 1)`; 1 without `normalize_states`."""
         if not self.normalize:
             return vectors.new_ones(len(vectors), 1)
         square = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).square() / vectors.shape[-1]

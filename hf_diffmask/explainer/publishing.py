@@ -1,4 +1,4 @@
-"""The way from explainers and training to the Hub, which lies above them: the package's root connects it."""
+"""Lets explainers and training publish without importing `hub`; the package's root calls [`connect`]."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,24 +10,24 @@ _connect: list[Callable[[], Any]] = []
 
 def connect(hub: Callable[[], Any]) -> None:
     """
-    Names what publishes.
+    Sets the module that publishes.
 
     Args:
-        hub (`Callable`): Imports the module with `push`, `push_model`, `push_checkpoint`, `check_writable` and
-            `add_code`, when it is first needed, and returns it.
+        hub (`Callable`): Imports and returns the module with `push`, `push_model`, `push_checkpoint`,
+            `check_writable` and `add_code`. Called on first use.
     """
     _connect[:] = [hub]
 
 
 def hub() -> Any:
     """
-    What publishes.
+    The module that publishes.
 
     Returns:
-        The module that [`connect`] named.
+        The module set by [`connect`].
 
     Raises:
-        DiffMaskError: If the package is not installed, and only its code for explaining came along.
+        DiffMaskError: If the package is not installed: remote code can only explain.
     """
     if not _connect:
         raise DiffMaskError("Publishing needs the package hf-diffmask, which is not installed here.")

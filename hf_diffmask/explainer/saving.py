@@ -14,7 +14,7 @@ from .publishing import hub
 
 
 class SavedExplainer(PreTrainedModel):
-    """A [`~transformers.PreTrainedModel`] that is saved without its base model, and checked when it is loaded."""
+    """A [`~transformers.PreTrainedModel`] that is saved without its base model and checked on loading."""
 
     config: DiffMaskConfig
     guest: Guest
@@ -27,16 +27,15 @@ class SavedExplainer(PreTrainedModel):
         Args:
             pretrained_model_name_or_path (`str` or `os.PathLike`): A folder, or an id on the Hub.
             args: Passed on.
-            kwargs: Passed on, such as `revision`; `base_model` and `allow_base_mismatch` are those of the class.
-                `token`, `cache_dir` and `local_files_only` hold for the base model, too.
+            kwargs: Passed on, such as `revision`. `base_model` and `allow_base_mismatch`: see the class. `token`,
+                `cache_dir` and `local_files_only` apply to the base model as well.
 
         Returns:
             [`DiffMaskModel`], in eval mode.
 
         Raises:
-            DiffMaskError: If weights are missing, unknown, damaged or not finite, or the base model is another one.
-                Only safetensors are read.
-            OSError: If there is no such explainer, or it holds no safetensors.
+            DiffMaskError: If weights are missing, unknown, damaged or not finite, or the base model does not match.
+            OSError: If there is no such explainer, or it has no safetensors; no other format is read.
         """
         wants_info = kwargs.pop("output_loading_info", False)
         try:
@@ -52,7 +51,7 @@ class SavedExplainer(PreTrainedModel):
                 f"The weights of {pretrained_model_name_or_path} are not those that its config speaks of: "
                 f"{', '.join(wrong)} missing or unknown."
             )
-        # The ends of all values, since a sum could overflow, and a mask of them all would have to be made.
+        # Minimum and maximum: a sum could overflow, and `isfinite` on all values would allocate a mask.
         if not all(bool(end.isfinite()) for values in explainer.state_dict().values() for end in values.aminmax()):
             raise DiffMaskError(f"The weights of {pretrained_model_name_or_path} are not all finite numbers.")
         explainer.guest.hub_options.update(
@@ -64,8 +63,8 @@ class SavedExplainer(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """
-        Saves the explainer alone, with its code where it came with it; a base model in a local folder is named
-        relative to `save_directory`.
+        Saves the explainer without its base model. An explainer loaded with remote code keeps code beside it. The
+        path of a local base model becomes relative to `save_directory`.
 
         Args:
             save_directory (`str` or `os.PathLike`): The folder.
@@ -76,7 +75,7 @@ class SavedExplainer(PreTrainedModel):
             relative = Path(os.path.relpath(self.guest.location, save_directory)).as_posix()
             self.config.base_model_name_or_path = relative if relative.startswith("../") else f"./{relative}"
         if getattr(self.config, "auto_map", None) and self._auto_class is None:
-            # The code came along, and this is not it: that of the package goes on with it.
+            # The explainer came with remote code, but the installed package loaded it: save the package's code.
             hub().add_code(self.config, Path(save_directory))
         try:
             super().save_pretrained(save_directory, **kwargs)
@@ -85,12 +84,12 @@ class SavedExplainer(PreTrainedModel):
 
     def push_to_hub(self, repo_id: str, *, tokenizer: PreTrainedTokenizerBase | None = None, **kwargs: Any) -> str:
         """
-        Publishes the explainer, its tokenizer, its card and what is known of it, in one commit.
+        Publishes the explainer, its tokenizer, card and results in one commit.
 
         Args:
-            repo_id (`str`): The repo, `user/name` or `organisation/name`; made where there is none.
+            repo_id (`str`): The repo, `user/name` or `organisation/name`; created if missing.
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
-                The base model's; by default what lies beside the explainer or its base model.
+                The base model's; by default the one saved with the explainer or its base model.
             kwargs: Passed on to [`~hf_diffmask.hub.push.push`], such as `private`, `revision` and `token`.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The card of an explainer, made of what is known of it."""
+"""Makes the model card of an explainer from its results."""
 
 import json
 from importlib import resources
@@ -30,21 +30,21 @@ def render(
     remote_code: bool = False,
 ) -> str:
     """
-    Makes a card of what is known of an explainer.
+    Makes the model card of an explainer from its results.
 
     Args:
         config ([`DiffMaskConfig`]): The explainer's.
         coverage (`float`, *optional*): See [`Masks.coverage`].
-        results (`dict`): What is known of it, see [`~hf_diffmask.hub.results.read_results`].
-        model_id (`str`): What it is loaded by: an id on the Hub, or a folder.
-        base_model (`str`, *optional*): Id of the base model on the Hub, if it is there.
+        results (`dict`): Results of the explainer, see [`~hf_diffmask.hub.results.read_results`].
+        model_id (`str`): Hub id or folder to load the explainer from.
+        base_model (`str`, *optional*): Hub id of the base model, if it has one.
         license (`str`, *optional*): Identifier of the licence.
-        plot (`str`, *optional*): File name of the plot of divergence over the share that is kept.
-        loadable (`bool`, *optional*, defaults to `True`): Whether whoever reads the card can load the base model.
-        remote_code (`bool`, *optional*, defaults to `False`): Whether the code lies beside the explainer.
+        plot (`str`, *optional*): File name of the plot of divergence over kept share.
+        loadable (`bool`, *optional*, defaults to `True`): Whether readers of the card can load the base model.
+        remote_code (`bool`, *optional*, defaults to `False`): Whether the repo holds the code.
 
     Returns:
-        `str`: Front matter and sections, each between marks.
+        `str`: Front matter and sections, each section between marks.
     """
     named = base_model or Path(config.base_model_name_or_path or "the base model").name.replace("`", "'")
     task, preserved = TASKS[config.task](), PRESERVED[config.target]
@@ -94,7 +94,7 @@ def render(
 
 
 def _evaluations(results: dict[str, Any], task: str) -> list[EvalResult]:
-    """Figures of the last state and of faithfulness, as the Hub's model index has them."""
+    """Figures of the last state and of faithfulness, in the form of the Hub's model index."""
     found = []
 
     def add(name: str, value: float, dataset: str, on_hub: bool, of: str) -> None:

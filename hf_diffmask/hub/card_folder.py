@@ -18,18 +18,18 @@ PLOT = "sparsity_divergence.png"
 
 def write_card(folder: str | os.PathLike, explainer: DiffMaskModel, license: str | None = None) -> Path | None:
     """
-    Writes `README.md` into an explainer's folder: the generated sections, among whatever is there of its owner.
+    Writes the generated sections into an explainer's `README.md`; the owner's text stays.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.
         explainer ([`DiffMaskModel`]): The explainer; its base model is not loaded.
-        license (`str`, *optional*): Identifier of the licence; by default the one that the card names already.
+        license (`str`, *optional*): Identifier of the licence; by default the card's.
 
     Returns:
-        `Path` or `None`: The card; `None` where there was one without a section of ours.
+        `Path` or `None`: The card; `None` if there is a card without generated sections.
 
     Raises:
-        DiffMaskError: If the front matter that is there cannot be read.
+        DiffMaskError: If the existing front matter cannot be read.
     """
     path = Path(folder) / "README.md"
     there = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -43,19 +43,19 @@ def write_card(folder: str | os.PathLike, explainer: DiffMaskModel, license: str
 
 def card_for(folder: str | os.PathLike, explainer: DiffMaskModel, license: str | None = None, **settings: Any) -> str:
     """
-    The generated card of an explainer's folder.
+    The generated card for an explainer's folder.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.
         explainer ([`DiffMaskModel`]): The explainer; its base model is not loaded.
         license (`str`, *optional*): Identifier of the licence.
-        settings: Of [`render`], where they differ from those of a folder.
+        settings: Arguments of [`render`] that replace the defaults for a folder.
 
     Returns:
         `str`
     """
     named = explainer.config.base_model_name_or_path
-    # A folder of this machine says nothing to a reader elsewhere.
+    # A local path means nothing to readers elsewhere.
     is_local = named is None or named.startswith((".", "/")) or os.path.isdir(named)
     settings = {
         "model_id": Path(folder).resolve().name,
@@ -69,7 +69,7 @@ def card_for(folder: str | os.PathLike, explainer: DiffMaskModel, license: str |
 
 def update_card(folder: str | os.PathLike, explainer: DiffMaskModel, **parts: Any) -> None:
     """
-    Adds what was measured to what is known of a local explainer, and makes its card anew.
+    Adds results to a local explainer and updates its card.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.
@@ -77,7 +77,7 @@ def update_card(folder: str | os.PathLike, explainer: DiffMaskModel, **parts: An
         parts: See [`~hf_diffmask.hub.results.add_results`].
 
     Raises:
-        DiffMaskError: If the card is somebody else's; what was measured is kept.
+        DiffMaskError: If the card has no generated sections. The results are saved anyway.
     """
     add_results(folder, **parts)
     if write_card(folder, explainer) is None:
@@ -89,13 +89,13 @@ def update_card(folder: str | os.PathLike, explainer: DiffMaskModel, **parts: An
 
 def check_local(folder: str | os.PathLike | None) -> None:
     """
-    Sees to it that a card can be updated.
+    Refuses a folder whose card cannot be updated.
 
     Args:
         folder (`str` or `os.PathLike`, *optional*): The explainer's folder.
 
     Raises:
-        DiffMaskError: If it is no folder of an explainer.
+        DiffMaskError: If the folder holds no explainer.
     """
     if folder is None or not (Path(folder) / "config.json").is_file():
         raise DiffMaskError("There is no card to update: name a local folder of an explainer.")
@@ -103,7 +103,7 @@ def check_local(folder: str | os.PathLike | None) -> None:
 
 def write_eval_results(folder: str | os.PathLike) -> None:
     """
-    Writes `.eval_results/hf-diffmask.yaml`, in which the Hub looks for evaluations, where the data are on the Hub.
+    Writes `.eval_results/hf-diffmask.yaml`, which the Hub reads, if the evaluation data are on the Hub.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.

@@ -1,4 +1,4 @@
-"""Generated sections of a card, among what its owner wrote."""
+"""Merges generated sections into a card that its owner edits."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 
 from ..errors import DiffMaskError, reason
 
-# Sections that every card has, whatever is known.
+# Sections of every card, with or without results.
 NEEDED = ("summary", "states", "meaning", "citation")
 
 
@@ -21,22 +21,22 @@ _FRONT = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MUL
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{%|%\}|\[More Information Needed\]")
 
 
-# Of the front matter: what is ours to say. All else is the owner's, and so is a licence once there is one.
+# Generated keys of the front matter. All others are the owner's, as is an existing licence.
 _OURS = {"library_name", "pipeline_tag", "base_model", "base_model_relation", "datasets", "metrics", "model-index"}
 
 
 def merge(card: str, generated: str, also: str = "") -> str:
     """
-    Puts generated sections into a card; all else in it stays as its owner wrote it.
+    A card with new generated sections and the owner's own text.
 
     Args:
-        card (`str`): What is there, or nothing.
-        generated (`str`): What [`render`] made.
-        also (`str`, *optional*): Another card, of whose front matter the owner's keys and tags stay, too.
+        card (`str`): The existing card, or an empty text.
+        generated (`str`): The card from [`render`].
+        also (`str`, *optional*): Another card; the owner's keys and tags in its front matter stay as well.
 
     Returns:
-        `str`: Sections take the place of those of the same name; new ones follow the one before them, or come last.
-        Of the front matter the owner's keys and tags stay.
+        `str`: A section replaces the one with the same name. A new section follows its predecessor, or comes last.
+        The owner's keys and tags in the front matter stay.
 
     Raises:
         DiffMaskError: If the front matter of `card` cannot be read.
@@ -72,10 +72,10 @@ def front_matter(card: str) -> dict[str, Any]:
         card (`str`): The card.
 
     Returns:
-        `dict`: Empty where there is none.
+        `dict`: Empty if there is none.
 
     Raises:
-        DiffMaskError: If it is no YAML, or no mapping.
+        DiffMaskError: If the front matter is not YAML, or not a mapping.
     """
     match = _FRONT.match(card)
     if match is None:
@@ -91,27 +91,27 @@ def front_matter(card: str) -> dict[str, Any]:
 
 def outside(card: str) -> str:
     """
-    What the owner of a card wrote into it.
+    The owner's text in a card.
 
     Args:
         card (`str`): The card.
 
     Returns:
-        `str`: Its text without front matter and generated sections, without white space around it.
+        `str`: The text without front matter and generated sections, stripped.
     """
     return re.sub(r"\n{3,}", "\n\n", SECTION.sub("", _FRONT.sub("", card, count=1))).strip()
 
 
 def validate(card: str) -> None:
     """
-    Checks that a card says something and can be read.
+    Checks that a card is complete and can be read.
 
     Args:
         card (`str`): The card.
 
     Raises:
-        DiffMaskError: If its front matter cannot be read or lacks what names an explainer, a section is empty or
-            missing, or a placeholder is left in one.
+        DiffMaskError: If its front matter cannot be read or lacks a required key, or if a section is missing, is empty
+            or contains a placeholder.
     """
     front = front_matter(card)
     named = ("library_name", "pipeline_tag", "tags")
@@ -131,7 +131,7 @@ def validate(card: str) -> None:
 
 
 def _empty_headings(card: str) -> list[str]:
-    """Headings that another one of their level or above follows, or nothing."""
+    """Headings with neither text nor a sub-heading below them."""
     text = re.sub(r"```.*?```", "code", _FRONT.sub("", card, count=1), flags=re.DOTALL)
     lines = [line for line in re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL).splitlines() if line.strip()]
     empty = []

@@ -1,4 +1,4 @@
-"""What is asked of the Hub: again where that can help, within a time, and with its errors in one sentence."""
+"""Hub requests with retries, time limits, and errors in one sentence."""
 
 import re
 import time
@@ -28,20 +28,19 @@ TIMEOUT = 60.0  # seconds without a byte
 
 def persist(commit: Callable[[], str], folder: Path, repo_id: str, token: str | None) -> str:
     """
-    Commits, and tries again where that can help: after a commit of somebody else, a fault of the Hub, a broken
-    connection.
+    Commits, with retries after somebody else's commit, a Hub fault or a broken connection.
 
     Args:
-        commit (`Callable`): What is tried.
-        folder (`Path`): What is published, for messages.
-        repo_id (`str`): Where to, for messages.
+        commit (`Callable`): Makes the commit.
+        folder (`Path`): The published folder, for messages.
+        repo_id (`str`): The repo, for messages.
         token (`str`, *optional*): Kept out of messages.
 
     Returns:
-        `str`: What `commit` returns.
+        `str`: The result of `commit`.
 
     Raises:
-        DiffMaskError: If it does not help; what happened, and what to do.
+        DiffMaskError: If all tries fail. The message says what happened and what to do.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -50,7 +49,7 @@ def persist(commit: Callable[[], str], folder: Path, repo_id: str, token: str | 
             raise DiffMaskError(f"{safe(reason(error), token)}: {folder} was not pushed.") from error
         except DiffMaskError:
             raise
-        except ValueError as error:  # what the Hub says of a card's front matter, such as an unknown licence
+        except ValueError as error:  # the Hub rejects the front matter, for example an unknown licence
             said = safe(" ".join(str(error).split()), token)
             raise DiffMaskError(f"The Hub refused the card ({said}): put it right, then push again.") from error
         except (HfHubHTTPError, httpx2.TransportError, RuntimeError, OSError) as error:
@@ -59,14 +58,14 @@ def persist(commit: Callable[[], str], folder: Path, repo_id: str, token: str | 
                 happened = _what_happened(_cause(error), repo_id, token)
                 raise DiffMaskError(
                     f"{happened} What was published before is whole, and {folder} is as it was."
-                ) from None  # the chain would hold the request, and with it the token
+                ) from None  # the exception chain would hold the request with the token
             logger.info(f"Pushing again in {wait:g} seconds ({safe(reason(error), token)}).")
             time.sleep(wait)
     raise AssertionError
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The answer or the broken connection behind an error of an upload."""
+    """The Hub's answer or the connection error behind an upload error."""
     while not isinstance(error, HfHubHTTPError | httpx2.TransportError) and error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -77,10 +76,10 @@ def _status(error: BaseException) -> int | None:
 
 
 def _wait(error: BaseException, attempt: int) -> float | None:
-    """Seconds after which another try can help, or `None`."""
+    """Seconds until the next try, or `None` if a retry cannot help."""
     status = _status(error)
     request = error.response.request if isinstance(error, HfHubHTTPError) else getattr(error, "_request", None)
-    if request is not None and request.method == "PUT":  # which the client has tried again by itself
+    if request is not None and request.method == "PUT":  # the client has already retried
         return None
     if isinstance(error, httpx2.TransportError) or status in (408, 409, 500, 502, 503, 504):
         return 0.5 * 2**attempt
@@ -94,7 +93,7 @@ def _wait(error: BaseException, attempt: int) -> float | None:
 
 
 def _what_happened(error: BaseException, repo_id: str, token: str | None) -> str:
-    """What a push ended with, and what to do."""
+    """Why a push failed, and what to do."""
     again = "Run the same command again, and it goes on."
     said = safe(reason(error), token)
     if isinstance(error, httpx2.TransportError):
@@ -124,7 +123,7 @@ def safe(text: str, token: str | None) -> str:
 
     Args:
         text (`str`): A message.
-        token (`str`, *optional*): The one in use; others are known by their form.
+        token (`str`, *optional*): The token in use. Other tokens are found by their form.
 
     Returns:
         `str`
@@ -135,7 +134,7 @@ def safe(text: str, token: str | None) -> str:
 @contextmanager
 def bounded(timeout: float) -> Iterator[None]:
     """
-    Gives up connections that stay silent: the client itself would wait for ever for the answer to a commit.
+    Gives up silent connections: the client itself has no time limit for a commit's answer.
 
     Args:
         timeout (`float`): Seconds without a byte.

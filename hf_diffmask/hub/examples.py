@@ -1,4 +1,4 @@
-"""Attributions of a few sentences of our own, for a card: the data that an explainer was trained on stay private."""
+"""Example attributions for a card, on our own sentences: training data stay private."""
 
 from transformers import PreTrainedTokenizerBase
 
@@ -11,7 +11,7 @@ def example_attributions(
     explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, pairs: bool = False
 ) -> list[dict[str, str]]:
     """
-    Explains a few sentences.
+    Explains a few sentences of our own.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer, holding its base model.
@@ -19,7 +19,7 @@ def example_attributions(
         pairs (`bool`, *optional*, defaults to `False`): Whether the base model, a classifier, takes pairs.
 
     Returns:
-        `list[dict[str, str]]`: `text`, where what is kept is bold, `prediction`, `kept` and `cost`, as markdown.
+        `list[dict[str, str]]`: `text` with kept tokens in bold, `prediction`, `kept` and `cost`, as markdown.
     """
     explain = DiffMaskAttributionPipeline(explainer.eval(), tokenizer=tokenizer, device=explainer.device)
     found = []

@@ -14,7 +14,7 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 
 logger = logging.get_logger(__name__)
 
-# A list of what goes, not of what stays: a folder can hold checkpoints, logs, and files that are nobody's business.
+# An allow-list, because a folder can also hold checkpoints, logs and private files.
 TOKENIZER_FILES = [
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
     "*.model", "chat_template.jinja", "preprocessor_config.json", "processor_config.json",
@@ -35,7 +35,7 @@ BASE_FOLDER = "base_model"
 
 def published(folder: Path, allowed: list[str] | None = None) -> dict[str, Path]:
     """
-    The files of a folder that are pushed as they are.
+    The files of a folder that are pushed unchanged.
 
     Args:
         folder (`Path`): The folder.
@@ -45,14 +45,14 @@ def published(folder: Path, allowed: list[str] | None = None) -> dict[str, Path]
         `dict[str, Path]`: Paths by name in the repo.
     """
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    # Patterns match across folders, and checkpoints hold files of the same names.
+    # Patterns also match in sub-folders, and checkpoints hold files with the same names.
     names = [name for name in names if "/" not in name or name.startswith(".eval_results/")]
     return {name: folder / name for name in sorted(filter_repo_objects(names, allow_patterns=allowed or PUBLISHED))}
 
 
 def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> tuple[Path | None, dict[str, Any]]:
     """
-    The folder of a local base model, and the config to publish: no path of this machine is in it.
+    The folder of a local base model, and the config to publish, without local paths.
 
     Args:
         folder (`Path`): The explainer's folder.
@@ -60,7 +60,7 @@ def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> 
         with_base (`bool`): Whether the base model is pushed along.
 
     Returns:
-        `tuple`: The folder, `None` for a base model on the Hub; and the config.
+        `tuple`: The folder (`None` for a base model on the Hub) and the config.
 
     Raises:
         DiffMaskError: If the base model cannot be pushed along.
@@ -83,6 +83,6 @@ def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> 
         )
     elif config.get("base_model_revision") is None:
         logger.warning(f"The explainer names no revision of {location}: a later version of it will be refused.")
-    # As it is checked on loading: a field that is no longer there would be found out by users.
+    # Same check as on loading, so that users do not get a config with an unknown field.
     DiffMaskConfig.from_dict(dict(config))
     return base, config

@@ -15,12 +15,12 @@ def find(base_model: str | None = None, token: str | None = None, limit: int = 1
     Finds explainers on the Hub.
 
     Args:
-        base_model (`str`, *optional*): Id of the model that they explain; all by default.
-        token (`str`, *optional*): By default that of `hf auth login`; shows private ones, too.
-        limit (`int`, *optional*, defaults to 100): Most to return.
+        base_model (`str`, *optional*): Id of the explained base model; all by default.
+        token (`str`, *optional*): By default from `hf auth login`; also finds private explainers.
+        limit (`int`, *optional*, defaults to 100): Largest number of results.
 
     Returns:
-        `list[huggingface_hub.ModelInfo]`: Those downloaded most first.
+        `list[huggingface_hub.ModelInfo]`: Most downloaded first.
 
     Raises:
         DiffMaskError: If `limit` is less than 1, or the Hub cannot be reached.

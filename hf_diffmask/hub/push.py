@@ -39,34 +39,34 @@ def push(
     timeout: float = TIMEOUT,
 ) -> str:
     """
-    Publishes an explainer's folder: weights, config, tokenizer, card, plots and what training left, in one commit.
+    Publishes an explainer's folder in one commit: weights, config, tokenizer, card, plots and training results.
 
-    What has not changed is not sent again; where nothing has, there is no commit. A commit that somebody else makes
-    meanwhile is taken in, and the push goes on from it.
+    Unchanged files are not sent. Without changes there is no commit. If somebody else commits meanwhile, the push
+    continues from that commit.
 
     Args:
         folder (`str` or `os.PathLike`): A folder that `hf-diffmask train` wrote.
-        repo_id (`str`): The repo, `user/name` or `organisation/name`; made where there is none.
-        private (`bool`, *optional*): Whether a repo that is made is private.
-        revision (`str`, *optional*): Branch to push to; made from the main one where there is none.
-        token (`str`, *optional*): By default that of `hf auth login`.
-        message (`str`, *optional*): Of the commit.
+        repo_id (`str`): The repo, `user/name` or `organisation/name`; created if missing.
+        private (`bool`, *optional*): Whether a new repo is private.
+        revision (`str`, *optional*): Branch to push to; created from the main branch if missing.
+        token (`str`, *optional*): By default from `hf auth login`.
+        message (`str`, *optional*): Commit message.
         with_base_model (`bool`, *optional*, defaults to `False`):
-            Whether a base model from a local folder is pushed along, into `base_model/`.
+            Whether to push a base model from a local folder as well, into `base_model/`.
         with_remote_code (`bool`, *optional*, defaults to `False`):
-            Whether the code is pushed along that loads the explainer with `trust_remote_code=True` where hf-diffmask
-            is not installed. It is this package's, whatever lies in the folder.
+            Whether to push code that loads the explainer with `trust_remote_code=True`, without hf-diffmask. The
+            code always comes from this package, not from the folder.
         overwrite_card (`bool`, *optional*, defaults to `False`):
-            Whether what was written into the card on the Hub gives way to what was written into the local one.
-        license (`str`, *optional*): Identifier of the licence; by default what the card names already.
-        timeout (`float`, *optional*, defaults to 60): Seconds without a byte after which a connection is given up.
+            Whether the owner's text in the local card replaces the owner's text on the Hub.
+        license (`str`, *optional*): Identifier of the licence; by default the card's.
+        timeout (`float`, *optional*, defaults to 60): Seconds without a byte before a connection is given up.
 
     Returns:
         `str`: Address of the commit.
 
     Raises:
-        DiffMaskError: If the folder holds no explainer that can be loaded, its card cannot be published, or the Hub
-            refuses or cannot be reached. What was published before is whole, and the folder is as it was.
+        DiffMaskError: If the explainer cannot be loaded, its card cannot be published, or the Hub refuses or cannot be
+            reached. Earlier pushes and the folder stay intact.
     """
     if not timeout > 0:
         raise DiffMaskError(f"--timeout must be greater than 0, but is {timeout}.")
@@ -123,7 +123,7 @@ def push_model(
     explainer: DiffMaskModel, repo_id: str, tokenizer: PreTrainedTokenizerBase | None = None, **kwargs: Any
 ) -> str:
     """
-    Publishes an explainer that is loaded, with what lies beside it where it came from: tokenizer, card, results.
+    Publishes a loaded explainer with tokenizer, card and results from its folder or repo.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
@@ -169,13 +169,13 @@ def push_checkpoint(
     folder: str | os.PathLike, repo_id: str, revision: str | None, token: str | None, timeout: float = TIMEOUT
 ) -> None:
     """
-    Publishes what training can be resumed from, as `last-checkpoint/`, in the place of an earlier one.
+    Publishes a checkpoint as `last-checkpoint/`, in place of an earlier one.
 
     Args:
         folder (`str` or `os.PathLike`): The checkpoint.
         repo_id (`str`): The repo.
         revision (`str`, *optional*): Branch to push to.
-        token (`str`, *optional*): By default that of `hf auth login`.
+        token (`str`, *optional*): By default from `hf auth login`.
         timeout (`float`, *optional*, defaults to 60): See [`push`].
 
     Raises:
@@ -202,16 +202,16 @@ def push_checkpoint(
 
 def check_writable(repo_id: str, token: str | None, private: bool | None, revision: str | None = None) -> str:
     """
-    Makes a repo where there is none, so that a run which cannot be published is refused before it begins.
+    Creates the repo if missing, so that a run that cannot be published fails before training.
 
     Args:
-        repo_id (`str`): The repo; a name alone is one of the user's own.
-        token (`str`, *optional*): By default that of `hf auth login`.
-        private (`bool`, *optional*): Whether a repo that is made is private.
-        revision (`str`, *optional*): Branch, made where there is none.
+        repo_id (`str`): The repo; a name alone means the user's own repo.
+        token (`str`, *optional*): By default from `hf auth login`.
+        private (`bool`, *optional*): Whether a new repo is private.
+        revision (`str`, *optional*): Branch; created if missing.
 
     Returns:
-        `str`: Its whole id.
+        `str`: The repo's full id.
 
     Raises:
         DiffMaskError: If the Hub refuses or cannot be reached.
@@ -221,7 +221,7 @@ def check_writable(repo_id: str, token: str | None, private: bool | None, revisi
     def check() -> str:
         name = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
         head, _ = _remote(api, name, revision, private)
-        # What a commit asks first, of a file that is not sent.
+        # A commit's first request, about a file that is never sent.
         operation = CommitOperationAdd("explainer_results.json", b"{}")
         api.preupload_lfs_files(name, [operation], revision=revision or head)
         return name
@@ -232,19 +232,19 @@ def check_writable(repo_id: str, token: str | None, private: bool | None, revisi
 
 def merged_card(local: str, remote: str, generated: str, overwrite: bool = False) -> str:
     """
-    The card to push: sections as they are generated now, and what its owner wrote, here or on the Hub.
+    The card to push: new generated sections, and the owner's text from the folder or the Hub.
 
     Args:
-        local (`str`): The card in the folder, or nothing.
-        remote (`str`): That in the repo, or nothing.
+        local (`str`): The card in the folder, or an empty text.
+        remote (`str`): The card in the repo, or an empty text.
         generated (`str`): See [`~hf_diffmask.hub.card.render`].
-        overwrite (`bool`, *optional*, defaults to `False`): Whether the local text wins where both were written into.
+        overwrite (`bool`, *optional*, defaults to `False`): Whether the local text wins if the owner's texts differ.
 
     Returns:
         `str`
 
     Raises:
-        DiffMaskError: If the two were written into differently, and `overwrite` is not set.
+        DiffMaskError: If the owner's texts differ and `overwrite` is not set.
     """
     here, there = outside(local), outside(remote)
     if here and there and here != there and not overwrite:
@@ -257,7 +257,7 @@ def merged_card(local: str, remote: str, generated: str, overwrite: bool = False
 
 
 def _remote(api: HfApi, repo_id: str, revision: str | None, private: bool | None) -> tuple[str, str]:
-    """Head and card of the branch, made where it is missing."""
+    """Head commit and card of the branch, which is created if missing."""
     try:
         head = str(api.repo_info(repo_id, revision=revision).sha)
     except RevisionNotFoundError:

@@ -1,4 +1,4 @@
-"""The package's own code as files beside an explainer, for `trust_remote_code=True` where the package is not there."""
+"""Copies the package's code beside an explainer, for `trust_remote_code=True` without the package."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from ..about import PACKAGE
 from ..explainer.configuration_diffmask import DiffMaskConfig
 
-# What `AutoConfig` and `AutoModel` of `transformers` look up, `file.class`.
+# Entries (`file.class`) that `AutoConfig` and `AutoModel` look up.
 ENTRY = "remote_diffmask"
 AUTO_MAP = {"AutoConfig": "explainer_configuration_diffmask.DiffMaskConfig", "AutoModel": f"{ENTRY}.DiffMaskModel"}
 ROOTS = ("explainer/modeling_diffmask", "pipeline/pipeline_diffmask")
@@ -60,13 +60,13 @@ PIPELINE_REGISTRY.register_pipeline(
 
 def code_files() -> dict[str, str]:
     """
-    The code that loading and explaining need, in one flat folder.
+    The code for loading and explaining, as one flat folder.
 
-    Folders become prefixes of names, and imports are rewritten to match: the code that a repo carries is found by the
-    form of its imports, and only beside the file that imports it.
+    Folders become name prefixes and imports are rewritten to match, because `transformers` finds remote code by the
+    form of its imports, and only in the importing file's folder.
 
     Returns:
-        `dict[str, str]`: Text by file name.
+        `dict[str, str]`: File texts by name.
     """
     files: dict[str, str] = {}
     waiting = [PACKAGE / f"{name}.py" for name in ROOTS]
@@ -84,11 +84,11 @@ def code_files() -> dict[str, str]:
 
 def add_code(config: DiffMaskConfig, folder: Path) -> None:
     """
-    Writes the code beside an explainer, and into its config where the code is found.
+    Writes the code beside an explainer, and the code's location into the config.
 
     Args:
         config ([`DiffMaskConfig`]): The explainer's.
-        folder (`Path`): Its folder, made where there is none.
+        folder (`Path`): The explainer's folder; created if missing.
     """
     config.auto_map = dict(AUTO_MAP)
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _rewritten(path: Path, match: re.Match) -> str:
 
 
 def _imported(path: Path) -> list[Path]:
-    """The modules of the package that one imports."""
+    """The package's modules that a module imports."""
     found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:

@@ -1,4 +1,4 @@
-"""What training, evaluation and audit found of an explainer, beside it in one file: the card is made of it."""
+"""Results of training, evaluation and audit, in one file beside the explainer. The card is made from them."""
 
 import json
 import os
@@ -13,13 +13,13 @@ PARTS = {"training": dict, "states": list, "examples": list, "faithfulness": dic
 
 def read_results(folder: str | os.PathLike) -> dict[str, Any]:
     """
-    Reads what is known of an explainer.
+    Reads the results of an explainer.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.
 
     Returns:
-        `dict`: Its parts: `training`, `states`, `examples`, `faithfulness` and `audit`, each as far as it is known.
+        `dict`: Its parts: `training`, `states`, `examples`, `faithfulness` and `audit`, each if present.
 
     Raises:
         DiffMaskError: If the file cannot be read.
@@ -41,7 +41,7 @@ def read_results(folder: str | os.PathLike) -> dict[str, Any]:
 
 def add_results(folder: str | os.PathLike, **parts: Any) -> None:
     """
-    Adds parts to what is known of an explainer, in the place of what was known of them before.
+    Adds parts to an explainer's results; they replace earlier ones of the same name.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.

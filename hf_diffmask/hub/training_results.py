@@ -1,4 +1,4 @@
-"""What training found, written beside an explainer, with the plot and the card that are made of it."""
+"""Writes training results, plot and card beside an explainer."""
 
 import os
 from typing import Any
@@ -20,14 +20,14 @@ def record_training(
     folder: str, explainer: DiffMaskModel, tokenizer: Any, training: dict[str, Any], rows: list[StateRow]
 ) -> None:
     """
-    Writes what is known of an explainer after training beside it, and the plot and the card that are made of it.
+    Writes training results beside an explainer, then the plot and the card made from them.
 
     Args:
         folder (`str`): The explainer's folder.
         explainer ([`DiffMaskModel`]): The explainer, holding its base model.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
-        training (`dict`): What it was trained on, how and where.
-        rows (`list[StateRow]`): Its table of states.
+        training (`dict`): Data, settings and machine of the training.
+        rows (`list[StateRow]`): The table of states.
     """
     examples = example_attributions(explainer, tokenizer, training["pairs"])
     add_results(folder, training=training, states=[row._asdict() for row in rows], examples=examples)
@@ -36,6 +36,6 @@ def record_training(
         if points:
             cost = explainer.preserved.axis(explainer.task)
             plots.sparsity_divergence(points, explainer.margin(), cost).savefig(os.path.join(folder, PLOT))
-    except DiffMaskError as error:  # no matplotlib: a card without a plot
+    except DiffMaskError as error:  # without matplotlib the card has no plot
         logger.info(f"The card has no plot: {error}")
     write_card(folder, explainer)

@@ -78,18 +78,17 @@ def log_drop_probability(logits: Tensor) -> Tensor:
 
 def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
     """
-    Draws masks whose gradient is that of the expectation over binary masks, but for little.
+    Draws masks whose gradient is close to the gradient of the expectation over binary masks.
 
-    The expectation of a function `D` over independent binary gates is linear in each keep probability: its derivative
-    is `E[D(z_i = 1) - D(z_i = 0)]`, the integral of `dD/dz_i` along the path from 0 to 1. So a random share of the
-    units stands at a uniform point of its path, and only these have a gradient, scaled up by their share; the others
-    are there or gone, as at inference. A straight-through gradient reads `dD/dz_i` at the end of the path instead,
-    where it says little about the difference: a model hardly reacts to a small change of what it has in plenty.
-    Units of a long input that are on their way all at once leave little of it for the others to be judged by: their
-    number is bounded.
+    The expectation of a function `D` over independent binary gates is linear in each keep probability. Its derivative
+    is `E[D(z_i = 1) - D(z_i = 0)]`, the integral of `dD/dz_i` from 0 to 1. So a random share of the units takes a
+    uniform value between 0 and 1. Only these units have a gradient, scaled up by their share. The other units are kept
+    or masked, as at inference. A straight-through gradient reads `dD/dz_i` at one end only, where a model hardly
+    reacts to a small change. In long inputs, the number of units with a value between 0 and 1 is bounded: too many of
+    them would leave too little of the input.
 
-    The gradient goes to `soft_keep` in the place of `keep`. Where all terms of a loss do so, each unit's gradient
-    keeps its sign, and units that are all but decided can still change sides.
+    The gradient goes to `soft_keep` instead of `keep`. If all terms of a loss do so, each unit's gradient keeps its
+    sign, and units that are nearly decided can still change.
 
     Args:
         keep (`torch.Tensor` of shape `(B, T)`): Keep probability of each unit.

@@ -48,10 +48,9 @@ def vote(log_keep: Tensor, multiply: bool = True) -> Tensor:
     """
     Keep probability of each unit at each state.
 
-    With input masking it is that after the votes of all states up to this one, `P(z_l != 0) = prod_{k <= l} P(v_k !=
-    0)`. The gates are independent, so that the probability that the product of votes is not 0 is the product of the
-    probabilities. It never grows with depth: a unit that a low state drops stays dropped (paper, section 3.1). With
-    hidden masking each state has its own mask, `z_l = v_l`.
+    With input masking, all states up to this one vote: `P(z_l != 0) = prod_{k <= l} P(v_k != 0)`, since gates are
+    independent. The probability never grows with depth: a unit that a low state drops stays dropped (paper, section
+    3.1). With hidden masking each state has its own mask, `z_l = v_l`.
 
     Args:
         log_keep (`torch.Tensor` of shape `(B, T, S)`): Log keep probability of each vote.

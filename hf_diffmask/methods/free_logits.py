@@ -1,4 +1,4 @@
-"""The constrained objective for one input at a time: a free logit for each unit in the place of a probe."""
+"""The constrained objective for one input at a time: a free logit for each unit instead of a probe."""
 
 from collections.abc import Callable, Iterator
 

@@ -28,7 +28,7 @@ def leave_one_out(
         state (`int`, *optional*, defaults to 0): Number of the state.
         batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass.
         signed (`bool`, *optional*, defaults to `False`):
-            Whether to return the drop of the prediction's log-probability in the place of the divergence: below 0 for
+            Whether to return the drop of the prediction's log-probability instead of the divergence. It is below 0 for
             units without which the model is surer.
 
     Returns:

@@ -1,1 +1,1 @@
-"""`pipeline("diffmask-attribution")`, and predictions from a mask that the user chose."""
+"""`pipeline("diffmask-attribution")`, and predictions under the user's own mask."""

@@ -12,7 +12,7 @@ from ..masks.paths import top
 from ..methods.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
 from .violations import SEARCHES
 
-# Shares of the tokens at which a whole curve is run.
+# Kept shares of tokens at which a curve is measured.
 CURVE = tuple(k / 16 for k in range(17))
 
 
@@ -32,27 +32,27 @@ def explain_windows(
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
-        recorded ([`Recorded`]): What the base model computes on the whole windows.
-        state (`int`, *optional*, defaults to the last): Number of the state whose mask is handed out.
-        margin (`float`, *optional*): What a mask may cost; by default the config's.
-        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice that is explained; by default the predicted
+        recorded ([`Recorded`]): The base model's output and states for the whole windows.
+        state (`int`, *optional*, defaults to the last): Number of the state whose mask is returned.
+        margin (`float`, *optional*): Largest cost of a mask; by default the config's.
+        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted
             one.
-        verify (`bool`, *optional*, defaults to `True`): Whether to run the mask that is handed out.
-        on_violation (`str`, *optional*, defaults to `"keep"`): What to do about masks outside the margin.
+        verify (`bool`, *optional*, defaults to `True`): Whether to run the returned mask.
+        on_violation (`str`, *optional*, defaults to `"keep"`): What to do with masks outside the margin.
         curve (`bool`, *optional*, defaults to `False`): Whether to run a mask of each share of `CURVE`.
-        refine_steps (`int`, *optional*, defaults to 0): Gradient steps on the scores of each window first.
+        refine_steps (`int`, *optional*, defaults to 0): Gradient steps on each window's scores, before masking.
 
     Returns:
         `dict`: `target`, the outputs `(B, ...)`; `keep_probability` `(B, T, S)`; `kept` `(B, T, 1)`; `forwards`
-        `(B, 1)`, the passes that searching took; with `verify` `masked`, the outputs under the mask; of a ranking
-        `evidence` `(B, T, S)`; with `curve` the outputs at each share, stacked in dimension 1.
+        `(B, 1)`, the forward passes of a search; with `verify`, `masked`, the outputs under the mask; for a ranking,
+        `evidence` `(B, T, S)`; with `curve`, the outputs at each share, stacked in dimension 1.
     """
     output, margin = explainer.explain(recorded, choice, margin), explainer.margin(margin)
     maskable = recorded.batch.maskable
     keep, logits = output["keep_probability"].clone(), output["logits"].clone()
     forwards = torch.zeros_like(maskable.sum(-1, keepdim=True))
     if refine_steps:
-        # The threshold stays that of the margin.
+        # The threshold still comes from the margin.
         logits[..., state] = refine_scores(explainer, recorded, logits[..., state], state, choice, steps=refine_steps)
         keep = explainer.masks.keep(logits, maskable, margin)
         forwards += forwards_of(refine_steps, REFINE_SAMPLES)
@@ -64,7 +64,7 @@ def explain_windows(
         "forwards": forwards,
         "scores": scores,
     }
-    # A search of paths runs its own masks.
+    # The search of a path has already run its masks.
     if verify and on_violation != "search":
         found["masked"] = explainer.masked(recorded, found["kept"][..., 0], state)
     if on_violation in SEARCHES:

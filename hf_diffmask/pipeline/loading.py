@@ -12,7 +12,7 @@ from ..errors import DiffMaskError, reason
 
 def load_pipeline(model: str | None, **kwargs: Any) -> Any:
     """
-    Loads an explainer as a pipeline, with one clear sentence where that fails.
+    Loads an explainer as a pipeline; errors are one clear sentence.
 
     Args:
         model (`str`, *optional*): A folder or an id on the Hub; the bundled explainer by default.
@@ -22,7 +22,7 @@ def load_pipeline(model: str | None, **kwargs: Any) -> Any:
         [`DiffMaskAttributionPipeline`]
 
     Raises:
-        DiffMaskError: If it cannot be loaded, or is no explainer.
+        DiffMaskError: If the model cannot be loaded, or is no explainer.
     """
     model = model or BUNDLED_EXPLAINER
     try:

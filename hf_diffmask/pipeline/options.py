@@ -1,4 +1,4 @@
-"""Arguments of the pipeline: checked, and sorted by the step that takes them."""
+"""Checks the pipeline's arguments and sorts them by step."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .violations import SEARCHES
 AGGREGATIONS = ("token", "word")
 # Methods that need no probes.
 METHODS: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
-# What becomes of an explanation outside the margin.
+# What to do with an explanation outside the margin.
 ON_VIOLATION = ("keep", "search", "refine", "abstain")
 
 
@@ -30,18 +30,18 @@ def sorted_options(
     **of_task: Any,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """
-    Checks the arguments of [`DiffMaskAttributionPipeline`], one by one.
+    Checks each argument of [`DiffMaskAttributionPipeline`] and sorts the arguments by step.
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
         state, verify, aggregation, method, on_violation, margin, label, curve, refine_steps: See the pipeline.
-        of_task: Options of the task, see [`Task.options`].
+        of_task: Options for the task, see [`Task.options`].
 
     Returns:
-        `tuple`: Arguments of `_forward` and of `postprocess`; what was not given is left out.
+        `tuple`: Arguments of `_forward` and of `postprocess`, only the given ones.
 
     Raises:
-        DiffMaskError: If one of them is unknown, wrong, or for other explainers.
+        DiffMaskError: If an argument is unknown, wrong, or for other explainers.
     """
     forward: dict[str, Any] = {}
     post: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def sorted_options(
 
 
 def _check_of_task(model: DiffMaskModel, of_task: dict[str, Any]) -> None:
-    """Refuses options that no task has, or that the explainer's own has not."""
+    """Refuses options that the explainer's task does not have."""
     known = {name: task for task in TASKS.values() for name in task.options}
     if unknown := sorted(of_task.keys() - known.keys()):
         raise DiffMaskError(f"There is no argument {', '.join(unknown)}.")
@@ -93,15 +93,15 @@ def check_together(
     model: DiffMaskModel, verify: bool, method: str, on_violation: str, margin: float | None, **of_path: Any
 ) -> None:
     """
-    Refuses arguments that do not go together, whether they were given to the constructor or in a call.
+    Refuses contradictory arguments, from the constructor and the call together.
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
         verify, method, on_violation, margin: See the pipeline.
-        of_path: Further arguments that `method` does without.
+        of_path: Arguments for paths, which `method` cannot take.
 
     Raises:
-        DiffMaskError: If two of them contradict each other.
+        DiffMaskError: If two arguments contradict each other.
     """
     if on_violation != "keep" and not verify:
         raise DiffMaskError(f"`on_violation={on_violation!r}` needs the check: leave `verify` on.")
@@ -130,7 +130,7 @@ def state_index(model: DiffMaskModel, state: str | int) -> int:
         `int`: From 0.
 
     Raises:
-        DiffMaskError: If there is no such state.
+        DiffMaskError: If the state does not exist.
     """
     names = list(model.config.state_names)
     if state in names:
@@ -152,7 +152,7 @@ def label_index(model: DiffMaskModel, label: str | int) -> int:
         `int`
 
     Raises:
-        DiffMaskError: If the explainer explains no single choice, or there is no such one.
+        DiffMaskError: If the explainer cannot explain one choice, or the choice does not exist.
     """
     if not model.preserved.of_choice:
         raise DiffMaskError("This explainer explains the whole output, and no class by itself: leave `label` out.")

@@ -1,4 +1,4 @@
-"""`pipeline("diffmask-attribution")`: text or question in; prediction, attribution and a check of it out."""
+"""`pipeline("diffmask-attribution")`: from a text or question to a prediction and a checked attribution."""
 
 import sys
 import types
@@ -23,13 +23,13 @@ from .violations import SEARCHES
 
 logger = logging.get_logger(__name__)
 
-# What the pipeline adds to a window's features, and the base model must not see.
+# Features that the pipeline adds to a window, not for the base model.
 _OWN_KEYS = ("is_last", "encoded", "units")
 
 
 class DiffMaskAttributionPipeline(ChunkPipeline):
     """
-    Explains predictions: how tokens rank as evidence, and which of them suffice to preserve the output.
+    Explains predictions: ranks the tokens as evidence, and says which of them suffice to preserve the output.
 
     Import `hf_diffmask` first, which registers the task:
 
@@ -42,63 +42,60 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
     >>> [token["token"] for token in result["tokens"] if token["kept"] and not token["special"]]
     ```
 
-    Inputs longer than the base model takes are split into overlapping windows. The prediction is then the mean of the
-    windows' probabilities, weighted by their length; a token in an overlap is taken from the window where it is most
-    central; and divergence and drop compare those means. Each window is ranked, and its mask searched, for its own
-    prediction, or for `label`.
+    Long inputs are split into overlapping windows. The prediction is the mean of the windows' probabilities, weighted
+    by length. Divergence and drop compare these means. A token in an overlap takes its values from the window where it
+    is most central. Each window is explained for its own prediction, or for `label`.
 
     Args (of the constructor or of a call):
         state (`str` or `int`, *optional*, defaults to the last):
-            The state whose hard mask `kept`, `kept_share` and the check speak of: a name, or a number from 0.
+            The state whose hard mask is handed out and checked: a name, or a number from 0.
         verify (`bool`, *optional*, defaults to `True`):
             Whether to check each explanation with a second, masked pass.
         aggregation (`str`, *optional*, defaults to `"token"`): `"word"` merges sub-words.
         method (`str`, *optional*, defaults to `"amortised"`):
-            `"per_example"` or `"reinforce"` search the mask of each input by itself, see `hf_diffmask.methods`:
-            hundreds of passes instead of one. They give keep probabilities at the state that units are masked at.
+            `"per_example"` and `"reinforce"` search the mask of each input by itself, in hundreds of passes (see
+            `hf_diffmask.methods`). They give keep probabilities at one state, where units are masked.
         on_violation (`str`, *optional*, defaults to `"keep"`):
-            What becomes of an explanation outside the margin. `"keep"`: it is returned, and says so. `"abstain"`:
-            prediction and check are returned, and no tokens. `"search"`, for paths: the smallest mask on the input's
-            own path that is within the margin is searched, see [`~hf_diffmask.methods.budget_search.smallest_budget`].
-            `"refine"`, for explainers of the recipes `fast` and `paper`: its masks are searched for the input by
-            itself, starting from the explainer's, so that it is within the margin again.
+            What to do with an explanation outside the margin. `"keep"` returns it, and it says so. `"abstain"`
+            returns prediction and check, and no tokens. `"search"`, for paths, searches the smallest mask of the
+            input's own path within the margin, see [`~hf_diffmask.methods.budget_search.smallest_budget`].
+            `"refine"`, for the recipes `fast` and `paper`, searches a mask within the margin for this input, starting
+            from the explainer's.
         margin (`float`, *optional*, defaults to the config's):
-            For paths (`--recipe path`): what an explanation may cost, see [`DiffMaskConfig`].
+            For paths (`--recipe path`): the largest cost of an explanation, see [`DiffMaskConfig`].
         label (`str` or `int`, *optional*, defaults to the prediction):
-            For paths of one class: the class to explain, its name or number.
+            For paths with `target="prediction"`: the choice to explain, its name or number.
         curve (`bool`, *optional*, defaults to `False`): For paths: whether to run masks of every share.
         refine_steps (`int`, *optional*, defaults to `0`):
-            For paths: gradient steps on the scores of each input, from the explainer's own, see
-            [`~hf_diffmask.methods.path_refinement.refine_scores`]: 24 forward passes each.
+            For paths: gradient steps on the scores of each input, at 24 forward passes a step, see
+            [`~hf_diffmask.methods.path_refinement.refine_scores`].
         top_k (`int`, *optional*): For question answering: how many `answers` to list, none by default.
         max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
-            For question answering: whether "no answer" is one of the answers, as models for SQuAD v2 can give it.
+            For question answering: whether "no answer" is one of the answers, as in SQuAD v2.
         batch_size (`int`, *optional*, defaults to `1`): Windows that run through the base model at once.
 
     Returns (for each input, a `dict` that notebooks show as the grid of tokens and states):
         - **label**, **score** -- the base model's prediction and its probability; for regression the name of the
           label, the number, and **direction**, `"up"` or `"down"` from the mean. **task** names the task.
-        - **answer**, **start**, **end**, **score** -- in the place of the label, for question answering: the answer,
-          its characters in the context, and its probability; the empty text, 0 and 0 for no answer. With `top_k` also
+        - **answer**, **start**, **end**, **score** -- for question answering, instead of the label: the answer, its
+          characters in the context, and its probability. No answer is the empty text, 0 and 0. `top_k` adds
           **answers**, a list of such `dict`s, the best first.
-        - **tokens** -- a list of `{token, start, end, special, score, kept, states}`: offsets in characters of the
-          original text, `states` the keep probability at each state, `score` their mean, all in [0, 1]; tokens of a
-          pair carry `segment`, 0 or 1 (question or context), and `None` for special ones. Of a path, `score` is that
-          of `state`, and `evidence` the score that it comes from, which has a sign and no bounds.
-        - **states** -- the states' names, and **state** -- the one that `kept` speaks of.
-        - **kept_share** -- the share of tokens kept, special ones left out.
-        - **divergence** -- in nats, between the output on the whole and on the masked input; **same_prediction** and
-          **within_margin** -- whether the label is unchanged, and the divergence, or the drop, at most **margin**.
-          Absent without `verify`. Of an answer the divergence is the sum of those of start and end, in the window that
-          it comes from, and the prediction is unchanged if the same characters are still the best answer.
-        - **forwards** -- with `on_violation="refine"` or `"search"`, or `refine_steps`, the forward passes that this
-          took, 0 where no refining was needed; the keep probabilities of `state` are then those found.
-        - **abstained** -- with `on_violation="abstain"`, whether `tokens` is empty, and `kept_share` `None`, since the
-          explanation is outside the margin.
-        - **drop** -- of a path of one class, in the place of the divergence what the margin bounds: how much less
-          probable the class is on the masked input. **explained_label** -- the class, where one was asked for.
-          **curve** -- a list of `{kept_share, divergence, drop}`, from nothing kept to everything.
+        - **tokens** -- a list of `{token, start, end, special, score, kept, states}`. `start` and `end` count
+          characters of the text. `states` holds the keep probability at each state, and `score` is their mean, all in
+          [0, 1]. Tokens of a pair have a `segment`: 0 or 1 (question or context), `None` for special tokens. For a
+          path, `score` is the keep probability at `state`, and `evidence` the signed, unbounded score behind it.
+        - **states** -- names of the states, and **state** -- the state whose mask is handed out.
+        - **kept_share** -- share of tokens kept, special tokens left out.
+        - **divergence** -- of the masked output from the whole one, in nats for classes and answers. **drop** -- for
+          paths with `target="prediction"`, how far the choice falls. **same_prediction** -- whether the prediction is
+          unchanged. **within_margin** -- whether the drop, or else the divergence, is at most **margin**. All absent
+          without `verify`. For an answer, the divergence is that of the window that the answer comes from.
+        - **forwards** -- forward passes that `on_violation="search"`, `"refine"` or `refine_steps` took.
+        - **abstained** -- with `on_violation="abstain"`: whether the explanation is outside the margin. Then `tokens`
+          is empty, and `kept_share` is `None`.
+        - **explained_label** -- the choice, if `label` asked for one. **curve** -- a list of `{kept_share, divergence,
+          drop}`, from nothing kept to everything kept.
 
     Raises:
         DiffMaskError: If the model is no explainer, an input is empty or no text, or an argument is unknown.
@@ -112,7 +109,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
     def __init__(self, model: DiffMaskModel, *args: Any, **kwargs: Any):
         if not isinstance(model, DiffMaskModel):
-            # What was saved: the model here is what AutoModel made of it, without its head.
+            # Names the saved class, because AutoModel loads the model without its head.
             kind = (model.config.architectures or [type(model).__name__])[0]
             raise DiffMaskError(
                 f"{model.name_or_path} is no explainer but a {kind}: train one for it with "
@@ -131,12 +128,12 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """
-        Explains a text, or each of a list, a generator or a data set of texts.
+        Explains one text, or each text in a list, generator or data set.
 
         Args:
             inputs (`str`, `dict`, `list`, generator or data set):
                 Texts, or pairs as `{"text": ..., "text_pair": ...}`; for question answering `{"question": ...,
-                "context": ...}`; of a [`~datasets.Dataset`], those columns.
+                "context": ...}`. A [`~datasets.Dataset`] has these keys as columns.
             kwargs: See the class.
 
         Returns:
@@ -182,7 +179,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             found = explain_windows(self.model, recorded, state, margin, choice, verify, on_violation, **options)
         else:
             keep = METHODS[method](self.model, features, self.model.config.masked_at(state))
-            # One column, for the one state; what cannot be masked is kept.
+            # One column, for one state; unmaskable units are kept.
             keep = keep.masked_fill(~recorded.batch.maskable, 1.0)[..., None]
             found = {"target": recorded.target, "keep_probability": keep, "kept": hard_mask(keep)}
             if verify:
@@ -240,30 +237,30 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         self, model_outputs: list[dict[str, Any]], label: int | None = None, **of_task: Any
     ) -> tuple[dict[str, Any], Check | None]:
         """
-        What the base model predicts for an input, and how a masked pass compares; see [`Task.readable`].
+        The prediction for an input, and how the masked prediction compares; see [`Task.readable`].
 
         Args:
             model_outputs (`list[dict]`):
-                For each window what [`~ChunkPipeline.preprocess`] yields, and `target`, the output `(1, ...)`;
-                `masked`, the output on the masked window, if there was a pass.
-            label (`int`, *optional*): The choice explained; by default the predicted one.
-            of_task: Options of the task.
+                For each window the features from [`~ChunkPipeline.preprocess`]; `target`, the output `(1, ...)`;
+                `masked`, the output for the masked window, if there was a masked pass.
+            label (`int`, *optional*): The choice to explain; by default the predicted one.
+            of_task: Options for the task.
 
         Returns:
-            `tuple`: Fields that state the prediction, and a [`Check`] if there was a masked pass.
+            `tuple`: Fields of the prediction, and a [`Check`] if there was a masked pass.
         """
         model, encoded = self.model, model_outputs[0]["encoded"]
         return model.task.readable(model_outputs, encoded, model.base.config, model.cost, label, **of_task)
 
     def figures(self, check: Check) -> dict[str, Any]:
         """
-        A check as fields of a result.
+        The fields of a result that hold a check.
 
         Args:
             check ([`Check`]): How the masked output compares.
 
         Returns:
-            `dict`: `divergence`, `same_prediction`, and `drop` where one choice is explained.
+            `dict`: `divergence`, `same_prediction`, and `drop` if one choice is explained.
         """
         found = {"divergence": check.divergence, "same_prediction": check.same_prediction}
         return {**found, self.model.preserved.figure: check.cost} if self.model.preserved.of_choice else found
@@ -271,7 +268,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
     def _curve(
         self, model_outputs: list[dict[str, Any]], label: int | None, of_task: dict[str, Any]
     ) -> list[dict[str, float]]:
-        """What the masks of a path cost, from those that keep nothing to the one that keeps everything."""
+        """Costs of a path's masks, from nothing kept to everything kept."""
         found = []
         for number, share in enumerate(CURVE):
             parts = [{**window, "masked": window["curve"][:, number]} for window in model_outputs]
@@ -284,14 +281,14 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
 
 def _is_many(inputs: Any) -> bool:
-    """Whether there are several inputs. `datasets` takes long to import, and whoever has a data set has done so."""
+    """Whether there are several inputs. Does not import `datasets`, which is slow: a data set has already done so."""
     datasets = sys.modules.get("datasets")
     kinds = () if datasets is None else (datasets.Dataset, datasets.IterableDataset)
     return isinstance(inputs, (types.GeneratorType, torch.utils.data.Dataset, *kinds))
 
 
 def _tokens(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: int) -> list[dict[str, Any]]:
-    """The tokens of a whole input, each with what the explainer says of it."""
+    """The tokens of a whole input, each with its scores."""
     keep_probability = most_central(model_outputs, encoded, "keep_probability")
     (kept,) = most_central(model_outputs, encoded, "kept").T
     evidence = most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None

@@ -1,4 +1,4 @@
-"""What can be done about masks outside the margin: one function for each `on_violation` that searches."""
+"""Searches for masks inside the margin: one function for each `on_violation` that searches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,19 +26,19 @@ def search(
     choice: Tensor | None,
 ) -> None:
     """
-    Replaces each mask of a path by the smallest one that is within the margin, as verified.
+    Replaces each mask of a path with the smallest mask that is verified to be within the margin.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
-        recorded ([`Recorded`]): What the base model computes on the whole inputs.
+        recorded ([`Recorded`]): The base model's output and states for the whole inputs.
         found (`dict`): Explanations, see [`~hf_diffmask.pipeline.explanation.explain_windows`]; changed in place.
         state (`int`): Number of the state.
-        margin (`float`): What a mask may cost.
-        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice that is explained.
+        margin (`float`): Largest cost of a mask.
+        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain.
     """
     scores, maskable = found["scores"], recorded.batch.maskable
     smallest = smallest_budget(explainer, recorded, scores, margin, state, choice)
-    # Keep probabilities are above 0.5 where tokens are kept, here, too.
+    # Kept tokens have keep probabilities above 0.5, as without a search.
     cut = threshold(scores, smallest.budget, maskable)[:, None]
     keep = torch.sigmoid((scores - cut) / explainer.config.temperature)
     found["keep_probability"][..., state] = keep.masked_fill(~maskable, 1.0)
@@ -55,15 +55,15 @@ def refine(
     choice: Tensor | None,
 ) -> None:
     """
-    Searches the masks of the inputs outside the margin by themselves, from the explainer's own; see [`search`].
+    Searches a mask for each input outside the margin, starting from the explainer's mask; see [`search`].
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
-        recorded ([`Recorded`]): What the base model computes on the whole inputs.
+        recorded ([`Recorded`]): The base model's output and states for the whole inputs.
         found (`dict`): Explanations with `masked`; changed in place.
         state (`int`): Number of the state.
-        margin (`float`): What a mask may cost.
-        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice that is explained.
+        margin (`float`): Largest cost of a mask.
+        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain.
     """
     outside = explainer.cost(found["target"], found["masked"], choice) > margin
     if not outside.any():

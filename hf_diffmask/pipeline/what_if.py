@@ -1,4 +1,4 @@
-"""The user's own mask: what the base model says of an input whose tokens somebody chose to keep."""
+"""Predictions under the user's own mask."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -20,23 +20,23 @@ def what_if(
     margin: float | None = None,
 ) -> dict[str, Any]:
     """
-    The prediction of a masked input, beside that of the whole one. Every window of a long input is run.
+    Predictions for the whole input and for the masked input. All windows of a long input are run.
 
     Args:
         explain ([`DiffMaskAttributionPipeline`]): The explainer.
         text (`str` or `dict`): An input, as the pipeline takes it.
-        kept (`Iterable[int]`): Numbers of the tokens that stay, in the pipeline's list; special ones stay anyway.
-        state (`int`, *optional*, defaults to the last): With hidden masking, the number of the state that is masked.
-        margin (`float`, *optional*): What a mask may cost; by default the config's.
+        kept (`Iterable[int]`): Numbers of the tokens to keep, in the pipeline's list. Special tokens are always kept.
+        state (`int`, *optional*, defaults to the last): With hidden masking, the number of the state to mask.
+        margin (`float`, *optional*): Largest cost of a mask; by default the config's.
 
     Returns:
-        `dict`: `whole` and `masked`, each with the fields that state a prediction, such as `label` and `score`, and
-        `probabilities`, by label, where there are some. `task`, `divergence`, `drop` for `target="prediction"`,
-        `same_prediction`, `within_margin`, `margin`, `kept`, the numbers that stay, and `special`, how many of those
-        are special tokens.
+        `dict`: `whole` and `masked`, each with the fields of a prediction, such as `label` and `score`, and, if any,
+        `probabilities` by label. `task`, `divergence`, `drop` for `target="prediction"`, `same_prediction`,
+        `within_margin`, `margin`, `kept`, the numbers of the kept tokens, and `special`, the number of special tokens
+        among them.
 
     Raises:
-        DiffMaskError: If there is no such token, or the input cannot be explained.
+        DiffMaskError: If a token does not exist, or the input cannot be explained.
     """
     model = explain.model
     windows = list(explain.preprocess(model.task.check(text, "The input")))

@@ -76,7 +76,7 @@ def add_endpoints(service: Service) -> None:
 
 def refusing(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """
-    An endpoint that says what was wrong, in the place of `Internal error`.
+    An endpoint that says what was wrong, instead of `Internal error`.
 
     Args:
         endpoint (`Callable`): One that raises [`DiffMaskError`].

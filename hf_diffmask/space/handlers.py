@@ -25,7 +25,7 @@ class Handlers:
     """
     The handlers of the page's events. Each returns new values for its outputs, in the order that [`connect`] names.
 
-    A [`DiffMaskError`] is shown in the place of the result.
+    A [`DiffMaskError`] is shown instead of the result.
 
     Args:
         service ([`Service`]): What explains.

@@ -15,25 +15,23 @@ HUB_STRATEGIES = ("end", "checkpoint")
 @dataclass
 class DiffMaskTrainingArguments(TrainingArguments):
     """
-    [`~transformers.TrainingArguments`], with defaults that fit explainers, and what is particular to them.
+    Settings of a run: [`~transformers.TrainingArguments`] with defaults for explainers, and options of their own.
 
     Args:
         recipe (`str`, *optional*, defaults to `"path"`):
-            `"path"` trains a ranking of the tokens, `"fast"` and `"paper"` solve the constrained objective, in our way
-            and in the authors'. It also gives `max_steps`, the learning rates and the schedule, where they are not
-            set.
+            `"path"` trains a ranking of the tokens. `"fast"` (ours) and `"paper"` (the authors') train a set of tokens
+            for one margin. The recipe also sets `max_steps`, learning rates and schedule, unless they are given.
         margin (`float`, *optional*, defaults to `0.1`):
-            What masking may cost: a divergence in nats (paper, equation 4), or of a path of one class the drop of its
-            probability.
+            The largest cost of a mask, see [`DiffMaskConfig`] (paper, equation 4).
         level_learning_rate (`float`, *optional*):
             Learning rate of the levels `c_l`, which move all gates of a state at once.
         baseline_steps (`int`, *optional*):
-            Steps in which the baseline is learned from random masks, before the probes; then it is fixed. With 0 it is
-            learned along with the probes, as in the paper, and that of a path stays where it starts.
+            Steps that learn the baseline from random masks, before the probes; then it is fixed. With 0, `fast` and
+            `paper` learn it along with the probes, as in the paper, and `path` leaves it where it starts.
         baseline_learning_rate (`float`, *optional*): Learning rate of the baseline.
         multiplier_learning_rate (`float`, *optional*): Step size of the multipliers.
         cache_memory (`float`, *optional*, defaults to `4.0`):
-            GiB of hidden states to hold in memory; a larger cache lies on disk. 0 turns the cache off.
+            GiB of hidden states to keep in memory. A larger cache goes to disk. 0 turns the cache off.
         overwrite_output_dir (`bool`, *optional*, defaults to `False`):
             Whether to train into a folder that holds something already.
 

@@ -59,14 +59,12 @@ def fit_baseline(
     cache: RecordedCache | None = None,
 ) -> None:
     """
-    Learns the vectors that, in the place of units that are masked at random, move the output least.
+    Learns the baselines that move the output least when they replace randomly masked units.
 
-    A baseline that is learned along with the gates conspires with them: it becomes evidence for one class, whose
-    inputs can then be masked whole, while those of the others need every unit. Masks that know nothing of the input
-    leave nothing to conspire with. Where they mask everything, what moves the output least on average is what says
-    next to nothing about the input.
+    A baseline that is learned together with the gates becomes evidence for one class: inputs of this class can then be
+    masked whole, and inputs of other classes need every unit. Random masks prevent this.
 
-    Every process computes the same on the same examples, so that nothing need be reduced.
+    Every process computes the same on the same examples, so there is nothing to reduce.
 
     Args:
         explainer ([`DiffMaskModel`]): Its baselines are changed in place.

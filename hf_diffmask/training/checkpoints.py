@@ -44,7 +44,7 @@ def load_objective(folder: str, objective: Objective, device: str) -> None:
 
 def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: str | bool | None) -> str | None:
     """
-    Sees to it that training overwrites nothing unasked.
+    Refuses to overwrite an output folder unasked.
 
     Args:
         args ([`DiffMaskTrainingArguments`]): Settings; `output_dir` and `overwrite_output_dir` count.

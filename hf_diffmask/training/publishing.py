@@ -20,7 +20,7 @@ class PublishingTrainer(Trainer):
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """
-        Sees to it that the run can be published, before it begins; see [`~transformers.Trainer.init_hf_repo`].
+        Checks before a run that it can be published, see [`~transformers.Trainer.init_hf_repo`].
 
         Args:
             token (`str`, *optional*): By default the settings' `hub_token`.
@@ -49,7 +49,7 @@ class PublishingTrainer(Trainer):
         Saves the explainer and publishes its folder in one commit, see [`~hf_diffmask.hub.push.push`].
 
         Args:
-            commit_message (`str`, *optional*, defaults to `"End of training"`): Of the commit.
+            commit_message (`str`, *optional*, defaults to `"End of training"`): Commit message.
             blocking (`bool`, *optional*, defaults to `True`): Without effect; here for the signature.
             token (`str`, *optional*): By default the settings' `hub_token`.
             revision (`str`, *optional*): Branch; by default the settings' `hub_revision`.

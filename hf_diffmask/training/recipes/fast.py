@@ -1,4 +1,4 @@
-"""The recipe `fast`: sets of tokens for one margin, in our way."""
+"""The recipe `fast`: masks for one margin, trained faster than the paper's."""
 
 from typing import Any
 
@@ -52,16 +52,16 @@ class FastRecipe(Recipe):
 
 class FastObjective(LagrangianObjective):
     """
-    The recipe `fast`: each example draws its own state, and what counts is the expected keep probability itself.
+    The recipe `fast`: each example draws its own state, and the expected keep probability is minimised.
 
-    The multipliers are controlled in proportion to the violation and by its sum (Stooke et al. 2020): their logs move
-    by the violation relative to the bound, and the violation also acts at once, so that they neither overshoot nor
-    swing. It is clipped, and taken of a running mean: a divergence is close to 0 for most examples and large for a
-    few, so that the clipped violation of the few examples that draw a state in one step would be negative on average
-    even where the bound is broken. The loss is divided by `1 + lambda`, so that neither term drowns the other.
+    The multipliers are set by proportional and integral control of the violation (Stooke et al. 2020): their logs
+    integrate the relative violation, and the violation also acts at once, so they do not overshoot or oscillate.
+    The violation comes from a running mean of the divergence. Divergences are near 0 for most examples and large for a
+    few, so the clipped violation of one step would be negative on average even where the bound is broken. The loss is
+    divided by `1 + lambda`, which keeps both terms in balance.
 
-    The violation is that of hard masks, which are what is handed out. The bound on their mean divergence is a part of
-    the margin, since each explanation is held to the margin alone, and since divergences are larger on new text.
+    Users get hard masks, so hard masks are measured. The bound on their mean divergence is a fraction of the margin:
+    each explanation has to meet the margin by itself, and divergences are larger on new text.
 
     Args:
         num_states (`int`): `S`.

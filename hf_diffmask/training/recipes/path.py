@@ -96,20 +96,19 @@ class DrawnPaths:
 
 class PathObjective(Objective):
     """
-    A ranking of the units instead of a set: whatever the budget, those that stay preserve the prediction, and the
-    others, alone, lose it.
+    Trains a ranking of the units: at every budget, the units that stay preserve the prediction, and the others lose
+    it.
 
-    Each example draws a budget. There is no constraint while training, and no multiplier: the margin is met
-    afterwards, by choosing the budget ([`~hf_diffmask.training.recipes.calibration.calibrate`]).
+    Each example draws a budget. Training has no constraint and no multiplier. Calibration meets the margin afterwards,
+    by choosing the budget ([`~hf_diffmask.training.recipes.calibration.calibrate`]).
 
-    With input masking the masks of all states are of the same units, and one ranking is the best of all. The last
-    state's scores are trained on it, and those below learn to tell them from their own state and whatever else
-    probes are told: the prediction, and how sure it is. With hidden masking each example draws a state, at which it is
-    masked.
+    With input masking, all states mask the same units, and one ranking is best. The last state's scores are trained on
+    masks. The scores of lower states learn to match them. With hidden masking, each example draws the state where it
+    is masked.
 
     Args:
         num_states (`int`): `S`.
-        masks_inputs (`bool`, *optional*, defaults to `True`): Whether the masks of all states are of the inputs.
+        masks_inputs (`bool`, *optional*, defaults to `True`): Whether units are masked at state 0.
     """
 
     # Of squares. Lower states have only this loss, so only its ratio to `max_grad_norm` matters to them.
@@ -136,8 +135,8 @@ class PathObjective(Objective):
 
     def step_loss(self, explainer: DiffMaskModel, output: DiffMaskOutput, drawn: DrawnPaths) -> Tensor:
         """
-        See [`Objective.step_loss`]: what the kept units lose, and what the left-out ones have; and, for little,
-        squared scores and, with input masking, the squared distances of lower states' scores from them.
+        See [`Objective.step_loss`]: the path loss, plus small penalties. These are squared scores and, with input
+        masking, squared distances of lower states' scores from the last state's.
         """
         logits, outputs = output["logits"], (output["target"], output["masked"], output["left_out"])
         terms = path_loss(explainer.task, explainer.preserved, *outputs)
