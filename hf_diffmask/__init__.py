@@ -1,7 +1,7 @@
 """Explainers for Transformers models by Differentiable Masking (De Cao et al. 2020): train, save, load, explain.
 
 Importing this package registers its classes with `AutoConfig`, `AutoModel` and `pipeline("diffmask-attribution")`.
-What training needs is imported when it is first used.
+Classes for training, and `what_if`, are imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ _LATER = {
 
 
 def _hub() -> Any:
-    """What publishes explainers; it is above them, and imported when it is needed."""
+    """The module that publishes explainers, imported on first use because it imports this package."""
     from .hub import publisher
 
     return publisher
@@ -71,7 +71,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what training needs when it is first asked for."""
+    """Imports a public name on first use."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

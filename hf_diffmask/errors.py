@@ -1,22 +1,22 @@
-"""The one exception for what a user can put right."""
+"""The exception for errors that a user can fix."""
 
 
 class DiffMaskError(ValueError):
-    """Input, settings or files that cannot be used as given; the message is one sentence that says what to do.
+    """An input, setting or file cannot be used. The message is one sentence and says what to do.
 
-    The command line prints the message alone and exits with status 2; any other exception is a bug.
+    The command line prints only the message and exits with status 2; any other exception is a bug.
     """
 
 
 def reason(error: BaseException) -> str:
     """
-    What went wrong, in one line, from an error of a library that wraps others or says more.
+    One line from an error of another library.
 
     Args:
         error (`BaseException`): The error.
 
     Returns:
-        `str`: First line of the innermost cause that has one.
+        `str`: First line of the innermost cause, without a final full stop; its class name if it has no message.
     """
     while error.__cause__ is not None:
         error = error.__cause__

@@ -1,1 +1,1 @@
-"""The base model, a guest: its states are named, recorded and replaced, and it is left as it was found."""
+"""Names, records and replaces states of the base model, and leaves the base model unchanged."""

@@ -1,4 +1,4 @@
-"""A hash that tells one base model's weights from another's."""
+"""Hash of a base model's weights."""
 
 import hashlib
 
@@ -8,10 +8,10 @@ from transformers import PreTrainedModel
 
 def fingerprint(model: PreTrainedModel, dtype: torch.dtype) -> str:
     """
-    Hash of the names, shapes and fixed slices of a model's tensors.
+    Hash of the names, shapes and some values of a model's tensors.
 
-    At most 16 evenly spaced values of each tensor are read, rounded to `dtype`, so that a model has the same
-    fingerprint in that precision and in any higher one, and the cost is a few milliseconds.
+    Reads at most 16 evenly spaced values of each tensor, in a few milliseconds. Values are rounded to `dtype`, so the
+    model has the same fingerprint in this and any higher precision.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.

@@ -1,4 +1,4 @@
-"""Which positions of the last state the head of a model reads."""
+"""Finds the positions of the last state that a model's head reads."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ READS = ("first", "last", "mean")
 
 def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
     """
-    Finds the positions that a head reads, by the gradient of its output with respect to the last state.
+    The positions that a head reads, from the gradient of its output with respect to the last state.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
-        names (`Sequence[str]`): Its states.
+        names (`Sequence[str]`): The states of the base model.
 
     Returns:
-        `str` or `None`: `"first"`, `"last"` or `"mean"`; `None` for a head that reads otherwise, or that cannot be
-        run on dummy inputs.
+        `str` or `None`: `"first"`, `"last"` or `"mean"`; `None` if the head reads other positions, or if
+        the model cannot run on its dummy inputs.
     """
     dummies = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
     try:
@@ -31,7 +31,7 @@ def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
         with torch.enable_grad():
             hidden = states[0].detach().clone().requires_grad_()
             logits = replace(model, dummies, names[-1], hidden).logits
-            # A fixed weighting, since the sum of all logits may cancel.
+            # Different weights, because a plain sum of logits may cancel.
             weights = torch.arange(1, logits.numel() + 1, device=logits.device, dtype=logits.dtype)
             (gradient,) = torch.autograd.grad((logits.flatten() * weights).sum(), hidden)
     except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
@@ -40,7 +40,7 @@ def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
     read = (size > 1e-6 * size.amax()).tolist()
     if sum(read) == 1:
         return {0: "first", len(read) - 1: "last"}.get(read.index(True))
-    # A mean spreads each feature over all positions, a maximum does not.
+    # The gradient of a mean is dense, that of a maximum is not.
     dense = (gradient[0].abs() > 1e-6 * gradient.abs().max()).float().mean().item()
     return "mean" if all(read) and dense > 0.9 else None
 
@@ -54,10 +54,10 @@ def head_weights(reads: str | None, units: Tensor) -> Tensor:
         units (`torch.Tensor` of shape `(B, T)`): 0 at padding, on either side.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: They add up to 1.
+        `torch.Tensor` of shape `(B, T)`: Weights, with sum 1 for each input.
 
     Raises:
-        DiffMaskError: If it is not known what the head reads.
+        DiffMaskError: If `reads` is not a result of [`head_reads`], or is `None`.
     """
     if reads not in READS:
         raise DiffMaskError("It is not known which positions the head of this base model reads.")

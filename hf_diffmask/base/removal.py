@@ -1,4 +1,4 @@
-"""Ways to take tokens away from an input."""
+"""Ways to remove tokens from an input."""
 
 from collections.abc import Sequence
 
@@ -13,22 +13,22 @@ def without(
     features: dict[str, list[int]], keep: Sequence[bool], replacement: str, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, list[int]]:
     """
-    An input with tokens taken away.
+    An input without some of its tokens.
 
     Args:
-        features (`dict[str, list[int]]`): What the model takes, a list of `T` numbers each.
-        keep (`Sequence[bool]`): Of each token, whether it stays.
+        features (`dict[str, list[int]]`): Arguments of the base model, a list of `T` numbers each.
+        keep (`Sequence[bool]`): For each token, whether to keep it.
         replacement (`str`):
-            `"mask"`, `"pad"` or `"unk"`: that token comes in its place; `"attention"`: it stays where it is, and no
-            other token can attend to it; `"delete"`: the others close ranks. `"mean"` leaves these features as they
-            are: see [`class_probabilities`].
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the tokens.
+            `"mask"`, `"pad"` or `"unk"` puts the special token at the removed position. `"attention"` keeps the token,
+            and no other token can attend to it. `"delete"` shortens the input. `"mean"` returns the features
+            unchanged, see [`class_probabilities`].
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
 
     Returns:
         `dict[str, list[int]]`: Features of the new input.
 
     Raises:
-        DiffMaskError: If there is no such replacement, the tokenizer lacks the token, or nothing is left.
+        DiffMaskError: If the replacement does not exist, the tokenizer lacks its token, or every token is deleted.
     """
     if replacement not in REPLACEMENTS:
         raise DiffMaskError(f"The replacement must be one of {', '.join(REPLACEMENTS)}, but is {replacement!r}.")
@@ -52,15 +52,15 @@ def without(
 
 def check_replacement(tokenizer: PreTrainedTokenizerBase, replacement: str) -> None:
     """
-    Refuses a way of taking tokens away that needs a token which a tokenizer lacks.
+    Checks that a tokenizer has the token for a replacement.
 
     Args:
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Of the base model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         replacement (`str`): One of `REPLACEMENTS`.
 
     Raises:
-        DiffMaskError: If there is no such token.
+        DiffMaskError: If the tokenizer lacks this token.
     """
-    # Ways without a token of their own have no such attribute.
+    # Replacements without a token have no such attribute.
     if getattr(tokenizer, f"{replacement}_token_id", 0) is None:
         raise DiffMaskError(f"The tokenizer has no {replacement} token: take tokens away in another way.")

@@ -1,4 +1,4 @@
-"""Runs the base model: records its states, and runs it on from one that was replaced."""
+"""Runs the base model: records its states, or replaces a state and runs the rest."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,9 +14,9 @@ from ..errors import DiffMaskError
 from .states import _blocks_for, _site
 
 
-@dataclass(frozen=True)  # no tuple: what moves batches to a device takes tuples apart
+@dataclass(frozen=True)  # no tuple: moving a batch to a device splits tuples
 class Batch:
-    """Inputs side by side: what the base model takes, and which units can be masked."""
+    """A batch of inputs, with marks of the units that can be masked."""
 
     inputs: dict[str, Tensor]
     """Arguments of the base model's `forward`, `(B, T)` each."""
@@ -25,7 +25,7 @@ class Batch:
     special: Tensor
     """`(B, T)`, `bool`: special tokens."""
     example_ids: Tensor | None = None
-    """`(B,)`: number of each example in its data set, in training."""
+    """`(B,)`: number of each example in its data set, for training."""
 
     @property
     def units(self) -> Tensor:
@@ -35,15 +35,15 @@ class Batch:
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """The inputs and `special_tokens_mask`, as methods of explanation take them."""
+        """The inputs and `special_tokens_mask`, as arguments for methods."""
         return {**self.inputs, "special_tokens_mask": self.special}
 
     def rows(self, pick: Tensor) -> "Batch":
         """
-        Some of the examples.
+        A selection of the examples.
 
         Args:
-            pick (`torch.Tensor`): Their numbers, or a `bool` mask of shape `(B,)`; a number may come several times.
+            pick (`torch.Tensor`): Numbers of examples, which may repeat, or a `bool` mask of shape `(B,)`.
 
         Returns:
             [`Batch`]
@@ -57,7 +57,7 @@ class Batch:
 
 
 class Recorded(NamedTuple):
-    """What the base model computes on whole inputs: all that probes and objectives need of it."""
+    """The base model's output and states for whole inputs."""
 
     target: Tensor
     """`(B, C)`, `(B, 2, T)` for start and end, or `(B, 1)` for a number: the output, see [`Task.target`]."""
@@ -68,12 +68,12 @@ class Recorded(NamedTuple):
 
     def rows(self, pick: Tensor, state: int | None = None) -> "Recorded":
         """
-        Some of the examples.
+        A selection of the examples.
 
         Args:
-            pick (`torch.Tensor`): Their numbers, or a `bool` mask of shape `(B,)`; a number may come several times.
+            pick (`torch.Tensor`): Numbers of examples, which may repeat, or a `bool` mask of shape `(B,)`.
             state (`int`, *optional*):
-                The only state that is needed. The others stay as they are, which saves memory.
+                The only state to select from. Other states keep all examples, which saves memory.
 
         Returns:
             [`Recorded`]
@@ -87,12 +87,12 @@ def masked_state(hidden: Tensor, keep: Tensor, replacement: Tensor) -> Tensor:
     Replaces units of a state, `z * h + (1 - z) * b` (paper, equations 2 and 7).
 
     Args:
-        hidden (`torch.Tensor` of shape `(B, T, d)`): The state on the whole inputs, `h`.
+        hidden (`torch.Tensor` of shape `(B, T, d)`): `h`, the state for the whole inputs.
         keep (`torch.Tensor` of shape `(B, T)` or `(B, T, d)`): `z`, in [0, 1] or `bool`; 1 keeps a unit.
-        replacement (`torch.Tensor` of shape `(d,)` or `(B, T, d)`): What takes the place of a unit, `b`.
+        replacement (`torch.Tensor` of shape `(d,)` or `(B, T, d)`): `b`, replaces masked units.
 
     Returns:
-        `torch.Tensor` of shape `(B, T, d)`, in the precision of `replacement` where it is the higher one.
+        `torch.Tensor` of shape `(B, T, d)`, in the higher precision of `hidden` and `replacement`.
     """
     share = (keep if keep.dim() == hidden.dim() else keep[..., None]).to(replacement.dtype)
     return share * hidden + (1 - share) * replacement
@@ -100,7 +100,7 @@ def masked_state(hidden: Tensor, keep: Tensor, replacement: Tensor) -> Tensor:
 
 @contextmanager
 def as_guest(model: PreTrainedModel) -> Iterator[None]:
-    """Runs a model in eval mode and without gradients for its weights, then leaves it as it was found."""
+    """Puts a model into eval mode with frozen weights, and restores it afterwards."""
     training = [module for module in model.modules() if module.training]
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for module in training:
@@ -120,27 +120,27 @@ def _hidden(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-# How many values a module returns, the hidden state first and nothing after it; 0 for a bare tensor. Seen when it is
-# recorded, and needed to stand in for it: a module that is not listed has to be run.
+# Modules that `replace` can skip, filled by `record`: the length of the output tuple (hidden state, then only `None`),
+# or 0 for a bare tensor. Other modules have to run.
 _returned: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str]) -> tuple[Any, list[Tensor]]:
     """
-    Runs the base model once and records its states on the way.
+    Output and states of the base model, from one forward pass.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
-        features (`dict[str, torch.Tensor]`): What its `forward` takes: `input_ids`, `attention_mask`, ... `(B, T)`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model: `input_ids`, `attention_mask`, ... `(B, T)`.
         names (`Sequence[str]`):
-            Which states (paper, section 3.1): `embeddings`, the output of the token-embedding table, `block.K.input`
-            and `block.K.output`, or the path of a module, whose output is the state.
+            States to record (paper, section 3.1): `embeddings` (output of the token-embedding table),
+            `block.K.input`, `block.K.output`, or the path of a module (output of this module).
 
     Returns:
-        `tuple`: The model's own output, and the states, `(B, T, d_s)` each.
+        `tuple`: The model's output, and the states, `(B, T, d_s)` each.
 
     Raises:
-        DiffMaskError: If there is no such state, or a forward pass does not compute each one once.
+        DiffMaskError: If a state does not exist, or a forward pass does not compute it exactly once.
     """
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     handles = []
@@ -188,7 +188,7 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
 
 @contextmanager
 def _standing_in(module: nn.Module, hidden: Tensor) -> Iterator[None]:
-    """Has a module return a hidden state, without being run where nothing else of it is needed."""
+    """Makes a module return a hidden state. Modules in `_returned` do not run."""
     if module not in _returned:
         handle = module.register_forward_hook(
             lambda module, args, output: hidden if isinstance(output, Tensor) else (hidden, *output[1:])
@@ -212,23 +212,23 @@ def _standing_in(module: nn.Module, hidden: Tensor) -> Iterator[None]:
 
 def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidden: Tensor) -> Any:
     """
-    Runs the base model on from one of its states; the blocks below are not run.
+    Output of the base model after a state is replaced.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
-        features (`dict[str, torch.Tensor]`): What its `forward` takes.
-        name (`str`): A state, see [`record`]. What is below it is skipped once the model has been recorded.
-        hidden (`torch.Tensor` of shape `(B, T, d)`): What the model shall see in its place, in the state's own dtype.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each.
+        name (`str`): A state, see [`record`]. Blocks below the state do not run if [`record`] has seen them.
+        hidden (`torch.Tensor` of shape `(B, T, d)`): Replaces the state; in the state's dtype.
 
     Returns:
-        The model's own output.
+        The model's output.
     """
     site = _site(model, name, _blocks_for(model, [name]))
     with ExitStack() as stack:
         for module in site.below:
             stack.enter_context(_standing_in(module, hidden))
         if site.is_input:
-            # Even where a block below returns it: some models have something between the two.
+            # Always needed: some models change the state between two blocks.
             def give(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
                 return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})
 
@@ -239,17 +239,17 @@ def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidd
 
 def state_widths(model: PreTrainedModel, names: Sequence[str]) -> list[int]:
     """
-    Widths of state 0 and of the others, which share one, read off a pass over the model's dummy inputs.
+    Width of state 0 and shared width of the other states, from a forward pass on the model's dummy inputs.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
-        names (`Sequence[str]`): Its states.
+        names (`Sequence[str]`): The states of the base model.
 
     Returns:
-        `list[int]`: Two widths; the same twice where there is one state.
+        `list[int]`: Two widths; equal if there is only one state.
 
     Raises:
-        DiffMaskError: If the others are of different widths.
+        DiffMaskError: If the other states differ in width.
     """
     dummies = {name: value.to(model.device) for name, value in model.dummy_inputs.items()}
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Names of a model's states, and where each is found."""
+"""Names and modules of a model's states."""
 
 import re
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from ..errors import DiffMaskError
 
 def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
     """
-    Finds the list of blocks: the longest outermost `nn.ModuleList` whose members are of one class.
+    The list of blocks: the longest outermost `nn.ModuleList` with members of one class.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
 
     Returns:
-        `nn.ModuleList`: Its `L` blocks, first to last.
+        `nn.ModuleList`: The `L` blocks, first to last.
 
     Raises:
-        DiffMaskError: If the model has an encoder and a decoder, or no list of blocks.
+        DiffMaskError: If the model has an encoder and a decoder, no list of blocks, or several longest lists.
     """
     if getattr(model.config, "is_encoder_decoder", False):
         raise DiffMaskError(
@@ -49,7 +49,7 @@ def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
 
 def state_names(model: PreTrainedModel) -> list[str]:
     """
-    Names of the `L + 2` states of a model with `L` blocks, in the order in which they are computed.
+    Names of the `L + 2` states of a model with `L` blocks, in the order of computation.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
@@ -58,17 +58,17 @@ def state_names(model: PreTrainedModel) -> list[str]:
         `list[str]`: `embeddings`, the input of each block, and the output of the last one.
 
     Raises:
-        DiffMaskError: If the model has no list of blocks.
+        DiffMaskError: If the list of blocks cannot be found, see [`find_blocks`].
     """
     return names_of_blocks(len(find_blocks(model)))
 
 
 def names_of_blocks(count: int) -> list[str]:
     """
-    Names of the states of any model with so many blocks.
+    Names of the states of a model with `L` blocks.
 
     Args:
-        count (`int`): Blocks `L`, at least 1.
+        count (`int`): Number `L` of blocks, at least 1.
 
     Returns:
         `list[str]`: `L + 2` names.
@@ -77,16 +77,16 @@ def names_of_blocks(count: int) -> list[str]:
 
 
 class _Site(NamedTuple):
-    """Where a state is found: at a module, as its first argument or as its output."""
+    """The module that has a state as its first argument or as its output."""
 
     module: nn.Module
     is_input: bool
     below: list[nn.Module]
-    """Modules that need not run where the state is given: each would have to return it."""
+    """Modules that need not run if the state is replaced: each returns the new state instead."""
 
 
 def _blocks_for(model: PreTrainedModel, names: Sequence[str]) -> list[nn.Module]:
-    """The blocks, where a state is named by one: finding them takes a walk over all modules."""
+    """The blocks, or an empty list if no name needs a block: the search visits all modules."""
     return list(find_blocks(model)) if any(name.startswith("block.") for name in names) else []
 
 

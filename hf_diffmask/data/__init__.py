@@ -1,1 +1,1 @@
-"""From files and texts to batches of features."""
+"""Reads files and texts, and makes batches of features."""

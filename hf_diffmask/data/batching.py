@@ -1,4 +1,4 @@
-"""Runs a function on many inputs, in batches of like length."""
+"""Runs a function on many inputs, in batches of similar length."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,15 +19,16 @@ def in_batches(
     with_ids: bool = False,
 ) -> list[Any]:
     """
-    Runs something on inputs, in batches of like length.
+    Results of a function for many inputs, run in batches of similar length.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Pads; without a padding token, inputs run one by one.
-        inputs (`Sequence[dict[str, list[int]]]`): Of each what the base model takes, and `special_tokens_mask`.
-        device (`torch.device`): Where batches go.
-        run (`Callable`): From a batch to a result for each of its rows.
-        batch_size (`int`): Inputs at once.
-        with_ids (`bool`, *optional*, defaults to `False`): Whether a batch holds the numbers of its inputs.
+        inputs (`Sequence[dict[str, list[int]]]`):
+            For each input, the base model's arguments and `special_tokens_mask`.
+        device (`torch.device`): Device for the batches.
+        run (`Callable`): Maps a batch to one result per row.
+        batch_size (`int`): Inputs per batch.
+        with_ids (`bool`, *optional*, defaults to `False`): Whether batches include `example_ids`, the inputs' numbers.
 
     Returns:
         `list`: Results, in the order of the inputs.

@@ -1,4 +1,4 @@
-"""From texts to tokens, with their places in the text."""
+"""Tokens of texts, with their offsets."""
 
 import re
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ Text = str | tuple[str, str]
 
 
 def clean(text: str) -> str:
-    """Replaces unpaired surrogates, on which tokenizers raise, by U+FFFD; offsets stay what they are."""
+    """Replaces unpaired surrogates, which tokenizers reject, with U+FFFD; offsets do not change."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def max_length(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """
-    The longest input in tokens that a base model takes, special tokens included.
+    Longest input of a base model in tokens, including special tokens.
 
     Args:
         base_model ([`~transformers.PreTrainedModel`]): The base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
 
     Returns:
-        `int`: The smaller of the tokenizer's and the model's own limit; 512 where neither states one.
+        `int`: The smaller limit of tokenizer and base model; 512 if neither has a limit.
     """
     limits = [tokenizer.model_max_length]
     positions = getattr(base_model.config, "max_position_embeddings", None)
     if positions is not None:
-        # Tables with a padding row number their positions from the row after it (RoBERTa and its kin).
+        # RoBERTa-like models number positions from the row after the padding row.
         reserved = [
             module.padding_idx + 1
             for name, module in base_model.named_modules()
@@ -40,24 +40,24 @@ def max_length(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     return min([limit for limit in limits if limit and limit < 1_000_000], default=512)
 
 
-@dataclass(frozen=True)  # no tuple: pipelines take tuples apart on their way to a device
+@dataclass(frozen=True)  # no tuple: pipelines split tuples when they move data to a device
 class EncodedText:
-    """A whole input in tokens, however long. Lists hold one entry a token."""
+    """The tokens of a whole input, without truncation. Lists have one entry per token, except `texts`."""
 
     texts: list[str]
     features: dict[str, list[int]]
     tokens: list[str]
     offsets: list[tuple[int, int]]
-    """Start and end of each token in its segment's text, in characters."""
+    """Start and end of each token in the text of its segment, in characters."""
     segments: list[int | None]
-    """0 for the text, 1 for its pair, `None` for special tokens."""
+    """0 for the first text, 1 for the second text of a pair, `None` for special tokens."""
     words: list[int | None]
-    """Number of the word within its segment, `None` for special tokens."""
+    """Number of the token's word within its segment, `None` for special tokens."""
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
     """
-    Turns a text or a pair into tokens, without truncation.
+    The tokens of a text or a pair, without truncation.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
@@ -67,7 +67,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
         [`EncodedText`]
 
     Raises:
-        DiffMaskError: If the tokenizer knows no offsets.
+        DiffMaskError: If the tokenizer has no offsets.
     """
     if not tokenizer.is_fast:
         raise DiffMaskError(f"{type(tokenizer).__name__} gives no character offsets: a fast tokenizer is needed.")
@@ -91,17 +91,17 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
 
 def features_of_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> dict[str, list[int]]:
     """
-    What a model takes, from the token ids of one text.
+    Features for the token ids of one text.
 
     Args:
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the special tokens.
-        ids (`Sequence[int]`): Special tokens included, without padding.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Has the special tokens.
+        ids (`Sequence[int]`): Token ids, with special tokens and without padding.
 
     Returns:
         `dict[str, list[int]]`: `input_ids`, `attention_mask` and `special_tokens_mask`.
 
     Raises:
-        DiffMaskError: If they are those of a pair, and the model is told which token belongs to which text.
+        DiffMaskError: If the ids are a pair and the model uses `token_type_ids`.
     """
     ids = list(ids)
     separator = tokenizer.sep_token_id
@@ -110,7 +110,7 @@ def features_of_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> d
             "These are the ids of a pair, and ids alone do not say where its second text begins: give whole features "
             "to the functions of hf_diffmask, which the metrics wrap."
         )
-    # What stands for a word is none of them.
+    # Unknown and mask tokens stand for words.
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
     return {
         "input_ids": ids,

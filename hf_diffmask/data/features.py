@@ -1,4 +1,4 @@
-"""Features as a data set, and as padded batches."""
+"""Data sets of features, and padded batches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,8 +18,8 @@ class Features(torch.utils.data.Dataset):
     A data set of features, for training and validation.
 
     Args:
-        items (`list[dict]`): Of each example what the base model takes, a list of `T` numbers each, among them
-            `input_ids` and `attention_mask`, and `special_tokens_mask`.
+        items (`list[dict]`): For each example, the base model's arguments and `special_tokens_mask`, a list of `T`
+            numbers each. `input_ids` and `attention_mask` are required.
     """
 
     def __init__(self, items: list[dict[str, Any]]):
@@ -34,12 +34,12 @@ class Features(torch.utils.data.Dataset):
 
 class TextFeatures(Features):
     """
-    Features of texts: one window an item.
+    A data set of texts: each window is an item.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
         texts (`list`): Texts or pairs.
-        length (`int`): Tokens that fit into a window; longer texts become several items.
+        length (`int`): Tokens per window. Longer texts become several items.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int):
@@ -49,10 +49,10 @@ class TextFeatures(Features):
 
 def aligned(rows: Sequence[Sequence[bool]], attention_mask: Tensor) -> Tensor:
     """
-    Marks of tokens in the places of a padded batch.
+    Marks of tokens, at their positions in a padded batch.
 
     Args:
-        rows (`Sequence[Sequence[bool]]`): For each input, one mark a token.
+        rows (`Sequence[Sequence[bool]]`): For each input, one mark per token.
         attention_mask (`torch.Tensor` of shape `(B, T)`): 0 at padding, on either side.
 
     Returns:
@@ -64,17 +64,17 @@ def aligned(rows: Sequence[Sequence[bool]], attention_mask: Tensor) -> Tensor:
 
 def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> dict[str, Tensor]:
     """
-    Pads items to the longest of them.
+    A batch of items, padded to the longest item.
 
     Args:
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Knows the padding id and side.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Has the padding id and side.
         items (`list[dict]`): Items of [`Features`].
 
     Returns:
         `dict[str, torch.Tensor]`: Features `(B, T)`, and `example_ids` `(B,)`.
 
     Raises:
-        DiffMaskError: If there is no padding token, and inputs differ in length.
+        DiffMaskError: If inputs differ in length and the tokenizer has no padding token.
     """
     example_ids = [item["example_ids"] for item in items]
     features = [{name: value for name, value in item.items() if name != "example_ids"} for item in items]

@@ -1,4 +1,4 @@
-"""What windows and sub-words say, merged: of whole inputs and of words."""
+"""Merges results of windows into whole inputs, and results of sub-words into words."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from .encoding import EncodedText
 
 
 def _real(window: dict[str, Any]) -> Tensor:
-    """Positions of a window that hold no padding, whichever side the tokenizer pads on."""
+    """Positions of a window without padding, on either side."""
     return window["attention_mask"][0].bool()
 
 
 def length_weighted_mean(model_outputs: list[dict[str, Any]], key: str) -> Tensor:
     """
-    The windows' mean probabilities, weighted by their length.
+    Log of the windows' mean probabilities, weighted by window length.
 
     Args:
-        model_outputs (`list[dict]`): What the pipeline found of each window; `units` counts its tokens.
-        key (`str`): Name of log-probabilities in them, `(1, C)`, in nats.
+        model_outputs (`list[dict]`): The pipeline's result for each window; `units` has one entry per token.
+        key (`str`): Key of the log-probabilities in a result, `(1, C)`, in nats.
 
     Returns:
         `torch.Tensor` of shape `(C,)`: Log-probabilities in nats.
@@ -31,11 +31,11 @@ def length_weighted_mean(model_outputs: list[dict[str, Any]], key: str) -> Tenso
 
 def length_weighted(model_outputs: list[dict[str, Any]], key: str) -> Tensor:
     """
-    The mean of the windows' numbers, weighted by their length.
+    Mean of the windows' numbers, weighted by window length.
 
     Args:
-        model_outputs (`list[dict]`): Windows; `units` counts their tokens.
-        key (`str`): Name of numbers in them, `(1, K)`.
+        model_outputs (`list[dict]`): The pipeline's result for each window; `units` has one entry per token.
+        key (`str`): Key of the numbers in a result, `(1, K)`.
 
     Returns:
         `torch.Tensor` of shape `(1, K)`
@@ -47,12 +47,12 @@ def length_weighted(model_outputs: list[dict[str, Any]], key: str) -> Tensor:
 
 def most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, key: str) -> Tensor:
     """
-    Values of a whole input's units, each from the window in whose middle it is most.
+    Values for a whole input's units, each from the window with the unit farthest from the edges.
 
     Args:
-        model_outputs (`list[dict]`): What the pipeline found of each window.
+        model_outputs (`list[dict]`): The pipeline's result for each window.
         encoded ([`~hf_diffmask.data.encoding.EncodedText`]): The whole input.
-        key (`str`): Name of values in them, `(1, T_w, K)`.
+        key (`str`): Key of the values in a result, `(1, T_w, K)`.
 
     Returns:
         `torch.Tensor` of shape `(T, K)`
@@ -64,7 +64,7 @@ def most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, key:
     for window in model_outputs:
         units = torch.tensor(window["units"])
         from_edge = torch.zeros_like(units)
-        for segment in (0, 1):  # each text of a pair is cut by itself
+        for segment in (0, 1):  # texts of a pair are split separately
             (run,) = torch.where(segments[units] == segment)
             from_edge[run] = torch.minimum(torch.arange(len(run)), torch.arange(len(run)).flip(0))
         better = from_edge > margin[units]
@@ -75,14 +75,14 @@ def most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, key:
 
 def merge_words(tokens: list[dict[str, Any]], encoded: EncodedText) -> list[dict[str, Any]]:
     """
-    Merges sub-words: a word's score, evidence and states are their maxima, and it is kept if any of them is.
+    Merges sub-words into words: maximum of scores, evidence and states; a word is kept if any sub-word is.
 
     Args:
-        tokens (`list[dict]`): Tokens of the pipeline's result.
-        encoded ([`~hf_diffmask.data.encoding.EncodedText`]): The input that they are of.
+        tokens (`list[dict]`): Tokens in the pipeline's result.
+        encoded ([`~hf_diffmask.data.encoding.EncodedText`]): The input of these tokens.
 
     Returns:
-        `list[dict]`: As many as there are words and special tokens.
+        `list[dict]`: One for each word and special token.
     """
     merged: list[dict[str, Any]] = []
     previous = None

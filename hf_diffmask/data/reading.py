@@ -1,4 +1,4 @@
-"""Reads texts from files and from data sets of the Hub."""
+"""Reads texts from files and from data sets on the Hub."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from .encoding import Text
 
 logger = logging.get_logger(__name__)
 
-# How `datasets` calls the reader of each kind of local file.
+# The `datasets` reader for each suffix.
 READERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 
 
@@ -26,26 +26,26 @@ def load_texts(
     limit: int | None = None,
 ) -> list[Text]:
     """
-    Reads the texts of a data set; labels are not needed.
+    The texts of a data set; labels are not needed.
 
     Args:
         dataset (`str`): A csv, json, jsonl or parquet file, gzipped or not, or the id of a data set on the Hub.
         text_column (`str`, *optional*, defaults to `"text"`): Column of the text.
-        text_pair_column (`str`, *optional*): Column of the second text of each pair.
-        split (`str`, *optional*, defaults to `"train"`): Which split of a data set on the Hub.
+        text_pair_column (`str`, *optional*): Column of the second text, for pairs.
+        split (`str`, *optional*, defaults to `"train"`): Split of a data set on the Hub.
         keep_empty (`bool`, *optional*, defaults to `False`): Whether to keep rows without text.
-        config (`str`, *optional*): Which configuration of a data set on the Hub.
+        config (`str`, *optional*): Configuration of a data set on the Hub.
         streaming (`bool`, *optional*, defaults to `False`):
-            Whether to read rows as they are needed, instead of getting the whole of a large data set first.
-        limit (`int`, *optional*): Most texts to read, the first of them.
+            Whether to read rows one by one instead of loading the whole data set first.
+        limit (`int`, *optional*): Reads at most the first `limit` texts.
 
     Returns:
-        `list`: Texts, or pairs of texts. Rows without text are left out, and their number is logged.
+        `list`: Texts, or pairs of texts. Unless `keep_empty`, rows without text are left out and counted in a warning.
 
     Raises:
         DiffMaskError: If the data set cannot be read, lacks a column, or holds no text.
     """
-    import datasets  # takes most of a second, and commands answer --help without it
+    import datasets  # slow import, not needed for --help
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
     path, suffix = Path(dataset), _suffix(dataset)
@@ -65,7 +65,7 @@ def load_texts(
             table = datasets.load_dataset(READERS[suffix], data_files=str(path), split="train", streaming=streaming)
         else:
             table = datasets.load_dataset(dataset, config, split=split, streaming=streaming)
-        names = table.column_names or list(next(iter(table)))  # of a stream they may be known from its rows alone
+        names = table.column_names or list(next(iter(table)))  # some streams have names only in their rows
         for column in columns:
             if column not in names:
                 raise DiffMaskError(
@@ -84,7 +84,7 @@ def load_texts(
                 break
     except DiffMaskError:
         raise
-    except StopIteration as error:  # of the reader's own iterator, over a json file without rows
+    except StopIteration as error:  # from the reader, for a json file without rows
         raise DiffMaskError(f"The data set {dataset} is empty.") from error
     except (OSError, ValueError, DatasetGenerationError, DatasetNotFoundError) as error:
         raise DiffMaskError(f"The data set {dataset} cannot be read ({reason(error)}).") from error
@@ -97,10 +97,10 @@ def load_texts(
 
 def is_on_hub(dataset: str) -> bool:
     """
-    Whether a data set is named by an id on the Hub.
+    Whether a name is a data set id on the Hub, not a file.
 
     Args:
-        dataset (`str`): What was given to [`load_texts`].
+        dataset (`str`): The argument of [`load_texts`].
 
     Returns:
         `bool`
@@ -109,6 +109,6 @@ def is_on_hub(dataset: str) -> bool:
 
 
 def _suffix(dataset: str) -> str:
-    """The suffix that says how a file is read, or nothing."""
+    """The suffix that selects a reader, or an empty string."""
     suffix = next((part for part in reversed(Path(dataset).suffixes) if part != ".gz"), "")
     return suffix if suffix in READERS else ""

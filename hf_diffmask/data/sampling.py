@@ -1,4 +1,4 @@
-"""Which inputs are used when: batches of like length, and texts set aside for validation."""
+"""Batches of similar length, and a split of texts for validation."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,12 +10,12 @@ from .encoding import Text
 
 class LengthGroupedSampler(torch.utils.data.Sampler[int]):
     """
-    Shuffled batches of examples of like length, so that little is spent on padding.
+    Shuffled batches of examples of similar length, for little padding.
 
-    The order is a function of the seed and the epoch. It is made of *global* batches, so that it is the same however
-    a batch is split over processes and accumulation steps (`transformers`' own sampler groups by the batch of one
-    process, and leaves each pool sorted from long to short). Examples that do not fill a batch are left to the next
-    epoch, unless there is no full batch at all.
+    The order depends only on the seed and the epoch. It consists of *global* batches, so the number of processes and
+    accumulation steps does not change it. (`transformers`' sampler groups by the batch of one process, and leaves each
+    pool sorted from long to short.) Examples that do not fill a batch are skipped in this epoch, unless there is no
+    full batch.
 
     Args:
         lengths (`list[int]`): Length of each example in tokens.
@@ -23,13 +23,13 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
         seed (`int`): Seed of the order.
     """
 
-    POOL = 20  # batches that are sorted together: enough for little padding, few enough to mix
+    POOL = 20  # batches sorted together: more means less padding, fewer means better mixing
 
     def __init__(self, lengths: list[int], batch_size: int, seed: int):
         self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of an epoch; called by the data loader."""
+        """Sets the epoch, which determines the order; the data loader calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
         for start in range(0, len(order), pool):
             by_length = sorted(order[start : start + pool], key=lambda index: self.lengths[index])
             batches += [by_length[k : k + self.batch_size] for k in range(0, len(by_length), self.batch_size)]
-        # What does not fill a batch waits for another epoch: it could not be split over processes evenly.
+        # An incomplete batch could not be split evenly over processes.
         full = [batch for batch in batches if len(batch) == self.batch_size] or batches
         for k in torch.randperm(len(full), generator=generator).tolist():
             yield from full[k]
@@ -52,13 +52,13 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
 
 def train_validation_split(texts: Sequence[Text], seed: int, share: float = 0.1, most: int = 256) -> tuple[list, list]:
     """
-    Sets texts aside for validation: a share of them, at most `most` and at least one.
+    Training texts and validation texts: a share for validation, at most `most` and at least one.
 
     Args:
         texts (`list`): Texts or pairs.
         seed (`int`): Seed of the shuffle.
-        share (`float`, *optional*, defaults to 0.1): Share to set aside.
-        most (`int`, *optional*, defaults to 256): Most texts to set aside.
+        share (`float`, *optional*, defaults to 0.1): Share of validation texts.
+        most (`int`, *optional*, defaults to 256): Largest number of validation texts.
 
     Returns:
         `tuple[list, list]`: Training texts and validation texts.

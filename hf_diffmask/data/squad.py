@@ -1,4 +1,4 @@
-"""Questions in the format of SQuAD."""
+"""Reads questions in the SQuAD format."""
 
 import gzip
 import json
@@ -15,34 +15,34 @@ from ..errors import DiffMaskError, reason
 logger = logging.get_logger(__name__)
 
 
-@dataclass(frozen=True)  # no tuple: pipelines take tuples apart on their way to a device
+@dataclass(frozen=True)  # no tuple: pipelines split tuples when they move data to a device
 class Question:
-    """A question about a context, with the answers that annotators marked in it."""
+    """A question about a context, with the annotators' answers."""
 
     id: str
     question: str
     context: str
     answers: list[str]
-    """Text of each answer; several annotators may have marked the same."""
+    """Text of each answer; answers may repeat, as there are several annotators."""
     answer_starts: list[int]
-    """Where each answer starts in the context, in characters."""
+    """Start of each answer in the context, in characters."""
     is_impossible: bool
     """Whether the context does not answer the question (SQuAD v2.0)."""
 
 
 def load_squad(path: str | Path, labelled: bool = True) -> tuple[list[Question], int]:
     """
-    Reads the questions of a SQuAD file, v1.1 or v2.0.
+    The questions of a SQuAD file, v1.1 or v2.0.
 
-    Answers that are not where their offset says are dropped, and so are questions that have no answer left, unless
-    they are marked as impossible. Both are counted in a warning.
+    Drops answers that are empty or not at their offset. Then drops questions without an answer, unless they are marked
+    as impossible. Warnings count both.
 
     Args:
         path (`str` or `Path`): A JSON file, gzipped if its name ends in .gz.
-        labelled (`bool`, *optional*, defaults to `True`): Whether questions for which no answer is given are dropped.
+        labelled (`bool`, *optional*, defaults to `True`): Whether to drop questions without given answers.
 
     Returns:
-        `tuple[list[Question], int]`: The questions in the order of the file, and how many were dropped.
+        `tuple[list[Question], int]`: The questions in the order of the file, and the number of dropped questions.
 
     Raises:
         DiffMaskError: If the file is missing or no SQuAD JSON, a context or a question is empty, or no question is
@@ -70,13 +70,13 @@ def load_squad(path: str | Path, labelled: bool = True) -> tuple[list[Question],
 
 def is_squad(path: str | Path) -> bool:
     """
-    Whether a file is JSON in the form of SQuAD: one object with a list `data`.
+    Whether a file is JSON in the SQuAD format: one object with a list `data`.
 
     Args:
         path (`str` or `Path`): A file, gzipped if its name ends in .gz.
 
     Returns:
-        `bool`: `False` also for a file that cannot be read.
+        `bool`: Also `False` if the file cannot be read.
     """
     opened = gzip.open if Path(path).suffix == ".gz" else open
     try:
@@ -88,14 +88,14 @@ def is_squad(path: str | Path) -> bool:
 
 
 def _records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each question of a file as it stands there, with its context."""
+    """Each context and unchecked question of a file."""
     if not Path(path).is_file():
         raise DiffMaskError(f"There is no file {path}: give the path of a SQuAD JSON file.")
     opened = gzip.open if Path(path).suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as file:
             content = json.load(file)
-    # What a damaged gzip file raises depends on where it is damaged.
+    # Damaged gzip files raise different errors.
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise DiffMaskError(f"{path} cannot be read as SQuAD JSON ({reason(error)}).") from error
     for article in _field(content, "data", list, path):
@@ -106,7 +106,7 @@ def _records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _field(record: Any, name: str, kind: type | tuple[type, ...], path: str | Path) -> Any:
-    """A field of a JSON object, if it is there and of its type."""
+    """A field of a JSON object; raises if it is missing or has the wrong type."""
     value = record.get(name) if isinstance(record, dict) else None
     if not isinstance(value, kind):
         raise DiffMaskError(f"{path} is no SQuAD JSON: `{name}` is missing somewhere, or not of its type.")
@@ -114,7 +114,7 @@ def _field(record: Any, name: str, kind: type | tuple[type, ...], path: str | Pa
 
 
 def _question(context: str, record: Any, path: str | Path) -> Question:
-    """A question with those of its answers that are where their offset says."""
+    """A question with the answers that are at their offset."""
     name = str(_field(record, "id", (str, int), path))
     question = _field(record, "question", str, path)
     for what, text in (("context", context), ("question", question)):
@@ -124,7 +124,7 @@ def _question(context: str, record: Any, path: str | Path) -> Question:
         (_field(answer, "text", str, path), _field(answer, "answer_start", int, path))
         for answer in _field(record, "answers", list, path)
     ]
-    # An empty text would be found anywhere, and an offset below 0 would count from the end.
+    # An empty text matches anywhere, and an offset below 0 counts from the end.
     placed = [
         (text, start) for text, start in marked if text.strip() and start >= 0 and context.startswith(text, start)
     ]

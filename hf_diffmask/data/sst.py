@@ -1,4 +1,4 @@
-"""The Stanford Sentiment Treebank as trees (Socher et al. 2013): sentences, their phrases and words, five labels."""
+"""Reads trees of the Stanford Sentiment Treebank (Socher et al. 2013): sentences, phrases and words, five labels."""
 
 import gzip
 import os
@@ -11,7 +11,7 @@ from ..errors import DiffMaskError, reason
 
 LABELS = ("very negative", "negative", "neutral", "positive", "very positive")
 
-# How the Penn Treebank writes brackets and quotation marks.
+# Brackets and quotation marks in the Penn Treebank.
 ESCAPES = {
     "-LRB-": "(",
     "-RRB-": ")",
@@ -24,21 +24,21 @@ ESCAPES = {
     "`": "'",
 }
 
-# Not \s, which includes the no-break space: there are words that hold one.
+# Not \s: some words contain a no-break space.
 PIECE = re.compile(r"[()]|[^() \t]+")
 
 
 class Sentence(NamedTuple):
     """
-    A sentence, or a phrase of one.
+    A sentence or a phrase.
 
     Args:
         words (`list[str]`):
-            Its `N` words, un-escaped. A word may hold a no-break space, but no space.
+            The `N` words, un-escaped. A word may contain a no-break space, but no space.
         label (`int`):
-            Sentiment of the whole, index into `LABELS`: 0 is very negative, 2 neutral, 4 very positive.
+            Sentiment of the sentence or phrase, index into `LABELS`: 0 is very negative, 2 neutral, 4 very positive.
         word_labels (`list[int]`):
-            Sentiment of each of the `N` words on its own, likewise.
+            Sentiment of each of the `N` words on its own, index into `LABELS`.
     """
 
     words: list[str]
@@ -47,7 +47,7 @@ class Sentence(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The words, joined by spaces (`str`): `text.split(" ")` gives them back."""
+        """The words, joined by spaces (`str`). `text.split(" ")` returns the words."""
         return " ".join(self.words)
 
 
@@ -55,7 +55,7 @@ class _Tree(NamedTuple):
     words: list[str]
     word_labels: list[int]
     nodes: list[tuple[int, int, int]]
-    """Label, first word and end of each node; children before parents, so that the whole is the last."""
+    """Label, first word and end of each node. Children come before parents, so the last node is the sentence."""
 
     def sentence(self, node: tuple[int, int, int]) -> Sentence:
         label, start, end = node
@@ -67,10 +67,10 @@ def _unescape(word: str) -> str:
 
 
 def _parse(line: str) -> _Tree:
-    """Reads one tree; raises `ValueError` that says what is wrong with the line."""
+    """Reads one tree; raises `ValueError` with the fault of the line."""
     tree = _Tree([], [], [])
-    opened: list[tuple[int, int]] = []  # label and first word of each node that is not closed yet
-    before = ""  # what was last read: a label, a word, or the end of a node
+    opened: list[tuple[int, int]] = []  # label and first word of each open node
+    before = ""  # kind of the previous piece: label, word, or end of a node
     pieces = iter(PIECE.findall(line))
     for piece in pieces:
         if tree.nodes and not opened:
@@ -124,31 +124,31 @@ def _read(path: str | os.PathLike) -> list[_Tree]:
 
 def load_trees(path: str | os.PathLike) -> list[Sentence]:
     """
-    Reads the sentences of a file of trees: one a line, in brackets, with a label from 0 to 4 at every node.
+    The sentences of a file of trees: one bracketed tree per line, with a label from 0 to 4 at every node.
 
     Args:
         path (`str` or `os.PathLike`): The file, in UTF-8, gzipped if its name ends in `.gz`.
 
     Returns:
-        `list[Sentence]`: One a line, in order.
+        `list[Sentence]`: One per line, in order.
 
     Raises:
-        DiffMaskError: If there is no such file, it cannot be read or is empty, or a line is no such tree.
+        DiffMaskError: If the file is missing, unreadable or empty, or a line is no such tree.
     """
     return [tree.sentence(tree.nodes[-1]) for tree in _read(path)]
 
 
 def load_phrases(path: str | os.PathLike) -> list[Sentence]:
     """
-    Reads every phrase of a file of trees: single words, parts of sentences and the sentences themselves.
+    All phrases of a file of trees: single words, parts of sentences, and sentences.
 
     Args:
         path (`str` or `os.PathLike`): The file, as for [`load_trees`].
 
     Returns:
-        `list[Sentence]`: One a node, each after its parts. What occurs several times is listed as often.
+        `list[Sentence]`: One per node, each after its parts. Repeated phrases are listed repeatedly.
 
     Raises:
-        DiffMaskError: As in [`load_trees`].
+        DiffMaskError: As for [`load_trees`].
     """
     return [tree.sentence(node) for tree in _read(path) for node in tree.nodes]

@@ -8,16 +8,16 @@ from .encoding import EncodedText
 
 
 class Window(NamedTuple):
-    """A part of an input that the base model can take, or the whole of it."""
+    """A whole input, or a part that fits into the base model."""
 
     units: list[int]
-    """Index in the whole input's encoding of each token of the window."""
+    """For each token of the window, its index in the whole input."""
     features: dict[str, list[int]]
-    """What the base model takes, and `special_tokens_mask`: one integer a token each."""
+    """Arguments of the base model and `special_tokens_mask`, with one integer per token each."""
 
 
 def _spans(count: int, size: int) -> list[range]:
-    """Overlapping ranges of at most `size` that cover `range(count)`; neighbours share a quarter."""
+    """Overlapping ranges of at most `size` that cover `range(count)`; neighbours share at least `size // 4`."""
     if count <= size:
         return [range(count)]
     step = max(1, size - size // 4)
@@ -27,20 +27,20 @@ def _spans(count: int, size: int) -> list[range]:
 
 def windows(encoded: EncodedText, length: int) -> Iterator[Window]:
     """
-    Splits a long input into overlapping windows; each has all special tokens, and every token is in at least one.
+    Overlapping windows of a long input. Each has all special tokens, and each token is in at least one window.
 
-    Of a pair, the shorter text keeps at most half of the room, and each of its parts is combined with each of the
-    longer one's.
+    For a pair, the shorter text gets at most half of the room. Each of its parts is combined with each part of the
+    longer text.
 
     Args:
         encoded ([`EncodedText`]): The input.
-        length (`int`): Tokens that fit into a window, special tokens included.
+        length (`int`): Tokens per window, including special tokens.
 
     Yields:
-        [`Window`]: One for an input that fits.
+        [`Window`]: A single window if the input fits.
 
     Raises:
-        DiffMaskError: If the special tokens leave no room.
+        DiffMaskError: If the special tokens leave room for fewer than 2 tokens.
     """
     special = [unit for unit, segment in enumerate(encoded.segments) if segment is None]
     texts = [[unit for unit, segment in enumerate(encoded.segments) if segment == which] for which in (0, 1)]

@@ -50,15 +50,15 @@ class DiffMaskConfig(PreTrainedConfig):
             State names in the order of computation, see [`~hf_diffmask.base.running.record`]: the
             `L + 2` from the embeddings to the output of the last block, or the paths of modules.
         masking (`str`, *optional*, defaults to `"input"`):
-            Where units are masked. `"input"`: at state 0. `"hidden"`: at each state itself, with a baseline of its
-            own; the base model runs on from there (paper, section 3).
+            State at which units are masked. `"input"`: state 0. `"hidden"`: each state, with its own baseline; the
+            base model continues from this state (paper, section 3).
         objective (`str`, *optional*, defaults to `"lagrangian"`):
-            What the probes learn. `"lagrangian"`: to keep as few units as the margin allows (paper, equation 4).
-            `"path"`: to rank the units. Masks of every budget preserve the prediction, their complements lose it, and
+            Objective of the probes. `"lagrangian"`: keep as few units as the margin allows (paper, equation 4).
+            `"path"`: rank the units. Masks of every budget preserve the prediction, their complements lose it, and
             the margin chooses the budget afterwards.
         target (`str`, *optional*, defaults to `"distribution"`):
-            What a path preserves. `"prediction"`: one choice, such as a class; scores are evidence for or against
-            it. `"distribution"`: the whole output.
+            Part of the output that a path preserves. `"prediction"`: one choice, such as a class; scores are
+            evidence for or against this choice. `"distribution"`: the whole output.
         temperature (`float`, *optional*, defaults to `0.5`):
             For a path, keep probabilities are `sigmoid((score - threshold) / temperature)`.
         margin (`float`, *optional*, defaults to `0.1`):
@@ -67,19 +67,19 @@ class DiffMaskConfig(PreTrainedConfig):
         mask_special_tokens (`bool`, *optional*, defaults to `False`):
             Whether special tokens can be masked. If not, they are always kept.
         normalize_states (`bool`, *optional*, defaults to `True`):
-            Whether the probes read each state's vectors at zero mean and unit variance. The paper reads them raw.
+            Whether the probes normalise each vector to zero mean and unit variance. In the paper vectors are raw.
         class_conditional (`bool`, *optional*, defaults to `True`):
-            Whether a probe has weights `w_l` and a level `c_l` for each choice, and uses those of the predicted one.
-            The paper shares them. So do explainers for tasks without choices.
+            Whether a probe has weights `w_l` and a level `c_l` for each choice, and uses the explained choice's. In
+            the paper, and for tasks without choices, all choices share them.
         read_context (`bool`, *optional*, defaults to `True`):
-            Whether the probes also read the mean of their state, and the base model's confidence. The paper's do not.
+            Whether the probes also read the mean of their state, and the base model's confidence. Not in the paper.
         share_mean (`bool`, *optional*, defaults to `False`):
             Whether all probes share the weights that read the mean. This saves a third of the explainer. The recipe
-            `path` does so.
+            `path` sets it.
         path_gradient (`bool`, *optional*, defaults to `True`):
             Whether [`~hf_diffmask.masks.gates.draw_on_paths`] draws the masks. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
-            Gate logit of every unit before training (5 in the paper): training starts with everything kept.
+            Gate logit of every unit before training (5 in the paper). Training starts with all units kept.
     """
 
     model_type = "diffmask"
@@ -111,7 +111,7 @@ class DiffMaskConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """
-        Makes a config from saved fields; see [`~transformers.PreTrainedConfig.from_dict`].
+        A config from saved fields; see [`~transformers.PreTrainedConfig.from_dict`].
 
         Args:
             config_dict (`dict`): Fields and their values.

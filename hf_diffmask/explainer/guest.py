@@ -1,4 +1,4 @@
-"""The guest: the base model that an explainer holds. It is located, loaded, checked, and never saved."""
+"""The guest: an explainer's base model. Finds, loads and checks it; never saves it."""
 
 import os
 import re
@@ -32,7 +32,7 @@ class Guest:
     """
     Holds the base model of an explainer.
 
-    A base model that is not given is loaded on first use, in the precision of training, and follows the explainer's
+    Without `base`, the base model is loaded on first use, in the precision of training, and moves to the explainer's
     device. A given base model is never moved or cast.
 
     Args:
@@ -60,7 +60,7 @@ class Guest:
 
     def hold(self, base: PreTrainedModel) -> None:
         """
-        Holds the base model that the config was just made from, without a check.
+        Holds the base model that the config was made from. Checks nothing.
 
         Args:
             base ([`~transformers.PreTrainedModel`]): The base model.
@@ -72,7 +72,7 @@ class Guest:
         The base model on a device.
 
         Args:
-            device (`torch.device`): The explainer's.
+            device (`torch.device`): The explainer's device.
 
         Returns:
             [`~transformers.PreTrainedModel`]
@@ -114,7 +114,7 @@ class Guest:
 
 def load_base(name: str, revision: str | None = None) -> tuple[PreTrainedModel, str | None]:
     """
-    Loads a base model. The task is checked before the weights are loaded.
+    A base model and its commit. The task is checked before the weights are loaded.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
@@ -150,7 +150,7 @@ def load_base(name: str, revision: str | None = None) -> tuple[PreTrainedModel, 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """
-    Loads the tokenizer of a base model.
+    The tokenizer of a base model.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
@@ -160,7 +160,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
         [`~transformers.PreTrainedTokenizerBase`]
 
     Raises:
-        DiffMaskError: If it cannot be loaded.
+        DiffMaskError: If the tokenizer cannot be loaded.
     """
     try:
         return AutoTokenizer.from_pretrained(name, revision=revision)
@@ -174,7 +174,7 @@ def import_testbed(name: str, **options: Any) -> None:
 
     Args:
         name (`str`): A folder, or an id on the Hub.
-        options: `revision`, `subfolder` and such.
+        options: Hub options, such as `revision` and `subfolder`.
     """
     kind, _ = PreTrainedConfig.get_config_dict(name, **options)
     if kind.get("model_type") in TESTBEDS:
@@ -184,11 +184,12 @@ def import_testbed(name: str, **options: Any) -> None:
 
 def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bool = False) -> None:
     """
-    Checks that a base model is the one an explainer was trained for, in the precision of training.
+    Refuses a base model that differs from the model that the explainer was trained for. Weights are compared in the
+    precision of training.
 
     Args:
-        config ([`DiffMaskConfig`]): The explainer's.
-        base ([`~transformers.PreTrainedModel`]): The model.
+        config ([`DiffMaskConfig`]): The explainer's config.
+        base ([`~transformers.PreTrainedModel`]): The base model.
         allow_mismatch (`bool`, *optional*, defaults to `False`): Whether other weights give a warning, not an error.
 
     Raises:
@@ -231,15 +232,15 @@ def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bo
 
 def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None = None) -> str | None:
     """
-    The commit of a model that was just loaded, from the cache.
+    The commit of a loaded model, from the cache.
 
     Args:
         repo_id (`str`): Id on the Hub, or a folder.
-        revision (`str`, *optional*): Branch, tag or commit that was asked for.
-        cache_dir (`str`, *optional*): The cache.
+        revision (`str`, *optional*): Branch, tag or commit that was loaded.
+        cache_dir (`str`, *optional*): Folder of the cache.
 
     Returns:
-        `str` or `None`: Its full sha; `None` for a folder.
+        `str` or `None`: Full sha; `None` for a folder, or a model that is not in the cache.
     """
     if not repo_id or os.path.isdir(repo_id):
         return None
@@ -253,15 +254,14 @@ def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None =
 
 def locate(base_model: str | None, explainer: str) -> str | None:
     """
-    Resolves the relative path of a base model against the explainer's folder. In a Hub repo the path must lie inside
-    the repo.
+    Location of a base model. A relative path starts at the explainer's folder. In a Hub repo it must stay inside.
 
     Args:
-        base_model (`str`, *optional*): As the config names it.
+        base_model (`str`, *optional*): `base_model_name_or_path` of the config.
         explainer (`str`): Folder of the explainer, or its id on the Hub.
 
     Returns:
-        `str` or `None`: A folder, an id, or a path beside the explainer; `None` otherwise.
+        `str` or `None`: A folder, a Hub id, or a path inside the explainer's Hub repo; `None` if there is none.
     """
     if base_model is None or not base_model.startswith(("./", "../")):
         return base_model

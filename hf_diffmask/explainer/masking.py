@@ -11,18 +11,17 @@ class Masking:
     """
     A batch of inputs, the base model, and the state at which units are masked.
 
-    The explainer's baseline replaces masked units, so that all methods answer the same question. The probes are not
-    used.
+    The explainer's baseline replaces masked units, so results of all methods are comparable. The probes are not used.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model, baselines and margin.
         features (`dict[str, torch.Tensor]`):
             Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
-        state (`int`, *optional*, defaults to 0): Number of the state. An explainer that masks inputs has state 0 only.
+        state (`int`, *optional*, defaults to 0): Number of the state. With input masking only 0.
 
     Attributes:
-        target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`):
-            Log-probabilities for the whole inputs, in nats.
+        target (`torch.Tensor` of shape `(B, C)`, `(B, 2, T)` or `(B, 1)`):
+            Output for the whole inputs: log-probabilities in nats, or a number.
         hidden (`torch.Tensor` of shape `(B, T, d)`): The state for the whole inputs.
         baseline (`torch.Tensor` of shape `(d,)`): Replaces masked units.
         maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
@@ -61,14 +60,14 @@ class Masking:
             rows (`torch.Tensor` of shape `(N,)`, *optional*): The input of each row; all `B` by default.
 
         Returns:
-            `torch.Tensor` of shape `(N, C)` or `(N, 2, T)`: Log-probabilities in nats.
+            `torch.Tensor` of shape `(N, C)`, `(N, 2, T)` or `(N, 1)`: Output; log-probabilities are in nats.
         """
         batch = self.batch if rows is None else self.batch.rows(rows)
         return self.explainer.run_from(self.state, hidden.to(self.hidden.dtype), batch)
 
     def log_probability(self, hidden: Tensor, rows: Tensor | None = None) -> Tensor:
         """
-        Log-probability of the original prediction, after the state is replaced.
+        Log-probability of the original prediction after the state is replaced.
 
         Args:
             hidden (`torch.Tensor` of shape `(N, T, d)`): The state to run from.
@@ -103,20 +102,20 @@ class Masking:
             mask (`torch.Tensor` of shape `(B, T)`): `z`, in [0, 1] or `bool`.
 
         Returns:
-            `torch.Tensor` of shape `(B,)`: The divergence in nats, or the drop of the predicted class's probability.
+            `torch.Tensor` of shape `(B,)`: The divergence, or the drop of the predicted choice.
         """
         return self.explainer.cost(self.target, self.predict(self.mask(mask)))
 
     def divergence(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """
-        How far masks move the output.
+        Divergence of the masked output from the whole output.
 
         Args:
             mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`.
             rows (`torch.Tensor` of shape `(N,)`, *optional*): The input of each row.
 
         Returns:
-            `torch.Tensor` of shape `(N,)`: `D( f(x) || f(x_hat) )` in nats.
+            `torch.Tensor` of shape `(N,)`: `D( f(x) || f(x_hat) )`, in nats for classes and answers.
         """
         target = self.target if rows is None else self.target[rows]
         return self.explainer.task.divergence(target, self.predict(self.mask(mask, rows), rows))

@@ -38,7 +38,7 @@ class DiffMaskModel(SavedExplainer):
     Attributes:
         guest ([`Guest`]): Holds the base model.
         task ([`Task`]): Reads the outputs of the base model.
-        preserved ([`Preserved`]): Says what a mask preserves: the whole output, or one choice.
+        preserved ([`Preserved`]): The part of the output that a mask preserves: all of it, or one choice.
         masks ([`Masks`]): Turns scores into masks.
 
     Raises:
@@ -85,13 +85,13 @@ class DiffMaskModel(SavedExplainer):
         **config: Any,
     ) -> "DiffMaskModel":
         """
-        Makes an untrained explainer for a base model.
+        An untrained explainer for a base model.
 
         Args:
             base_model ([`~transformers.PreTrainedModel`]): A model of one of the supported tasks.
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
-                Its tokenizer, for the first baseline, see [`~hf_diffmask.explainer.from_base.first_baseline`]. For
-                other states, see [`~hf_diffmask.training.baseline.start_at_mean_states`].
+                Its tokenizer, for the first baseline, see [`~hf_diffmask.explainer.from_base.first_baseline`].
+                Baselines of other states: see [`~hf_diffmask.training.baseline.start_at_mean_states`].
             states (`Sequence[str]`, *optional*):
                 State names for a model without blocks, in the order of computation: `embeddings` or module paths.
                 Input masking masks the first one.
@@ -185,7 +185,7 @@ class DiffMaskModel(SavedExplainer):
         **inputs: Tensor,
     ) -> Batch:
         """
-        Makes a batch from features.
+        A batch from features.
 
         Args:
             special_tokens_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at special tokens, see the config.
@@ -203,7 +203,7 @@ class DiffMaskModel(SavedExplainer):
     @torch.no_grad()
     def record(self, batch: Batch) -> Recorded:
         """
-        Runs the frozen base model on whole inputs.
+        The frozen base model's output and states for whole inputs.
 
         Args:
             batch ([`Batch`]): The inputs.
@@ -216,8 +216,8 @@ class DiffMaskModel(SavedExplainer):
 
     def masked(self, recorded: Recorded, mask: Tensor, state: Tensor | int = -1) -> Tensor:
         """
-        Runs the base model on `z * h_l + (1 - z) * b_l` (paper, equations 2 and 7) from state `l` on.
-        With input masking `l` is always 0.
+        Output of the base model from state `l` on, with `z * h_l + (1 - z) * b_l` as the state (paper, equations 2 and
+        7). With input masking `l` is always 0.
 
         Args:
             recorded ([`Recorded`]): The base model's output and states for the whole inputs.
@@ -250,7 +250,7 @@ class DiffMaskModel(SavedExplainer):
 
     def run_from(self, state: int, hidden: Tensor, batch: Batch) -> Tensor:
         """
-        Runs the base model from a state on.
+        Output of the base model, run from a state on.
 
         Args:
             state (`int`): Number of the state.
@@ -258,7 +258,7 @@ class DiffMaskModel(SavedExplainer):
             batch ([`Batch`]): The inputs.
 
         Returns:
-            `torch.Tensor` of shape `(B, ...)`: Output.
+            `torch.Tensor` of shape `(B, ...)`
         """
         output = replace(self.base, batch.inputs, self.config.state_names[state], hidden)
         return self.task.target(output, batch.inputs.get("attention_mask"))

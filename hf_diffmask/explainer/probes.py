@@ -14,13 +14,13 @@ class DiffMaskProbes(nn.Module):
     One two-layer probe for each state.
 
     `alpha_l = 10 * tanh(w_l . tanh(W_l [h0 ; h_l] + b_l)) + c_l` (paper, appendix). With hidden masking a probe reads
-    `h_l` alone. With `class_conditional`, `w_l` and `c_l` belong to the predicted choice: a probe this small cannot
-    learn the evidence for all choices at once. With `read_context` a probe reads `[h0 ; h_l ; m_l ; o]`: `m_l` is the
-    mean of `h_l` over the input, and `o` the confidence of the prediction. A unit is needed less where there is more
-    evidence elsewhere. `W_l` is kept in one part for each of these, since their widths differ; state 0 has only the
-    first and the last. With `share_mean` all states share the part that reads `m_l`.
+    only `h_l`. With `class_conditional`, each choice has its own `w_l` and `c_l`: a small probe cannot learn the
+    evidence for all choices. With `read_context` a probe reads `[h0 ; h_l ; m_l ; o]`: `m_l` is the mean of `h_l` over
+    the input, `o` the confidence of the prediction. A unit is needed less if other units hold more evidence. `W_l` has
+    one part for each feature, since widths differ; state 0 has only the first and the last part. With `share_mean` all
+    states share the part for `m_l`.
 
-    Scores of a path are `w_l . tanh(...)` alone: a ranking needs neither bounds nor a level.
+    Scores of a path are `w_l . tanh(...)`: a ranking needs neither bounds nor a level.
     """
 
     def __init__(self, config: DiffMaskConfig):
@@ -45,12 +45,12 @@ class DiffMaskProbes(nn.Module):
     @torch.no_grad()
     def initialize(self, config: DiffMaskConfig) -> None:
         """
-        Draws the first weights; weights from a checkpoint stay.
+        Draws initial weights. Weights from a checkpoint stay.
 
         Args:
-            config ([`DiffMaskConfig`]): The explainer's.
+            config ([`DiffMaskConfig`]): The explainer's config.
         """
-        # Bounds depend on the number of features that a probe reads: [h0 ; h_l], or h_l alone.
+        # Bounds depend on the number of features of a probe: [h0 ; h_l], or only h_l.
         bound = (config.embedding_size + config.hidden_size) ** -0.5
         own = config.hidden_size**-0.5
         init.uniform_(self.embedding_weight, -bound, bound)
@@ -73,17 +73,17 @@ class DiffMaskProbes(nn.Module):
 
         Args:
             states (`list[torch.Tensor]`): `S` hidden states, `(B, T, d_s)` each.
-            target (`torch.Tensor` of shape `(B, C)` or `(B, 2, T)`): Log-probabilities of the prediction, in nats.
-            units (`torch.Tensor` of shape `(B, T)`): Units for the mean state.
+            target (`torch.Tensor` of shape `(B, C)`, `(B, 2, T)` or `(B, 1)`): The base model's output.
+            units (`torch.Tensor` of shape `(B, T)`): Units that count in the mean state, `bool`.
             classes (`torch.Tensor` of shape `(B,)`, *optional*):
-                The class to explain for each example; by default the predicted one.
+                The choice to explain for each example; by default the predicted one.
 
         Returns:
             `torch.Tensor` of shape `(B, T, S)`: Gate logits `alpha`, or scores.
         """
         batch, length = states[0].shape[:2]
         dtype, width = self.bias.dtype, self.bias.shape[1]
-        # Computes outputs only for the requested class.
+        # Uses only the weights of the explained choice.
         if len(self.out_weight) == 1:
             classes = target.new_zeros(batch, dtype=torch.long)
         elif classes is None:
@@ -92,21 +92,21 @@ class DiffMaskProbes(nn.Module):
         context = self.bias.expand(batch, -1, -1)
         if hasattr(self, "mean_weight"):
             share = (units / units.sum(-1, keepdim=True).clamp(min=1)).to(dtype)
-            # Centred and scaled: 0 stands for log-odds of 3, a probability of 0.95.
+            # Centred and scaled: log-odds of 3, a probability of 0.95, become 0.
             surely = (self.task.confidence(target) / 3 - 1).to(dtype)
             context = context + surely[:, None, None] * self.confidence_weight
         embeddings = states[0].flatten(0, 1).to(dtype)
         from_embeddings = (embeddings @ self._centered(self.embedding_weight)).mul_(self._scale(embeddings))
         logits = []
-        # State by state, because the values of one probe fit into a processor's cache.
+        # State by state: the values of one probe fit into the processor's cache.
         for number, state in enumerate(states):
             added = context[:, number]
-            # Empty where the probe does not read state 0.
+            # Empty if the probe does not read state 0.
             hidden = from_embeddings[:, number * width : (number + 1) * width]
             if number > 0:
                 vectors = state.flatten(0, 1).to(dtype)
                 scale = self._scale(vectors)
-                # Cheaper form of layer_norm(x) @ W: x @ (W with centred columns), divided by x's deviation.
+                # Cheaper form of layer_norm(x) @ W: x @ (W with centred columns) / standard deviation of x.
                 read = vectors @ self._centered(self.state_weight[number - 1])
                 hidden = torch.addcmul(hidden, read, scale) if number < self.readers else read * scale
                 if hasattr(self, "mean_weight"):

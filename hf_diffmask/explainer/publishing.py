@@ -1,4 +1,4 @@
-"""Lets explainers and training publish without importing `hub`; the package's root calls [`connect`]."""
+"""The module that publishes, for explainers and training: they cannot import `hub`. The package calls [`connect`]."""
 
 from collections.abc import Callable
 from typing import Any

@@ -22,7 +22,7 @@ class SavedExplainer(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """
-        Loads an explainer from a folder or the Hub; see [`~transformers.PreTrainedModel.from_pretrained`].
+        An explainer from a folder or the Hub; see [`~transformers.PreTrainedModel.from_pretrained`].
 
         Args:
             pretrained_model_name_or_path (`str` or `os.PathLike`): A folder, or an id on the Hub.
@@ -35,7 +35,7 @@ class SavedExplainer(PreTrainedModel):
 
         Raises:
             DiffMaskError: If weights are missing, unknown, damaged or not finite, or the base model does not match.
-            OSError: If there is no such explainer, or it has no safetensors; no other format is read.
+            OSError: If the explainer does not exist, or has no safetensors; no other format is read.
         """
         wants_info = kwargs.pop("output_loading_info", False)
         try:
@@ -63,7 +63,7 @@ class SavedExplainer(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """
-        Saves the explainer without its base model. An explainer loaded with remote code keeps code beside it. The
+        Saves the explainer without its base model. An explainer that came with remote code is saved with code. The
         path of a local base model becomes relative to `save_directory`.
 
         Args:
@@ -89,7 +89,7 @@ class SavedExplainer(PreTrainedModel):
         Args:
             repo_id (`str`): The repo, `user/name` or `organisation/name`; created if missing.
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*):
-                The base model's; by default the one saved with the explainer or its base model.
+                The base model's tokenizer; by default the tokenizer saved with the explainer or its base model.
             kwargs: Passed on to [`~hf_diffmask.hub.push.push`], such as `private`, `revision` and `token`.
 
         Returns:

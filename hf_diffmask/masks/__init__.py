@@ -1,1 +1,1 @@
-"""How scores become masks."""
+"""Masks from scores."""

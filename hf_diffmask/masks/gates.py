@@ -12,7 +12,7 @@ TEMPERATURE, LEFT, RIGHT = 0.2, -0.2, 1.0
 SOFT_TEMPERATURE = 2.0
 
 
-RELAXED_SHARE, RELAXED_UNITS = 0.5, 32  # of the units, and at most so many
+RELAXED_SHARE, RELAXED_UNITS = 0.5, 32  # share of the units, and the largest number
 
 
 _SHIFT = TEMPERATURE * math.log(-LEFT / RIGHT)
@@ -27,7 +27,7 @@ def sample(logits: Tensor, noise: Tensor) -> Tensor:
         noise (`torch.Tensor`): Uniform noise `u` in (0, 1), same shape.
 
     Returns:
-        `torch.Tensor`: Gates in [0, 1], same shape; 0 means that the unit is gone.
+        `torch.Tensor`: Gates in [0, 1], same shape; 0 masks the unit.
     """
     stretched = torch.sigmoid((torch.logit(noise) + logits) / TEMPERATURE) * (RIGHT - LEFT) + LEFT
     return stretched.clamp(0, 1)
@@ -40,7 +40,7 @@ def log_keep_probability(logits: Tensor, temperature: float = 1.0) -> Tensor:
     Args:
         logits (`torch.Tensor`): Gate logits `alpha`, any shape.
         temperature (`float`, *optional*, defaults to 1.0):
-            Divides what the sigmoid sees. Above 1 it gives a softened probability, whose gradient lasts longer.
+            Divides the argument of the sigmoid. Above 1 it softens the probability, so its gradient lasts longer.
 
     Returns:
         `torch.Tensor`: Log-probabilities in nats, same shape.
@@ -50,12 +50,12 @@ def log_keep_probability(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 def keep_logits(keep_probability: Tensor, most: float = 4.0) -> Tensor:
     """
-    The gate logits of keep probabilities: the inverse of [`log_keep_probability`], but for gates that are all but
-    decided, which come back from no further than they can be moved.
+    Gate logits from keep probabilities: the inverse of [`log_keep_probability`], with limited log-odds. The limit lets
+    nearly decided gates still change.
 
     Args:
         keep_probability (`torch.Tensor`): `P(z != 0)`, any shape.
-        most (`float`, *optional*, defaults to 4.0): Log-odds that are not exceeded, on either side.
+        most (`float`, *optional*, defaults to 4.0): Largest absolute log-odds.
 
     Returns:
         `torch.Tensor`: Gate logits `alpha`, same shape.
@@ -107,7 +107,7 @@ def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor, maskable: Tens
 
 def hard_mask(keep_probability: Tensor) -> Tensor:
     """
-    The deterministic mask of inference: `P(z != 0) > 0.5`.
+    The deterministic mask for inference: `P(z != 0) > 0.5`.
 
     Args:
         keep_probability (`torch.Tensor`): Any shape.

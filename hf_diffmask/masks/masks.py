@@ -1,4 +1,4 @@
-"""What every way from scores to masks owes. One subclass for each `objective` of a config."""
+"""Base class for masks from scores. Each `objective` of a config has one subclass."""
 
 from typing import Any, ClassVar
 
@@ -10,23 +10,23 @@ from ..errors import DiffMaskError
 
 class Masks:
     """
-    How scores become masks.
+    Makes masks from scores.
 
     Args:
         config: The explainer's config.
-        store (`torch.nn.Module`): The explainer, which holds the buffers of [`Masks.buffers`].
+        store (`torch.nn.Module`): The explainer; it holds the buffers of [`Masks.buffers`].
     """
 
     name: ClassVar[str]
-    """As in `config.objective`."""
+    """Value of `config.objective`."""
     has_levels: ClassVar[bool]
-    """Whether scores are gate logits: bounded, with a learned level `c_l` (paper, appendix)."""
+    """Whether scores are gate logits, bounded and with a learned level `c_l` (paper, appendix)."""
     any_margin: ClassVar[bool]
-    """Whether masks for another margin than the config's can be asked for."""
+    """Whether users can choose a margin other than the config's."""
     on_violation: ClassVar[tuple[str, ...]]
-    """What can be done about an explanation outside the margin, beside keeping it or abstaining."""
+    """Values of the pipeline's `on_violation` that these masks support."""
     has_evidence: ClassVar[bool]
-    """Whether scores rank units, and are shown as evidence."""
+    """Whether scores rank units and are shown as evidence."""
 
     def __init__(self, config: Any, store: nn.Module):
         self.config = config
@@ -35,7 +35,7 @@ class Masks:
     @classmethod
     def buffers(cls, num_states: int) -> dict[str, Tensor]:
         """
-        Tensors that masks depend on, and that are saved with the explainer.
+        Tensors that masks use and that are saved with the explainer.
 
         Args:
             num_states (`int`): `S`.
@@ -52,16 +52,16 @@ class Masks:
         Args:
             logits (`torch.Tensor` of shape `(B, T, S)`): Scores of the probes.
             maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
-            margin (`float`): What a mask may cost.
+            margin (`float`): The largest cost of a mask.
 
         Returns:
-            `torch.Tensor` of shape `(B, T, S)`: In [0, 1], kept above 0.5; 1 for units that cannot be masked.
+            `torch.Tensor` of shape `(B, T, S)`: In [0, 1]; above 0.5 a unit is kept. 1 for units that cannot be masked.
         """
         raise NotImplementedError
 
     def attribution(self, logits: Tensor, keep_probability: Tensor) -> Tensor:
         """
-        One score for each unit, by which the units of an input are ranked.
+        One score for each unit, for ranking.
 
         Args:
             logits (`torch.Tensor` of shape `(B, T, S)`): Scores of the probes.
@@ -79,50 +79,50 @@ class Masks:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the masks of a margin are known (`bool`)."""
+        """Whether the masks for a margin are known (`bool`)."""
         return True
 
     def forget_calibration(self) -> None:
-        """Makes masks keep everything, until they are calibrated again."""
+        """Resets calibration: masks keep everything until the next one."""
 
     def coverage(self, margin: float) -> float | None:
         """
-        Share of the calibration inputs whose own cost is within a margin, at the last state.
+        Share of the calibration inputs with a cost within a margin, at the last state.
 
         Args:
-            margin (`float`): What a mask may cost.
+            margin (`float`): The largest cost of a mask.
 
         Returns:
-            `float` or `None`: `None` where nothing was calibrated.
+            `float` or `None`: `None` without calibration.
         """
         return None
 
     def cost_by_share(self) -> dict[str, list[tuple[float, float]]] | None:
         """
-        What masks cost by the share that they keep, over the calibration inputs.
+        Mean cost of masks by kept share, over the calibration inputs.
 
         Returns:
-            `dict[str, list[tuple[float, float]]]` or `None`: Share and mean cost at each threshold, by state; `None`
-            where masks are of one share.
+            `dict[str, list[tuple[float, float]]]` or `None`: For each state, kept share and mean cost at each
+            threshold; `None` if masks have only one kept share.
         """
         return None
 
     def check(self, on_violation: str, **asked: Any) -> None:
         """
-        Refuses arguments of the pipeline that these masks do not take.
+        Refuses arguments of the pipeline that these masks do not support.
 
         Args:
-            on_violation (`str`): What to do about an explanation outside the margin.
-            asked: `margin`, `label`, `curve` and `refine_steps`, each `None` if it was not given.
+            on_violation (`str`): Treatment of masks outside the margin.
+            asked: `margin`, `label`, `curve` and `refine_steps`, each `None` if not given.
 
         Raises:
-            DiffMaskError: If one of them is for other explainers.
+            DiffMaskError: If an argument is for other explainers.
         """
         raise NotImplementedError
 
 
 def refuse(name: str) -> DiffMaskError:
-    """The error for an argument that only paths take."""
+    """The error for an argument that only paths support."""
     return DiffMaskError(f"`{name}` is for explainers that were trained with --recipe path.")
 
 

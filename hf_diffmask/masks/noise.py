@@ -1,4 +1,4 @@
-"""Noise that depends on seed, step and example, and on nothing else."""
+"""Noise that depends only on seed, step, and example or unit."""
 
 import torch
 from torch import Tensor
@@ -9,25 +9,25 @@ STATE_DRAW, BUDGET_DRAW = 7919, 104729
 
 def hashed_uniform(*counters: int | Tensor) -> Tensor:
     """
-    Uniform noise in (0, 1) that is a function of its counters alone.
+    Uniform noise in (0, 1) that depends only on its counters.
 
-    The same (seed, step, example, unit, state) gives the same number on every rank, device and batch layout, which
-    makes training independent of how a batch is split over processes. The mixing step is that of SplitMix64 (Steele
-    et al. 2014).
+    The same (seed, step, example, unit, state) gives the same number on every rank, device and batch layout. So the
+    split of a batch over processes does not change training. The mixing step comes from SplitMix64 (Steele et al.
+    2014).
 
     Args:
         counters (`int` or `torch.Tensor` of `int64`): Integers, broadcast against one another; at least one tensor.
 
     Returns:
-        `torch.Tensor`: `float32`, multiples of 2^-23 moved by 2^-24, in the broadcast shape.
+        `torch.Tensor`: `float32`, multiples of 2^-23 plus 2^-24, in the broadcast shape.
     """
 
-    def shift(value: Tensor, bits: int) -> Tensor:  # logical, where >> of int64 is arithmetic
+    def shift(value: Tensor, bits: int) -> Tensor:  # logical; >> of int64 is arithmetic
         return (value >> bits) & ((1 << (64 - bits)) - 1)
 
     state = torch.zeros((), dtype=torch.int64)
     for counter in counters:
-        # Constants of SplitMix64 as signed 64-bit integers: products wrap around as they do in C.
+        # Constants of SplitMix64 as signed 64-bit integers; products wrap around as in C.
         state = (state + counter + 1) * -7046029254386353131
         state = (state ^ shift(state, 30)) * -4658895280553007687
         state = (state ^ shift(state, 27)) * -7723592293110705685
@@ -37,7 +37,7 @@ def hashed_uniform(*counters: int | Tensor) -> Tensor:
 
 def gate_noise(seed: int, step: int, example_ids: Tensor, attention_mask: Tensor, num_states: int) -> Tensor:
     """
-    Noise of every gate in a training step. Units are counted from the first that is no padding, on whichever side.
+    Noise for every gate in a training step. The count of units skips padding, on either side.
 
     Args:
         seed (`int`): Seed of the run.
@@ -56,10 +56,10 @@ def gate_noise(seed: int, step: int, example_ids: Tensor, attention_mask: Tensor
 
 def gaussian_noise(maskable: Tensor, width: int, seed: int, step: int) -> Tensor:
     """
-    Standard normal noise of each feature of each unit, the same whatever else is in the batch.
+    Standard normal noise for each feature of each unit, independent of the rest of the batch.
 
-    Units are counted from the first that can be masked, and the `k`-th of each input gets the same draw: inputs are
-    explained one by one, so that nothing is lost by it, and padding and order of a batch change nothing.
+    The `k`-th unit that can be masked gets the same draw in every input. Inputs are explained one by one, so the shared
+    draw does no harm, and padding and order of a batch change nothing.
 
     Args:
         maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
@@ -68,7 +68,7 @@ def gaussian_noise(maskable: Tensor, width: int, seed: int, step: int) -> Tensor
         step (`int`): Number of the draw.
 
     Returns:
-        `torch.Tensor` of shape `(B, T, d)`, `float32`; of no meaning at units that cannot be masked.
+        `torch.Tensor` of shape `(B, T, d)`, `float32`; without meaning at units that cannot be masked.
     """
     numbers = torch.arange(maskable.shape[1], device=maskable.device)
     features = torch.arange(width, device=maskable.device)

@@ -5,7 +5,7 @@ from torch import Tensor
 from ..tasks.preserved import Preserved
 from ..tasks.task import Task
 
-# Share of the units that a drawn budget keeps: from the lowest to the highest.
+# Range of drawn budgets, as shares of the units.
 LOWEST_SHARE, HIGHEST_SHARE = 0.03, 0.63
 
 
@@ -13,20 +13,20 @@ def path_loss(
     task: Task, preserved: Preserved, target: Tensor, masked: Tensor, left_out: Tensor, choice: Tensor | None = None
 ) -> Tensor:
     """
-    What a mask loses, plus what its complement still has.
+    Loss of a mask, plus a penalty for the prediction that its complement preserves.
 
     Args:
         task ([`Task`]): Reads the outputs.
-        preserved ([`Preserved`]): What is to be preserved.
-        target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input.
-        masked (`torch.Tensor` of the same shape): Output on the units that the mask keeps.
-        left_out (`torch.Tensor` of the same shape): Output on the units that the mask leaves out.
-        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice that is explained; by default the predicted
-            one.
+        preserved ([`Preserved`]): The part of the output to preserve.
+        target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+        masked (`torch.Tensor` of the same shape): Output with the units that the mask keeps.
+        left_out (`torch.Tensor` of the same shape): Output with the units that the mask leaves out.
+        choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
 
     Returns:
-        `torch.Tensor` of shape `(B,)`: For a choice, the log-probability that is lost plus the probability that is
-        left. For the whole output, the divergence of the mask plus `exp(-D)` of its complement.
+        `torch.Tensor` of shape `(B,)`: For a choice, its drop in log-probability with the mask plus its probability
+        with the complement. For the whole output, the mask's divergence plus `exp(-D)` for the complement's divergence
+        `D`.
     """
     if not preserved.of_choice:
         return task.divergence(target, masked) + (-task.divergence(target, left_out)).exp()

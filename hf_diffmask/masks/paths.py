@@ -1,7 +1,7 @@
 """Nested masks: one ranking of an input's units, cut at any budget.
 
-A path of masks leads from nothing to everything: the mask of budget `k` keeps the `k` units of the largest scores, and
-is part of that of any larger budget. Shapes: `B` examples, `T` units.
+The mask for budget `k` keeps the `k` units with the largest scores. A larger budget keeps these units and more. Shapes:
+`B` examples, `T` units.
 """
 
 from typing import Any
@@ -18,14 +18,14 @@ SHARPNESS = 2.0  # samples use sigmoid(2 x); gradients use sigmoid(x)
 
 
 class PathMasks(Masks):
-    """One ranking of the units, cut at the threshold of a margin: `objective="path"`."""
+    """One ranking of the units, cut at the threshold for a margin: `objective="path"`."""
 
     name, has_levels, any_margin, has_evidence = "path", False, True, True
     on_violation = ("keep", "search", "abstain")
 
     @classmethod
     def buffers(cls, num_states: int) -> dict[str, Tensor]:
-        """See [`Masks.buffers`]: thresholds, and what masks cost at each of them."""
+        """See [`Masks.buffers`]: thresholds, and the costs of masks at each threshold."""
         return {
             "thresholds": torch.full((num_states, len(KEPT_SHARES)), UNCALIBRATED),
             "costs": torch.zeros(num_states, len(KEPT_SHARES), 1 + len(COST_LEVELS)),
@@ -38,30 +38,30 @@ class PathMasks(Masks):
 
     def attribution(self, logits: Tensor, keep_probability: Tensor) -> Tensor:
         """
-        See [`Masks.attribution`]: the scores of the last state. With hidden masking the last state holds less than the
-        input, and the mean over states counts.
+        See [`Masks.attribution`]: the scores of the last state. With hidden masking the mean over states, because the
+        last state holds less than the input.
         """
         return logits[..., -1] if self.config.masks_inputs else logits.mean(-1)
 
     @property
     def is_calibrated(self) -> bool:
-        """See [`Masks.is_calibrated`]: a path keeps everything until its thresholds are known."""
+        """See [`Masks.is_calibrated`]: whether the thresholds are known. Until then a path keeps everything."""
         return bool((self.store.thresholds != UNCALIBRATED).all())
 
     def forget_calibration(self) -> None:
-        """See [`Masks.forget_calibration`]: new weights leave no threshold right."""
+        """See [`Masks.forget_calibration`]: thresholds are wrong for new weights."""
         fill(self.store, self.buffers(self.config.num_states))
 
     def threshold_at(self, margin: float) -> tuple[Tensor, Tensor]:
         """
-        The thresholds of a margin, see [`~hf_diffmask.masks.thresholds.threshold_at`].
+        The thresholds for a margin, see [`~hf_diffmask.masks.thresholds.threshold_at`].
 
         Args:
-            margin (`float`): What a mask may cost.
+            margin (`float`): The largest cost of a mask.
 
         Returns:
-            `tuple`: Threshold and coverage of each state, `(S,)` each. A path that is not calibrated has a coverage of
-            1: it keeps everything.
+            `tuple`: Threshold and coverage of each state, `(S,)` each. Without calibration the coverage is 1, because
+            the path keeps everything.
         """
         return threshold_at(self.store.thresholds, self.store.costs, margin)
 
@@ -87,7 +87,7 @@ class PathMasks(Masks):
 
 def budgets(shares: Tensor, maskable: Tensor) -> Tensor:
     """
-    Numbers of units from shares, at least 1 and rounded down.
+    Numbers of units from shares, rounded down, at least 1.
 
     Args:
         shares (`torch.Tensor` of shape `(B,)`): Shares of the units that can be masked, in [0, 1].
@@ -104,7 +104,7 @@ def scores_at(scores: Tensor, states: Tensor) -> Tensor:
     Scores at the state of each example.
 
     Args:
-        scores (`torch.Tensor` of shape `(B, T, S)`): At every state.
+        scores (`torch.Tensor` of shape `(B, T, S)`): Scores at every state.
         states (`torch.Tensor` of shape `(B,)`): State of each example.
 
     Returns:
@@ -115,12 +115,12 @@ def scores_at(scores: Tensor, states: Tensor) -> Tensor:
 
 def threshold(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
     """
-    Where a ranking is cut: half-way between the last unit that stays and the first that goes. Where all stay or all go
-    it is 1 beyond the scores.
+    The threshold of a budget: half-way between the lowest kept score and the highest masked score. If all units are
+    kept or all are masked, it lies 1 beyond the scores.
 
     Args:
-        scores (`torch.Tensor` of shape `(B, T)`): Higher stays longer.
-        budget (`torch.Tensor` of shape `(B,)`): Units that stay.
+        scores (`torch.Tensor` of shape `(B, T)`): Higher scores are kept longer.
+        budget (`torch.Tensor` of shape `(B,)`): Number of units to keep.
         maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
 
     Returns:
@@ -136,15 +136,15 @@ def threshold(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
 
 def top(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
     """
-    The hard mask of a budget.
+    The hard mask for a budget.
 
     Args:
-        scores (`torch.Tensor` of shape `(B, T)`): Higher stays longer.
-        budget (`torch.Tensor` of shape `(B,)`): Units that stay.
-        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`; the others always stay.
+        scores (`torch.Tensor` of shape `(B, T)`): Higher scores are kept longer.
+        budget (`torch.Tensor` of shape `(B,)`): Number of units to keep.
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`; the others are always kept.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`, `bool`: Of equal scores the first unit stays longest.
+        `torch.Tensor` of shape `(B, T)`, `bool`: With equal scores, the earlier unit is kept longer.
     """
     order = scores.masked_fill(~maskable, float("-inf")).argsort(dim=-1, descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(
@@ -155,11 +155,11 @@ def top(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
 
 def draw(logits: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
     """
-    Draws a mask around a threshold: a unit stays with the probability `sigmoid(2 x)` if it is `x` above,
-    in temperatures. The gradient is that of [`~hf_diffmask.masks.gates.draw_on_paths`].
+    Draws a mask around a threshold: the keep probability is `sigmoid(2 x)` for a unit `x` temperatures above it. The
+    gradient comes from [`~hf_diffmask.masks.gates.draw_on_paths`].
 
     Args:
-        logits (`torch.Tensor` of shape `(B, T)`): Score less threshold, in temperatures.
+        logits (`torch.Tensor` of shape `(B, T)`): `x`: score minus threshold, divided by the temperature.
         noise (`torch.Tensor` of shape `(B, T, 3)`): Uniform noise in (0, 1).
         maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
 

@@ -1,4 +1,4 @@
-"""All ways from scores to masks, by the `objective` of a config."""
+"""Classes of masks by the `objective` of a config."""
 
 from .masks import Masks
 from .paths import PathMasks

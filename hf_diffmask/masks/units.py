@@ -1,15 +1,15 @@
-"""Sums over the units of an input."""
+"""Means over units."""
 
 from torch import Tensor
 
 
 def mean_over_units(values: Tensor, maskable: Tensor) -> Tensor:
     """
-    Mean over the units that can be masked.
+    Mean over the units that can be masked; 0 without such units.
 
     Args:
-        values (`torch.Tensor` of shape `(B, T)`): One value a unit.
-        maskable (`torch.Tensor` of shape `(B, T)`): Units that count.
+        values (`torch.Tensor` of shape `(B, T)`): One value per unit.
+        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked.
 
     Returns:
         `torch.Tensor` of shape `(B,)`.

@@ -25,7 +25,7 @@ class VoteMasks(Masks):
         return self.config.masks_inputs
 
     def keep(self, logits: Tensor, maskable: Tensor, margin: float) -> Tensor:
-        """See [`Masks.keep`]; the margin is that of training."""
+        """See [`Masks.keep`]; the margin has no effect, since gates are trained for one margin."""
         return vote(log_keep_probability(logits).masked_fill(~maskable[..., None], 0.0), self.nested)
 
     def attribution(self, logits: Tensor, keep_probability: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Methods that explanations are compared with, and searches of one input's mask: one method a file."""
+"""Methods to compare explanations with, and searches for one input's mask. One method per file."""

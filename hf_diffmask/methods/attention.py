@@ -1,4 +1,4 @@
-"""Attention: what the base model's own weights say (a baseline of the paper, and not what its output needs)."""
+"""Attention weights of the base model: a comparison of the paper, not a measure of the units that the output needs."""
 
 import re
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ def attention(explainer: DiffMaskModel, features: dict[str, Tensor], state: int 
     """
     Attention that each unit receives in the block that reads the state, a mean over heads and queries.
 
-    For `block.K.input` that is block `K`, and for `embeddings` the first. Queries are all units that are no padding,
-    special tokens among them: a model that pools one of them reads the others through all. No unit is masked, so that
-    any state that a block reads will do. In a causal model the first units receive more, being seen by more queries.
+    Block `K` reads `block.K.input`; the first block reads `embeddings`. All units except padding are queries. Special
+    tokens are queries as well, because a model may pool one of them. No unit is masked, so `state` can be any
+    state that a block reads. In a causal model the first units receive more attention: more queries see them.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds the base model. It runs in its eager implementation of attention for one
-            forward pass; hooks that `transformers` installs for `output_attentions` stay, and do nothing.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        explainer ([`DiffMaskModel`]): Holds the base model, which runs once with eager attention. Hooks that
+            `transformers` installs for `output_attentions` stay, and do nothing.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Mean attention weight, in [0, 1]; 0 at units that cannot be masked. What is
-        missing to a sum of 1 goes to these.
+        `torch.Tensor` of shape `(B, T)`: Mean attention weight, in [0, 1]; 0 at units that cannot be masked. These
+        units receive the rest of the sum of 1.
 
     Raises:
-        DiffMaskError: If there is no such state, no block reads it, or the base model cannot return its attention.
+        DiffMaskError: If the state does not exist, no block reads it, or the base model cannot return its attention.
     """
     names, model = explainer.config.state_names, explainer.base
     if not -len(names) <= state < len(names):
@@ -63,7 +63,7 @@ def attention(explainer: DiffMaskModel, features: dict[str, Tensor], state: int 
 
 @contextmanager
 def _returning_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Has a model return its attention: only the eager implementation computes weights that can be returned."""
+    """Makes a model return its attention weights, which only the eager implementation computes."""
     implementation, returned = model.config._attn_implementation, model.config.output_attentions
     try:
         model.set_attn_implementation("eager")

@@ -1,4 +1,4 @@
-"""The per-sample information bottleneck (Schulz et al. 2020): noise takes the place of what is not needed."""
+"""The per-sample information bottleneck (Schulz et al. 2020): noise replaces units that are not needed."""
 
 import torch
 from torch import Tensor
@@ -27,34 +27,34 @@ def information_bottleneck(
     seed: int = 0,
 ) -> Tensor:
     """
-    Share of each unit that the bottleneck lets through.
+    Share of each unit that passes the bottleneck.
 
-    A unit is mixed with noise, `z = lambda * h + (1 - lambda) * eps` with `eps ~ N(mean, std^2)`, and `lambda =
-    sigmoid(alpha)` is fitted to each input by centred RMSprop to minimise `D( f(x) || f(z) ) + beta * I`, where `I` is
-    the information that is let through, in nats, as a mean over features and units. `alpha` starts at 5.
+    Each unit is mixed with noise: `z = lambda * h + (1 - lambda) * eps`, with `eps ~ N(mean, std^2)` and `lambda =
+    sigmoid(alpha)`. For each input, centred RMSprop fits `alpha` to minimise `D( f(x) || f(z) ) + beta * I`. `I` is
+    the information that passes, in nats, averaged over features and units. `alpha` starts at 5.
 
-    The score is `lambda` and not the information, as in the DiffMask authors' code: it is bounded as a keep
-    probability is, while the information also grows with how far a unit lies from the mean, needed or not.
+    The score is `lambda`, not the information, as in the DiffMask authors' code. `lambda` is bounded like a keep
+    probability. The information also grows with a unit's distance from the mean, even if the unit is not needed.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds base model and baselines.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        explainer ([`DiffMaskModel`]): Holds the base model; the baseline is not used.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
-        steps (`int`, *optional*, defaults to 50): Steps of RMSprop, one draw of noise each.
-        learning_rate (`float`, *optional*, defaults to 0.1): Of RMSprop.
+        steps (`int`, *optional*, defaults to 50): Steps of RMSprop, with one draw of noise each.
+        learning_rate (`float`, *optional*, defaults to 0.1): Learning rate for RMSprop.
         beta (`float`, *optional*, defaults to 10.0): Weight of the information.
         mean (`torch.Tensor` of shape `(d,)`, *optional*):
-            Mean of the state. That over the units of the batch that can be masked by default: scores then depend on
-            what else is in the batch.
-        std (`torch.Tensor` of shape `(d,)`, *optional*): Standard deviation of the state, likewise.
+            Mean of the state; by default over the batch's units that can be masked. With the default, scores depend on
+            the other inputs in the batch.
+        std (`torch.Tensor` of shape `(d,)`, *optional*): Standard deviation of the state, with the same default.
         seed (`int`, *optional*, defaults to 0): Seed of the noise.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: `lambda`, in [0, 1]; 0 at units that cannot be masked.
 
     Raises:
-        DiffMaskError: If the explainer has no baseline at that state, or statistics are neither given nor can be
-            computed.
+        DiffMaskError: If the state does not exist or has no baseline, or if `mean` or `std` is missing and the batch
+            has fewer than two units to mask.
     """
     masking = Masking(explainer, features, state)
     hidden, maskable = widen(masking.hidden), masking.maskable
@@ -72,7 +72,7 @@ def information_bottleneck(
             divergence = explainer.task.divergence(masking.target, masking.predict(mixed))
             information = _information(logits, (hidden - mean) / std)
             per_unit = (information * maskable).sum(-1) / maskable.sum(-1).clamp(min=1)
-            # A sum over examples: each has its own logits, whose gradient does not depend on the others.
+            # Each example has its own logits, so the sum does not mix their gradients.
             (divergence + beta * per_unit).sum().backward(inputs=[logits])
             optimizer.step()
             optimizer.zero_grad()
@@ -81,7 +81,7 @@ def information_bottleneck(
 
 def _information(logits: Tensor, standardised: Tensor) -> Tensor:
     """
-    `KL( N(lambda * h + (1 - lambda) * mean, (1 - lambda)^2 std^2) || N(mean, std^2) )`, a mean over features, in nats.
+    `KL( N(lambda * h + (1 - lambda) * mean, (1 - lambda)^2 std^2) || N(mean, std^2) )`, mean over features, in nats.
 
     Args:
         logits (`torch.Tensor` of shape `(B, T)`): `alpha`.

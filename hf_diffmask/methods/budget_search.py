@@ -1,4 +1,4 @@
-"""The smallest mask of an input's own path whose cost is within a margin, and verified to be."""
+"""Searches an input's path for the smallest mask within a margin, and verifies the mask."""
 
 from typing import NamedTuple
 
@@ -9,20 +9,20 @@ from ..base.running import Recorded
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..masks.paths import top
 
-TRIED = 8  # budgets of an input that are run at once
+TRIED = 8  # budgets per input in one forward pass
 
 
 class Found(NamedTuple):
-    """What a search found, for each input."""
+    """Result of a search, for each input."""
 
     budget: Tensor
-    """Units that stay, `(B,)`, `int64`."""
+    """Number of kept units, `(B,)`, `int64`."""
     kept: Tensor
     """The mask, `(B, T)`, `bool`."""
     masked: Tensor
-    """Log-probabilities under it, `(B, C)` or `(B, 2, T)`."""
+    """Output for the masked input, such as log-probabilities `(B, C)` or `(B, 2, T)`."""
     forwards: Tensor
-    """Forward passes that the search took, `(B,)`, `int64`."""
+    """Forward passes of the search, `(B,)`, `int64`."""
 
 
 @torch.no_grad()
@@ -35,20 +35,20 @@ def smallest_budget(
     classes: Tensor | None = None,
 ) -> Found:
     """
-    Searches the path of each input for the smallest budget whose mask costs no more than a margin.
+    The smallest budget found on each input's path with a cost within the margin.
 
-    Budgets over the whole range are run at once, and then those between the smallest that is within the margin and
-    the next smaller one that was run. Costs need not fall as budgets grow: each mask that is returned was run, but a
-    smaller one, between two that were run, may be within the margin, too. The largest keeps everything, costs nothing,
-    and is always there.
+    The first forward pass tries budgets over the whole range. Each further pass tries budgets between the smallest one
+    within the margin and the next smaller one tried. Each returned mask was run, except the mask that keeps all units,
+    which costs nothing. Costs need not fall as budgets grow, so an untried smaller budget may also be within the
+    margin.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds base model and baseline.
-        recorded ([`Recorded`]): What the base model computes on the whole inputs.
-        scores (`torch.Tensor` of shape `(B, T)`): What ranks the units.
-        margin (`float`, *optional*): What a mask may cost, see [`DiffMaskModel.cost`]; by default the config's.
-        state (`int`, *optional*, defaults to the last): Number of the state, where hidden states are masked.
-        classes (`torch.Tensor` of shape `(B,)`, *optional*): The class explained; by default the predicted one.
+        explainer ([`DiffMaskModel`]): Holds base model and baselines.
+        recorded ([`Recorded`]): The base model's output and states for the whole inputs.
+        scores (`torch.Tensor` of shape `(B, T)`): Ranks the units.
+        margin (`float`, *optional*): Largest cost of a mask, see [`DiffMaskModel.cost`]; by default the config's.
+        state (`int`, *optional*, defaults to the last): Number of the state, for hidden masking.
+        classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
 
     Returns:
         [`Found`]
@@ -57,12 +57,12 @@ def smallest_budget(
     masked_at = explainer.config.masked_at(state)
     size = maskable.sum(-1)
     rows, forwards = len(scores), torch.zeros_like(size)
-    # Nothing kept is out of bounds until it is run, and everything kept is within.
+    # -1 means that the empty mask is untried; the full mask is always within the margin.
     low, high = torch.full_like(size, -1), size.clone()
     masked = recorded.target.clone()
     places = torch.arange(1, TRIED + 1, device=scores.device)
     while (high - low > 1).any():
-        # Near the small end first, where most answers are, and then evenly.
+        # The first pass is denser at small budgets, because most results are small; later passes are even.
         part = (places / (TRIED + 1)) ** (1 if forwards.any() else 2)
         tried = low[:, None] + ((high - low)[:, None] * part).long().clamp(min=1)
         tried = torch.minimum(tried, high[:, None] - 1).clamp(min=0)

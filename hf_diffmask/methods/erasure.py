@@ -1,4 +1,4 @@
-"""Exact erasure search: the smallest subsets of units that suffice, by trying all (paper, section 2)."""
+"""Exact erasure: tries all subsets of units to find the smallest that suffice (paper, section 2)."""
 
 from collections.abc import Iterable, Iterator
 from itertools import combinations, islice
@@ -13,7 +13,7 @@ from ..explainer.masking import Masking
 from ..explainer.modeling_diffmask import DiffMaskModel
 
 SILENT_BELOW = 4096
-"""A search of fewer candidates shows no progress bar."""
+"""A search with fewer candidates shows no progress bar."""
 
 
 def exact_erasure(
@@ -25,23 +25,23 @@ def exact_erasure(
     batch_size: int = 512,
 ) -> Tensor:
     """
-    The smallest subset of units that keeps the output within the explainer's margin, found by trying all.
+    The smallest subset of units with a divergence within the explainer's margin, by exhaustive search.
 
-    Among subsets of one size it is the one of the lowest divergence. It need not be the only one, and it shows the
-    hindsight bias of erasure: one of many units that say the same thing is enough, and the others are masked.
+    Among subsets of equal size, the result has the lowest divergence; other subsets may suffice as well. Erasure has a
+    hindsight bias: of several redundant units only one is kept.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model, baselines and margin.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
-        budget (`int`, *optional*, defaults to 200000): Masked inputs that the search may try, over the whole batch.
+        budget (`int`, *optional*, defaults to 200000): Most masked inputs to try, for the whole batch.
         batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: 1 at units of the subset, else 0; 0 at units that cannot be masked.
 
     Raises:
-        DiffMaskError: If the search would exceed the budget, or the explainer has no baseline at that state.
+        DiffMaskError: If the search would exceed the budget, or the state does not exist or has no baseline.
     """
     subsets = smallest_subsets(Masking(explainer, features, state), budget=budget, batch_size=batch_size)
     return torch.stack([optimal[0] for optimal in subsets]).float()
@@ -50,20 +50,20 @@ def exact_erasure(
 @torch.no_grad()
 def smallest_subsets(masking: Masking, *, budget: int = 200_000, batch_size: int = 512) -> list[Tensor]:
     """
-    All smallest subsets of units that keep the output within the margin.
+    All smallest subsets of units with a divergence within the margin.
 
-    The number of units grows until a subset of that size suffices. Of `n` units the whole input always does, without
-    being tried, so that an input costs at most `2^n - 1` masked inputs; the search ends far earlier where few units
-    suffice. What the next size would cost is known before it starts.
+    The search tries all subsets of 0 units, then of 1 unit, and so on, until a subset suffices. The whole input always
+    suffices and is not tried, so an input of `n` units costs at most `2^n - 1` masked inputs. The search ends far
+    earlier if few units suffice. The budget is checked before each size.
 
     Args:
         masking ([`~hf_diffmask.explainer.masking.Masking`]): Inputs, state and margin.
-        budget (`int`, *optional*, defaults to 200000): Masked inputs that the search may try, over the whole batch.
+        budget (`int`, *optional*, defaults to 200000): Most masked inputs to try, for the whole batch.
         batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass, of all inputs together.
 
     Returns:
-        `list[torch.Tensor]`: For each input its `K_i` optimal subsets, `(K_i, T)`, `bool`, of the lowest divergence
-        first; `False` at units that cannot be masked.
+        `list[torch.Tensor]`: For each input its `K_i` optimal subsets, `(K_i, T)`, `bool`, lowest divergence first;
+        `False` at units that cannot be masked.
 
     Raises:
         DiffMaskError: If the search would exceed the budget.
@@ -103,7 +103,7 @@ def smallest_subsets(masking: Masking, *, budget: int = 200_000, batch_size: int
 
 
 def _count(units: int, size: int) -> int:
-    """How many subsets of a size have to be tried: the whole input does not."""
+    """Number of subsets of a size to try; the whole input is not tried."""
     return comb(units, size) if size < units else 0
 
 
@@ -116,7 +116,7 @@ def _batches(candidates: Iterable[tuple[int, tuple]], batch_size: int) -> Iterat
 def _within_margin(
     masking: Masking, size: int, batches: Iterable[list[tuple[int, tuple]]], progress: tqdm
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Numbers of inputs, masks `(N, T)` and divergences `(N,)` of those candidates that suffice."""
+    """For the candidates that suffice: numbers of inputs `(N,)`, masks `(N, T)` and divergences `(N,)`."""
     length, device = masking.maskable.shape[1], masking.maskable.device
     kept = []
     for batch in batches:

@@ -1,4 +1,4 @@
-"""The constrained objective for one input at a time: a free logit for each unit instead of a probe."""
+"""The constrained objective for single inputs: a free logit for each unit instead of a probe."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ from ..explainer.masking import Masking
 from ..masks.gates import hard_mask, log_keep_probability
 from ..masks.noise import hashed_uniform
 
-START, LOWEST, HIGHEST = 1.0, 0.01, 200.0  # of the multipliers
+START, LOWEST, HIGHEST = 1.0, 0.01, 200.0  # multipliers
 INITIAL_LOGIT = 2.0
 
 Estimator = Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], tuple[Tensor, Tensor]]
@@ -28,35 +28,36 @@ def search(
     start: Tensor | None = None,
 ) -> Tensor:
     """
-    Minimises how much is kept subject to the margin, for each input of a batch by itself (paper, equation 4).
+    Keep probabilities with the smallest kept share within the margin, for each input separately (paper, equation 4).
 
-    All inputs are optimised side by side, each with its own logits and multiplier; the noise does not depend on which
-    others are in the batch. The multipliers go by the hard mask, and so does the result: of the hard masks met on the
-    way that stay within the margin it is that which keeps the fewest units, and of several that of lowest cost.
+    Each input has its own logits and multiplier. The noise does not depend on the other inputs of the batch. The cost
+    of the hard mask updates the multipliers. Among the hard masks of all steps within the margin, the result is the
+    mask with the fewest units, then with the lowest cost.
 
     Args:
         masking ([`Masking`]): The inputs and the state.
         estimate (`Callable`):
             Gets logits `(B, T)`, noise `(B * K, T, 3)` and a function from masks `(B * K, T)` to their divergence
-            `(B * K,)`; returns what has the gradient of the mean divergence, `(B,)`, and of the share kept, `(B,)`.
+            `(B * K,)`. Returns two values, `(B,)` each: one with the gradient of the mean divergence, one with the
+            gradient of the kept share.
         steps (`int`): Steps of Adam.
-        samples (`int`): Masks `K` drawn for each input in a step.
-        learning_rate (`float`): Of the logits.
+        samples (`int`): Masks `K` per input and step.
+        learning_rate (`float`): Learning rate for the logits.
         multiplier_learning_rate (`float`): Step size of the log-multipliers.
         seed (`int`): Seed of the noise.
         description (`str`): Title of the progress bar.
         start (`torch.Tensor` of shape `(B, T)`, *optional*): Logits to start from; by default all units are kept.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Keep probabilities of the best masks, 0 where units cannot be masked. All are
-        1 for an input none of whose masks stayed within the margin.
+        `torch.Tensor` of shape `(B, T)`: Keep probabilities of the best masks; 0 at units that cannot be masked. If no
+        mask of an input is within the margin, all its maskable units have 1.
     """
     maskable = masking.maskable
     batch = len(maskable)
     rows = torch.arange(batch, device=maskable.device).repeat_interleave(samples)
     draws = torch.arange(samples, device=maskable.device)[:, None, None]
     channels = torch.arange(3, device=maskable.device)
-    # Units are counted from the first that is no padding, on whichever side.
+    # Counts units from the first one after left padding, so the noise does not depend on the padding side.
     units = masking.batch.units.long().cumsum(-1) - 1
     logits = torch.full(maskable.shape, INITIAL_LOGIT, device=maskable.device) if start is None else start.clone()
     logits.requires_grad_()
@@ -86,14 +87,14 @@ def search(
 
 def in_parts(features: dict[str, Tensor], size: int) -> Iterator[dict[str, Tensor]]:
     """
-    Splits a batch.
+    Consecutive parts of a batch.
 
     Args:
         features (`dict[str, torch.Tensor]`): `B` inputs.
-        size (`int`): Most inputs of a part; at least 1 is taken.
+        size (`int`): Most inputs per part; values below 1 count as 1.
 
     Yields:
-        `dict[str, torch.Tensor]`: Consecutive inputs.
+        `dict[str, torch.Tensor]`: Up to `size` inputs.
     """
     for part in zip(*(value.split(max(1, size)) for value in features.values()), strict=True):
         yield dict(zip(features, part, strict=True))

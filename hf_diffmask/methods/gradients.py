@@ -1,4 +1,4 @@
-"""Gradients with respect to hidden states, through Captum: integrated, times the input, and their length."""
+"""Gradients with respect to hidden states, with Captum: integrated gradients, input times gradient, gradient norm."""
 
 from types import ModuleType
 
@@ -21,27 +21,27 @@ def integrated_gradients(
     signed: bool = False,
 ) -> Tensor:
     """
-    Integrated Gradients (Sundararajan et al. 2017) of the predicted class's log-probability.
+    Integrated Gradients (Sundararajan et al. 2017) for the predicted class's log-probability.
 
-    The path leads from the input with all units masked, `b`, to the whole input, so that with their signs the scores
-    of an input sum to what masking it costs in log-probability, but for the error of the Gauss-Legendre quadrature.
-    By default the score is the absolute value, as in the DiffMask authors' code: a mask has to keep whatever moves the
-    output, in either direction.
+    The path leads from the input with all units masked, `b`, to the whole input. Signed scores of an input therefore
+    sum to the drop in log-probability when all units are masked, up to the error of the Gauss-Legendre quadrature. By
+    default scores are absolute values, as in the DiffMask authors' code: a mask must keep units that move the output
+    in either direction.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model and baselines.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
-        steps (`int`, *optional*, defaults to 50): Points on the path, a forward and a backward pass each.
-        batch_size (`int`, *optional*, defaults to 512): Points in one forward pass; at least one of each input.
+        steps (`int`, *optional*, defaults to 50): Points on the path, with a forward and a backward pass each.
+        batch_size (`int`, *optional*, defaults to 512): Points in one forward pass; at least one per input.
         signed (`bool`, *optional*, defaults to `False`):
-            Whether to leave the signs: above 0 for evidence for the prediction, below 0 for evidence against it.
+            Whether to keep the signs: above 0 is evidence for the prediction, below 0 evidence against it.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Sum over features, in nats; 0 at units that cannot be masked.
 
     Raises:
-        DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
+        DiffMaskError: If the state does not exist or has no baseline, or Captum is not installed.
     """
     found = _integrated(Masking(explainer, features, state), steps, batch_size)
     return found if signed else found.abs()
@@ -57,31 +57,31 @@ def sequential_integrated_gradients(
     signed: bool = False,
 ) -> Tensor:
     """
-    Sequential Integrated Gradients (Enguehard 2023, equation 3) of the predicted class's log-probability: a path for
-    each unit, that leads from the input with this unit masked alone to the whole input.
+    Sequential Integrated Gradients (Enguehard 2023, equation 3) for the predicted class's log-probability.
 
-    Nothing but that unit moves along its path, so that the score is what masking it alone costs: that of
-    [`~hf_diffmask.methods.leave_one_out`], but for the error of the quadrature, at far more passes.
+    Each unit has its own path, from the input with only this unit masked to the whole input. Only this unit changes
+    along the path, so the signed score equals the signed score of [`~hf_diffmask.methods.leave_one_out`], up to the
+    error of the quadrature. It needs far more passes.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model and baselines.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
-        steps (`int`, *optional*, defaults to 16): Points on each path, a forward and a backward pass each.
-        batch_size (`int`, *optional*, defaults to 512): Points in one forward pass.
-        signed (`bool`, *optional*, defaults to `False`): Whether to leave the signs.
+        steps (`int`, *optional*, defaults to 16): Points on each path, with a forward and a backward pass each.
+        batch_size (`int`, *optional*, defaults to 512): Points in one forward pass; at least one path.
+        signed (`bool`, *optional*, defaults to `False`): Whether to keep the signs.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Sum over features, in nats; 0 at units that cannot be masked.
 
     Raises:
-        DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
+        DiffMaskError: If the state does not exist or has no baseline, or Captum is not installed.
     """
     masking = Masking(explainer, features, state)
     rows, units = masking.maskable.nonzero(as_tuple=True)
     integrated = _captum().IntegratedGradients(_Prediction(masking))
     found = torch.zeros(masking.maskable.shape, device=rows.device)
-    # A path is as large as its input: so many at once that their points make one pass.
+    # Paths per forward pass.
     many = max(1, batch_size // steps)
     for row, unit in zip(rows.split(many), units.split(many), strict=True):
         each = torch.arange(len(row), device=row.device)
@@ -98,22 +98,22 @@ def input_x_gradient(
     explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0, *, signed: bool = False
 ) -> Tensor:
     """
-    Hidden state times gradient (Shrikumar et al. 2016) of the predicted class's log-probability.
+    Hidden state times gradient (Shrikumar et al. 2016) for the predicted class's log-probability.
 
-    It is what masking by 0 costs to first order, so that the baseline is not used. The score is the absolute value, as
-    for [`integrated_gradients`].
+    This is the first-order cost of replacing a unit with 0; the baseline is not used. By default scores are absolute
+    values, as in [`integrated_gradients`].
 
     Args:
         explainer ([`DiffMaskModel`]): Holds the base model.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
-        signed (`bool`, *optional*, defaults to `False`): Whether to leave the signs.
+        signed (`bool`, *optional*, defaults to `False`): Whether to keep the signs.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Sum over features, in nats; 0 at units that cannot be masked.
 
     Raises:
-        DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
+        DiffMaskError: If the state does not exist or has no baseline, or Captum is not installed.
     """
     masking = Masking(explainer, features, state)
     attributed = _captum().InputXGradient(_Prediction(masking)).attribute(*_inputs(masking))
@@ -123,12 +123,13 @@ def input_x_gradient(
 
 def gradient_norm(explainer: DiffMaskModel, features: dict[str, Tensor], state: int = 0) -> Tensor:
     """
-    Length of the gradient (Simonyan et al. 2014) of the predicted class's log-probability with respect to each hidden
-    state. Nothing is masked, so that the baseline is not used.
+    Gradient norm (Simonyan et al. 2014) of the predicted class's log-probability with respect to each hidden state.
+
+    Nothing is masked, so the baseline is not used.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds the base model.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
 
     Returns:
@@ -136,7 +137,7 @@ def gradient_norm(explainer: DiffMaskModel, features: dict[str, Tensor], state: 
         masked.
 
     Raises:
-        DiffMaskError: If the explainer has no baseline at that state, or Captum is not installed.
+        DiffMaskError: If the state does not exist or has no baseline, or Captum is not installed.
     """
     masking = Masking(explainer, features, state)
     hidden, target, rows = _inputs(masking)
@@ -146,7 +147,7 @@ def gradient_norm(explainer: DiffMaskModel, features: dict[str, Tensor], state: 
 
 
 class _Prediction:
-    """What is explained: hidden states `(N, T, d)` and the numbers of their inputs to `(N,)` log-probabilities."""
+    """The function to explain: hidden states `(N, T, d)` and numbers of inputs `(N,)` to log-probabilities `(N,)`."""
 
     def __init__(self, masking: Masking):
         self.masking = masking
@@ -156,14 +157,14 @@ class _Prediction:
 
 
 def _inputs(masking: Masking) -> tuple[Tensor, None, Tensor]:
-    """The whole inputs, no choice of output, and the numbers of the inputs, as Captum takes them."""
-    # A copy that asks for gradients: Captum warns of one that does not, and changes it.
+    """Captum's arguments: the whole inputs, no choice of output, and the numbers of the inputs."""
+    # Captum warns about inputs without `requires_grad`, and changes them.
     hidden = widen(masking.hidden).detach().clone().requires_grad_()
     return hidden, None, torch.arange(len(hidden), device=hidden.device)
 
 
 def _integrated(masking: Masking, steps: int, batch_size: int) -> Tensor:
-    """Integrated Gradients with their signs, `(B, T)`; their sum is `log f(x) - log f(b)` for the predicted class."""
+    """Signed Integrated Gradients, `(B, T)`; their sum is `log f(x) - log f(b)` for the predicted class."""
     hidden, target, rows = _inputs(masking)
     attributed = (
         _captum()

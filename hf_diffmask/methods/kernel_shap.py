@@ -1,4 +1,4 @@
-"""Kernel SHAP (Lundberg and Lee 2017), through Captum: Shapley values of units, from random masks."""
+"""Kernel SHAP (Lundberg and Lee 2017), with Captum: Shapley values of units, from random masks."""
 
 import torch
 from torch import Tensor
@@ -20,27 +20,27 @@ def kernel_shap(
     signed: bool = False,
 ) -> Tensor:
     """
-    Shapley values of units, for the log-probability of the predicted class when the others are masked.
+    Shapley values of units, for the log-probability of the predicted class.
 
-    A linear model of random masks, fitted to each input. With their signs the values of an input sum to what masking
-    it costs in log-probability. By default the score is the absolute value, as for
+    For each input, a linear model is fitted to random masks. Signed values of an input sum to the drop in
+    log-probability when all units are masked. By default scores are absolute values, as in
     [`~hf_diffmask.methods.gradients.integrated_gradients`].
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model and baselines.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
         samples (`int`, *optional*, defaults to 200):
-            Masks of each input, those that keep all units and none among them; more than it has units.
-        batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass, all of one input.
-        seed (`int`, *optional*, defaults to 0): Seed of the masks, of each input anew.
-        signed (`bool`, *optional*, defaults to `False`): Whether to leave the signs.
+            Masks per input, including the mask that keeps all units and the empty mask; more than the number of units.
+        batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass, from one input.
+        seed (`int`, *optional*, defaults to 0): Seed of the masks; each input starts from this seed.
+        signed (`bool`, *optional*, defaults to `False`): Whether to keep the signs.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Shapley values in nats; 0 at units that cannot be masked.
 
     Raises:
-        DiffMaskError: If there are too few samples, the explainer has no baseline at that state, or Captum is not
+        DiffMaskError: If there are too few samples, the state does not exist or has no baseline, or Captum is not
             installed.
     """
     found = _signed(Masking(explainer, features, state), samples, batch_size, seed)
@@ -49,7 +49,7 @@ def kernel_shap(
 
 @torch.no_grad()
 def _signed(masking: Masking, samples: int, batch_size: int, seed: int) -> Tensor:
-    """Shapley values with their signs, `(B, T)`; their sum is `log f(x) - log f(b)` for the predicted class."""
+    """Signed Shapley values, `(B, T)`; their sum is `log f(x) - log f(b)` for the predicted class."""
     try:
         from captum.attr import KernelShap
     except ImportError as error:
@@ -58,12 +58,12 @@ def _signed(masking: Masking, samples: int, batch_size: int, seed: int) -> Tenso
     if samples <= most:
         raise DiffMaskError(f"Kernel SHAP of {most} units needs at least {most + 1} samples, and not {samples}.")
     values = torch.zeros(masking.maskable.shape, device=masking.maskable.device)
-    # Captum draws from the CPU's generator, which a seed of its own must not move for others.
+    # Captum uses the global CPU generator; other code must not notice.
     with torch.random.fork_rng(devices=[]):
         for row, maskable in enumerate(masking.maskable):
             prediction = _Prediction(masking, row)
             whole = torch.ones(1, int(maskable.sum()), device=values.device)
-            if whole.numel() < 2:  # Nothing to draw, and Captum's distribution of sizes would be empty.
+            if whole.numel() < 2:  # Captum cannot draw masks for a single unit.
                 values[row, maskable] = (prediction(whole) - prediction(0 * whole)).to(values.dtype)
                 continue
             torch.default_generator.manual_seed(seed)
@@ -76,7 +76,7 @@ def _signed(masking: Masking, samples: int, batch_size: int, seed: int) -> Tenso
 
 
 class _Prediction:
-    """What is explained: masks `(N, n)` of the units of one input that can be masked to `(N,)` log-probabilities."""
+    """The function to explain: masks `(N, n)` for one input's `n` maskable units to log-probabilities `(N,)`."""
 
     def __init__(self, masking: Masking, row: int):
         self.masking, self.row = masking, row
@@ -90,11 +90,11 @@ class _Prediction:
 
 
 class _LeastSquares:
-    """The linear model that Captum fits, in closed form: its own needs scikit-learn, which it does not install."""
+    """Linear model for Captum, in closed form: Captum's own needs scikit-learn, which Captum does not install."""
 
     def fit(self, data: DataLoader) -> None:
         (batch,) = data
-        # On the CPU, whose solver takes masks that do not tell all units apart.
+        # Only the CPU solver accepts rank-deficient masks.
         masks, values, weights = (part.double().cpu() for part in batch)
         root = weights.flatten().sqrt()[:, None]
         design = torch.cat([masks, torch.ones(len(masks), 1, dtype=masks.dtype)], dim=-1)

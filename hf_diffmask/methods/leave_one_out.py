@@ -1,4 +1,4 @@
-"""Leave-one-out: what it costs to mask one unit alone (Li et al. 2016)."""
+"""Leave-one-out: the cost of masking a single unit (Li et al. 2016)."""
 
 import torch
 from torch import Tensor
@@ -19,23 +19,23 @@ def leave_one_out(
     """
     Divergence of the prediction when one unit is masked and all others are kept.
 
-    One masked forward pass a unit. Of units that say the same thing twice, each can go alone, so that all get a low
-    score.
+    Takes one masked forward pass per unit. Redundant units all get low scores, because each can be masked while the
+    others stay.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model and baselines.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
         batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass.
         signed (`bool`, *optional*, defaults to `False`):
-            Whether to return the drop of the prediction's log-probability instead of the divergence. It is below 0 for
-            units without which the model is surer.
+            Whether to return the drop in the prediction's log-probability instead of the divergence. The drop is below
+            0 if masking the unit makes the model surer.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Divergence, at least 0, or drop, in nats; 0 at units that cannot be masked.
 
     Raises:
-        DiffMaskError: If the explainer has no baseline at that state.
+        DiffMaskError: If the state does not exist or has no baseline.
     """
     masking = Masking(explainer, features, state)
     scores = torch.zeros(masking.maskable.shape, device=masking.maskable.device)
@@ -48,6 +48,6 @@ def leave_one_out(
         if signed:
             cost = whole[row] - masking.log_probability(masking.mask(mask, row), row)
         else:
-            cost = masking.divergence(mask, row).clamp(min=0)  # rounding may leave one just below 0
+            cost = masking.divergence(mask, row).clamp(min=0)  # rounding may give values just below 0
         scores[row, unit] = cost.to(scores.dtype)
     return scores

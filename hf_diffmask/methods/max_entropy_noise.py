@@ -10,7 +10,7 @@ from ..masks.noise import gaussian_noise
 from ..tasks.heads import widen
 
 INITIAL = -5.0
-"""What the softplus of gives the standard deviation of the noise at the start, about 0.007."""
+"""Initial value before the softplus: a standard deviation of about 0.007."""
 
 
 def maximum_entropy_noise(
@@ -26,28 +26,28 @@ def maximum_entropy_noise(
     """
     Precision of each unit: the inverse of the noise that it tolerates.
 
-    Noise `N(0, sigma_i^2)` is added to all features of a unit, and `sigma` is fitted to each input by centred RMSprop
-    to minimise the squared change of the log-probabilities, less `weight` times the entropies, `sum_i log sigma_i` but
-    for a constant.
+    Noise `N(0, sigma_i^2)` is added to all features of a unit. For each input, centred RMSprop fits `sigma`. It
+    minimises the squared change of the log-probabilities minus `weight` times the entropy, `sum_i log sigma_i` up to a
+    constant.
 
-    The score is `1 / sigma`, as in the DiffMask authors' code: it is positive and means the same for all inputs,
-    while a logarithm would have to be shifted by its minimum over the input.
+    The score is `1 / sigma`, as in the DiffMask authors' code. It is positive and comparable across inputs. A
+    logarithm would have to be shifted by its minimum over each input.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds base model and baselines.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        explainer ([`DiffMaskModel`]): Holds the base model; the baseline is not used.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
-        steps (`int`, *optional*, defaults to 50): Steps of RMSprop, one draw of noise each.
-        learning_rate (`float`, *optional*, defaults to 0.1): Of RMSprop.
-        weight (`float`, *optional*, defaults to 10.0): Weight of the entropies.
+        steps (`int`, *optional*, defaults to 50): Steps of RMSprop, with one draw of noise each.
+        learning_rate (`float`, *optional*, defaults to 0.1): Learning rate for RMSprop.
+        weight (`float`, *optional*, defaults to 10.0): Weight of the entropy.
         seed (`int`, *optional*, defaults to 0): Seed of the noise.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: `1 / sigma`, in the inverse of the state's own unit, above 0; 0 at units that
-        cannot be masked.
+        `torch.Tensor` of shape `(B, T)`: `1 / sigma`, above 0, in the inverse of the state's unit of measurement; 0 at
+        units that cannot be masked.
 
     Raises:
-        DiffMaskError: If the explainer has no baseline at that state.
+        DiffMaskError: If the state does not exist or has no baseline.
     """
     masking = Masking(explainer, features, state)
     hidden, maskable = widen(masking.hidden), masking.maskable
@@ -59,7 +59,7 @@ def maximum_entropy_noise(
             noise = gaussian_noise(maskable, hidden.shape[-1], seed, step)
             change = masking.predict(hidden + sigma[..., None] * noise) - masking.target
             entropy = F.softplus(before_softplus).log().masked_fill(~maskable, 0.0).sum(-1)
-            # A sum over examples: each has its own noise, whose gradient does not depend on the others.
+            # Each example has its own `sigma`, so the sum does not mix their gradients.
             (change.square().flatten(1).sum(-1) - weight * entropy).sum().backward(inputs=[before_softplus])
             optimizer.step()
             optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""A few gradient steps on the scores of one input, from those of a trained explainer."""
+"""Refines a trained explainer's scores for one input with a few gradient steps."""
 
 import torch
 from torch import Tensor
@@ -9,19 +9,19 @@ from ..masks.noise import gate_noise, hashed_uniform
 from ..masks.path_loss import HIGHEST_SHARE, LOWEST_SHARE, path_loss
 from ..masks.paths import budgets, draw, threshold
 
-REFINE_SAMPLES = 4  # masks of a step
+REFINE_SAMPLES = 4  # masks per step
 
 
 def forwards_of(steps: int, samples: int) -> int:
     """
-    What refining costs an input.
+    Forward passes to refine one input.
 
     Args:
         steps (`int`): Gradient steps.
-        samples (`int`): Masks of a step.
+        samples (`int`): Masks per step.
 
     Returns:
-        `int`: Forward passes: two inputs for each mask, with a backward pass, which costs two.
+        `int`: Each mask takes two masked inputs; a backward pass counts as two forward passes.
     """
     return steps * samples * 2 * 3
 
@@ -39,20 +39,20 @@ def refine_scores(
     seed: int = 0,
 ) -> Tensor:
     """
-    Moves each input's own scores down the objective of the path, from where they are.
+    Scores after gradient descent on the path objective, for each input separately.
 
-    All inputs draw the same budgets and noise, so that none depends on what it is refined along with.
+    All inputs use the same budgets and noise, so the other inputs of a batch change nothing.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds base model, baseline and temperature.
-        recorded ([`Recorded`]): What the base model computes on the whole inputs.
-        scores (`torch.Tensor` of shape `(B, T)`): To start from.
-        state (`int`, *optional*, defaults to the last): Number of the state, where hidden states are masked.
-        classes (`torch.Tensor` of shape `(B,)`, *optional*): The class explained; by default the predicted one.
+        explainer ([`DiffMaskModel`]): Holds base model, baselines and temperature.
+        recorded ([`Recorded`]): The base model's output and states for the whole inputs.
+        scores (`torch.Tensor` of shape `(B, T)`): Scores to start from.
+        state (`int`, *optional*, defaults to the last): Number of the state, for hidden masking.
+        classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
         steps (`int`, *optional*, defaults to 10): Gradient steps.
-        samples (`int`, *optional*, defaults to 4): Masks of a step, each of another budget.
-        learning_rate (`float`, *optional*, defaults to 0.1): Of Adam, in units of the scores.
-        seed (`int`, *optional*, defaults to 0): Of budgets and gates.
+        samples (`int`, *optional*, defaults to 4): Masks per step, each with its own budget.
+        learning_rate (`float`, *optional*, defaults to 0.1): Learning rate for Adam, on the scores' scale.
+        seed (`int`, *optional*, defaults to 0): Seed of budgets and gates.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: New scores.
@@ -62,7 +62,6 @@ def refine_scores(
     maskable, target = of_samples.batch.maskable, of_samples.target
     explained = None if classes is None else classes[rows]
     units = of_samples.batch.units.long()
-    # Samples are numbered within each input.
     numbers = torch.arange(samples, device=scores.device).repeat(len(scores))
     found = scores.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([found], lr=learning_rate)

@@ -1,4 +1,4 @@
-"""Per-example DiffMask: the same objective with free logits instead of probes (paper, section 4)."""
+"""Per-example DiffMask: the explainer's objective with free logits instead of probes (paper, section 4)."""
 
 import itertools
 from collections.abc import Callable
@@ -28,29 +28,29 @@ def per_example(
     start: Tensor | None = None,
 ) -> Tensor:
     """
-    Learns which units of each input can be masked, from this input alone.
+    Keep probabilities learned for each input separately.
 
-    It is not amortised, and can therefore fit what happens to be enough for one input: the paper's hindsight bias.
+    Without amortisation, a mask may keep units that suffice for one input by chance: the paper's hindsight bias.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds base model, baseline and margin; its probes are not used.
-        features (`dict[str, torch.Tensor]`): What the base model takes, `(B, T)` each, and `special_tokens_mask`.
+        explainer ([`DiffMaskModel`]): Holds base model, baselines and margin; probes are not used.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state at which units are masked.
         steps (`int`, *optional*, defaults to 200): Steps of Adam.
-        samples (`int`, *optional*, defaults to 8): Masks drawn for each input in a step.
+        samples (`int`, *optional*, defaults to 8): Masks per input and step.
         batch_size (`int`, *optional*, defaults to 256): Masked inputs in one forward pass.
-        learning_rate (`float`, *optional*, defaults to 0.1): Of the logits.
+        learning_rate (`float`, *optional*, defaults to 0.1): Learning rate for the logits.
         multiplier_learning_rate (`float`, *optional*, defaults to 0.1): Step size of the log-multipliers.
         seed (`int`, *optional*, defaults to 0): Seed of the noise.
         start (`torch.Tensor` of shape `(B, T)`, *optional*):
-            Keep probabilities to start from, such as the explainer's own; by default nearly everything is kept.
+            Keep probabilities to start from, such as the explainer's; by default nearly all units are kept.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Keep probabilities, above 0.5 for the units of the hard mask; 0 where units
-        cannot be masked.
+        `torch.Tensor` of shape `(B, T)`: Keep probabilities, above 0.5 for the units of the hard mask; 0 at units
+        that cannot be masked.
 
     Raises:
-        DiffMaskError: If the explainer masks no units at this state.
+        DiffMaskError: If the state does not exist or has no baseline.
     """
 
     def find(masking: Masking, logits: Tensor | None) -> Tensor:
@@ -75,24 +75,23 @@ def per_example(
 
 
 REFINE_STEPS, REFINE_SAMPLES = 20, 4
-# Forward passes that refining takes of an input: with a backward pass, which costs two, for each sample, and one for
-# the hard mask of each step.
+# Forward passes per input. Each step takes 3 per sample, as a backward pass counts as two, and 1 for the hard mask.
 REFINE_FORWARDS = REFINE_STEPS * (3 * REFINE_SAMPLES + 1)
 
 
 def refine(explainer: DiffMaskModel, recorded: Recorded, keep_probability: Tensor, state: int = -1) -> Tensor:
     """
-    A short search of masks that starts from the explainer's own.
+    Keep probabilities after a short search, from the explainer's masks.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds base model, baseline and margin.
-        recorded ([`Recorded`]): What the base model computes on the whole inputs.
-        keep_probability (`torch.Tensor` of shape `(B, T)`): The explainer's own, at the state.
+        explainer ([`DiffMaskModel`]): Holds base model, baselines and margin.
+        recorded ([`Recorded`]): The base model's output and states for the whole inputs.
+        keep_probability (`torch.Tensor` of shape `(B, T)`): The explainer's keep probabilities at the state.
         state (`int`, *optional*, defaults to the last): Number of the state.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Keep probabilities whose hard masks are within the margin; 1 where units
-        cannot be masked.
+        `torch.Tensor` of shape `(B, T)`: Keep probabilities with hard masks within the margin; 1 at units that cannot
+        be masked.
     """
     batch = recorded.batch
     found = per_example(

@@ -1,4 +1,4 @@
-"""All methods by name, as `hf-diffmask evaluate` compares them. A new method is one line here."""
+"""All methods that `hf-diffmask evaluate` compares, by name. Each method takes one line in `METHODS`."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,24 +19,24 @@ Features = dict[str, Tensor]
 
 
 class Explainers(NamedTuple):
-    """What methods are computed with."""
+    """Explainers and seed for all methods."""
 
     trained: DiffMaskModel
-    """The explainer that is measured."""
+    """The explainer to evaluate."""
     plain: DiffMaskModel
-    """An untrained one for the same base model, whose baseline is the mask token: what rivals replace tokens by."""
+    """Untrained explainer for the same base model. Its baseline is the mask token, as usual for other methods."""
     hidden: DiffMaskModel | None
-    """Another one for the same base model, trained with hidden masking."""
+    """Explainer for the same base model, trained with hidden masking."""
     seed: int
 
 
 def amortised(explainers: Explainers, features: Features) -> Tensor:
     """
-    The scores of the explainer, see [`DiffMaskModel.attribution`].
+    The explainer's scores, see [`DiffMaskModel.attribution`].
 
     Args:
-        explainers ([`Explainers`]): The trained one is used.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        explainers ([`Explainers`]): Uses `trained`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`
@@ -47,17 +47,17 @@ def amortised(explainers: Explainers, features: Features) -> Tensor:
 
 def amortised_hidden(explainers: Explainers, features: Features) -> Tensor:
     """
-    The same of the explainer with hidden masking.
+    Scores of the explainer with hidden masking.
 
     Args:
-        explainers ([`Explainers`]): That one is used.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        explainers ([`Explainers`]): Uses `hidden`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`
 
     Raises:
-        DiffMaskError: If there is none.
+        DiffMaskError: If there is no such explainer.
     """
     if explainers.hidden is None:
         raise DiffMaskError("diffmask_hidden needs a second explainer: name one, trained with hidden masking.")
@@ -67,12 +67,14 @@ def amortised_hidden(explainers: Explainers, features: Features) -> Tensor:
 
 def refined(explainers: Explainers, features: Features) -> Tensor:
     """
-    The amortised scores, after every mask of the last state was refined, as `on_violation="refine"` does it, or, of a
-    path, after a few gradient steps on them.
+    The explainer's scores after refinement.
+
+    For paths: a few gradient steps on the scores. Otherwise: the mask of the last state is refined for every input, in
+    the same way as with `on_violation="refine"`.
 
     Args:
-        explainers ([`Explainers`]): The trained one is used.
-        features (`dict[str, torch.Tensor]`): What the base model takes, and `special_tokens_mask`.
+        explainers ([`Explainers`]): Uses `trained`.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`
@@ -90,11 +92,11 @@ def refined(explainers: Explainers, features: Features) -> Tensor:
 
 def random(explainers: Explainers, features: Features) -> Tensor:
     """
-    Scores that know nothing, a function of the seed and the input.
+    Random scores that depend only on the seed and the input.
 
     Args:
-        explainers ([`Explainers`]): Give the seed.
-        features (`dict[str, torch.Tensor]`): `input_ids` count.
+        explainers ([`Explainers`]): Uses `seed`.
+        features (`dict[str, torch.Tensor]`): Uses `input_ids` and `attention_mask`.
 
     Returns:
         `torch.Tensor` of shape `(B, T)`
@@ -129,5 +131,5 @@ METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
     ),
     "random": random,
 }
-# More than a hundred passes an input.
+# Methods with more than a hundred passes per input.
 COSTLY = ("kernel_shap", "sequential_ig", "diffmask_per_example", "diffmask_refined")

@@ -11,7 +11,7 @@ from ..masks.gates import log_drop_probability, log_keep_probability
 from ..masks.units import mean_over_units
 from .free_logits import in_parts, search
 
-DECAY = 0.9  # of the moving average that is taken off the divergence
+DECAY = 0.9  # of the moving average of divergences
 
 
 def reinforce(
@@ -27,28 +27,28 @@ def reinforce(
     seed: int = 0,
 ) -> Tensor:
     """
-    Learns which units of each input can be masked, by trying masks (Williams 1992).
+    Keep probabilities learned for each input separately, with REINFORCE (Williams 1992).
 
-    The base model is not differentiated. What is taken off each divergence, so that the estimate varies less, is the
-    moving average of those of the same input in earlier steps.
+    Needs no gradients through the base model. To reduce variance, the moving average of the input's divergences in
+    earlier steps is subtracted from each divergence.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds base model, baseline and margin; its probes are not used.
-        features (`dict[str, torch.Tensor]`): What the base model takes, `(B, T)` each, and `special_tokens_mask`.
+        explainer ([`DiffMaskModel`]): Holds base model, baselines and margin; probes are not used.
+        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state at which units are masked.
         steps (`int`, *optional*, defaults to 200): Steps of Adam.
-        samples (`int`, *optional*, defaults to 8): Masks drawn for each input in a step.
+        samples (`int`, *optional*, defaults to 8): Masks per input and step.
         batch_size (`int`, *optional*, defaults to 256): Masked inputs in one forward pass.
-        learning_rate (`float`, *optional*, defaults to 0.1): Of the logits.
+        learning_rate (`float`, *optional*, defaults to 0.1): Learning rate for the logits.
         multiplier_learning_rate (`float`, *optional*, defaults to 0.1): Step size of the log-multipliers.
         seed (`int`, *optional*, defaults to 0): Seed of the noise.
 
     Returns:
-        `torch.Tensor` of shape `(B, T)`: Keep probabilities, above 0.5 for the units of the hard mask; 0 where units
-        cannot be masked.
+        `torch.Tensor` of shape `(B, T)`: Keep probabilities, above 0.5 for the units of the hard mask; 0 at units
+        that cannot be masked.
 
     Raises:
-        DiffMaskError: If the explainer masks no units at this state.
+        DiffMaskError: If the state does not exist or has no baseline.
     """
 
     def find(masking: Masking) -> Tensor:

@@ -1,4 +1,4 @@
-"""Explanations of a batch of windows: masks at one state, checked, searched or refined as asked."""
+"""Explanations of a batch of windows: masks at one state, with optional check, search and refinement."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def explain_windows(
     refine_steps: int = 0,
 ) -> dict[str, Any]:
     """
-    Explains a batch of windows.
+    Explanations of a batch of windows.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
@@ -37,15 +37,15 @@ def explain_windows(
         margin (`float`, *optional*): Largest cost of a mask; by default the config's.
         choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted
             one.
-        verify (`bool`, *optional*, defaults to `True`): Whether to run the returned mask.
-        on_violation (`str`, *optional*, defaults to `"keep"`): What to do with masks outside the margin.
-        curve (`bool`, *optional*, defaults to `False`): Whether to run a mask of each share of `CURVE`.
+        verify (`bool`, *optional*, defaults to `True`): Whether to run the base model with the returned mask.
+        on_violation (`str`, *optional*, defaults to `"keep"`): Treatment of masks outside the margin.
+        curve (`bool`, *optional*, defaults to `False`): Whether to run a mask at each kept share of `CURVE`.
         refine_steps (`int`, *optional*, defaults to 0): Gradient steps on each window's scores, before masking.
 
     Returns:
         `dict`: `target`, the outputs `(B, ...)`; `keep_probability` `(B, T, S)`; `kept` `(B, T, 1)`; `forwards`
-        `(B, 1)`, the forward passes of a search; with `verify`, `masked`, the outputs under the mask; for a ranking,
-        `evidence` `(B, T, S)`; with `curve`, the outputs at each share, stacked in dimension 1.
+        `(B, 1)`, the forward passes of search and refinement; with `verify`, `masked`, the outputs under the mask; for
+        a path, `evidence` `(B, T, S)`; with `curve`, the outputs at each kept share, stacked in dimension 1.
     """
     output, margin = explainer.explain(recorded, choice, margin), explainer.margin(margin)
     maskable = recorded.batch.maskable

@@ -12,7 +12,7 @@ from ..errors import DiffMaskError, reason
 
 def load_pipeline(model: str | None, **kwargs: Any) -> Any:
     """
-    Loads an explainer as a pipeline; errors are one clear sentence.
+    An explainer as a pipeline.
 
     Args:
         model (`str`, *optional*): A folder or an id on the Hub; the bundled explainer by default.

@@ -12,7 +12,7 @@ from .violations import SEARCHES
 AGGREGATIONS = ("token", "word")
 # Methods that need no probes.
 METHODS: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
-# What to do with an explanation outside the margin.
+# Treatments of an explanation outside the margin.
 ON_VIOLATION = ("keep", "search", "refine", "abstain")
 
 
@@ -30,7 +30,7 @@ def sorted_options(
     **of_task: Any,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """
-    Checks each argument of [`DiffMaskAttributionPipeline`] and sorts the arguments by step.
+    Arguments of [`DiffMaskAttributionPipeline`], checked one by one and sorted by step.
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
@@ -38,10 +38,10 @@ def sorted_options(
         of_task: Options for the task, see [`Task.options`].
 
     Returns:
-        `tuple`: Arguments of `_forward` and of `postprocess`, only the given ones.
+        `tuple`: The given arguments of `_forward`, and of `postprocess`.
 
     Raises:
-        DiffMaskError: If an argument is unknown, wrong, or for other explainers.
+        DiffMaskError: If an argument is unknown or wrong, or this explainer does not take it.
     """
     forward: dict[str, Any] = {}
     post: dict[str, Any] = {}
@@ -93,7 +93,7 @@ def check_together(
     model: DiffMaskModel, verify: bool, method: str, on_violation: str, margin: float | None, **of_path: Any
 ) -> None:
     """
-    Refuses contradictory arguments, from the constructor and the call together.
+    Refuses arguments that contradict each other, from the constructor and the call.
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
@@ -124,7 +124,7 @@ def state_index(model: DiffMaskModel, state: str | int) -> int:
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
-        state (`str` or `int`): Its name, or its number, from 0 or from the end.
+        state (`str` or `int`): Name, or number, from 0 or from the end.
 
     Returns:
         `int`: From 0.
@@ -146,7 +146,7 @@ def label_index(model: DiffMaskModel, label: str | int) -> int:
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
-        label (`str` or `int`): Its name or its number.
+        label (`str` or `int`): Name or number.
 
     Returns:
         `int`

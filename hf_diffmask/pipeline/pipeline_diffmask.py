@@ -23,15 +23,15 @@ from .violations import SEARCHES
 
 logger = logging.get_logger(__name__)
 
-# Features that the pipeline adds to a window, not for the base model.
+# Keys that the pipeline adds to a window; the base model does not take them.
 _OWN_KEYS = ("is_last", "encoded", "units")
 
 
 class DiffMaskAttributionPipeline(ChunkPipeline):
     """
-    Explains predictions: ranks the tokens as evidence, and says which of them suffice to preserve the output.
+    Explains predictions: scores the tokens, and marks tokens that suffice to preserve the output.
 
-    Import `hf_diffmask` first, which registers the task:
+    `import hf_diffmask` registers the task:
 
     ```python
     >>> import hf_diffmask
@@ -48,32 +48,32 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
     Args (of the constructor or of a call):
         state (`str` or `int`, *optional*, defaults to the last):
-            The state whose hard mask is handed out and checked: a name, or a number from 0.
+            The state with the returned and checked hard mask: a name, or a number from 0.
         verify (`bool`, *optional*, defaults to `True`):
             Whether to check each explanation with a second, masked pass.
         aggregation (`str`, *optional*, defaults to `"token"`): `"word"` merges sub-words.
         method (`str`, *optional*, defaults to `"amortised"`):
-            `"per_example"` and `"reinforce"` search the mask of each input by itself, in hundreds of passes (see
-            `hf_diffmask.methods`). They give keep probabilities at one state, where units are masked.
+            `"per_example"` and `"reinforce"` search a mask for each input, in hundreds of passes (see
+            `hf_diffmask.methods`). They give keep probabilities only at the state at which units are masked.
         on_violation (`str`, *optional*, defaults to `"keep"`):
-            What to do with an explanation outside the margin. `"keep"` returns it, and it says so. `"abstain"`
-            returns prediction and check, and no tokens. `"search"`, for paths, searches the smallest mask of the
-            input's own path within the margin, see [`~hf_diffmask.methods.budget_search.smallest_budget`].
+            Treatment of an explanation outside the margin. `"keep"` returns it, with `within_margin` false.
+            `"abstain"` returns prediction and check, without tokens. `"search"`, for paths, searches the smallest
+            mask on the input's path within the margin, see [`~hf_diffmask.methods.budget_search.smallest_budget`].
             `"refine"`, for the recipes `fast` and `paper`, searches a mask within the margin for this input, starting
-            from the explainer's.
+            from the explainer's mask.
         margin (`float`, *optional*, defaults to the config's):
             For paths (`--recipe path`): the largest cost of an explanation, see [`DiffMaskConfig`].
         label (`str` or `int`, *optional*, defaults to the prediction):
             For paths with `target="prediction"`: the choice to explain, its name or number.
-        curve (`bool`, *optional*, defaults to `False`): For paths: whether to run masks of every share.
+        curve (`bool`, *optional*, defaults to `False`): For paths: whether to run masks at 17 kept shares, 0 to 1.
         refine_steps (`int`, *optional*, defaults to `0`):
             For paths: gradient steps on the scores of each input, at 24 forward passes a step, see
             [`~hf_diffmask.methods.path_refinement.refine_scores`].
-        top_k (`int`, *optional*): For question answering: how many `answers` to list, none by default.
+        top_k (`int`, *optional*): For question answering: number of `answers` to list; by default none.
         max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
             For question answering: whether "no answer" is one of the answers, as in SQuAD v2.
-        batch_size (`int`, *optional*, defaults to `1`): Windows that run through the base model at once.
+        batch_size (`int`, *optional*, defaults to `1`): Windows per batch.
 
     Returns (for each input, a `dict` that notebooks show as the grid of tokens and states):
         - **label**, **score** -- the base model's prediction and its probability; for regression the name of the
@@ -82,20 +82,20 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
           characters in the context, and its probability. No answer is the empty text, 0 and 0. `top_k` adds
           **answers**, a list of such `dict`s, the best first.
         - **tokens** -- a list of `{token, start, end, special, score, kept, states}`. `start` and `end` count
-          characters of the text. `states` holds the keep probability at each state, and `score` is their mean, all in
+          characters of the text. `states` holds the keep probability at each state, `score` their mean; all are in
           [0, 1]. Tokens of a pair have a `segment`: 0 or 1 (question or context), `None` for special tokens. For a
-          path, `score` is the keep probability at `state`, and `evidence` the signed, unbounded score behind it.
-        - **states** -- names of the states, and **state** -- the state whose mask is handed out.
-        - **kept_share** -- share of tokens kept, special tokens left out.
-        - **divergence** -- of the masked output from the whole one, in nats for classes and answers. **drop** -- for
-          paths with `target="prediction"`, how far the choice falls. **same_prediction** -- whether the prediction is
-          unchanged. **within_margin** -- whether the drop, or else the divergence, is at most **margin**. All absent
-          without `verify`. For an answer, the divergence is that of the window that the answer comes from.
-        - **forwards** -- forward passes that `on_violation="search"`, `"refine"` or `refine_steps` took.
+          path, `score` is the keep probability at `state`, and `evidence` is the signed, unbounded score.
+        - **states** -- names of the states. **state** -- name of the state with the returned mask.
+        - **kept_share** -- share of tokens kept, without special tokens.
+        - **divergence** -- divergence of the masked output from the whole output, in nats for classes and answers; for
+          an answer, in the answer's window. **drop** -- for paths with `target="prediction"`, the drop of the choice.
+          **same_prediction** -- whether the prediction is unchanged. **within_margin** -- whether the drop, or else
+          the divergence, is at most **margin**. Without `verify`, all except **margin** are absent.
+        - **forwards** -- forward passes for `on_violation="search"`, `"refine"` or `refine_steps`.
         - **abstained** -- with `on_violation="abstain"`: whether the explanation is outside the margin. Then `tokens`
           is empty, and `kept_share` is `None`.
-        - **explained_label** -- the choice, if `label` asked for one. **curve** -- a list of `{kept_share, divergence,
-          drop}`, from nothing kept to everything kept.
+        - **explained_label** -- name of the choice, with `label`. **curve** -- a list of `{kept_share, divergence,
+          drop}`, from no token kept to all tokens kept.
 
     Raises:
         DiffMaskError: If the model is no explainer, an input is empty or no text, or an argument is unknown.
@@ -109,7 +109,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
     def __init__(self, model: DiffMaskModel, *args: Any, **kwargs: Any):
         if not isinstance(model, DiffMaskModel):
-            # Names the saved class, because AutoModel loads the model without its head.
+            # The saved class, because AutoModel loads the model without its head.
             kind = (model.config.architectures or [type(model).__name__])[0]
             raise DiffMaskError(
                 f"{model.name_or_path} is no explainer but a {kind}: train one for it with "
@@ -128,7 +128,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """
-        Explains one text, or each text in a list, generator or data set.
+        Explanations of one text, or of each text in a list, generator or data set.
 
         Args:
             inputs (`str`, `dict`, `list`, generator or data set):
@@ -137,7 +137,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             kwargs: See the class.
 
         Returns:
-            `dict` for one input, a list of them for a list, an iterator over them for anything else.
+            `dict` for one input; a list for a list; an iterator for a generator or data set.
         """
         check = self.model.task.check
         if isinstance(inputs, list | tuple):
@@ -179,7 +179,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             found = explain_windows(self.model, recorded, state, margin, choice, verify, on_violation, **options)
         else:
             keep = METHODS[method](self.model, features, self.model.config.masked_at(state))
-            # One column, for one state; unmaskable units are kept.
+            # One column for the one state. Units that cannot be masked are kept.
             keep = keep.masked_fill(~recorded.batch.maskable, 1.0)[..., None]
             found = {"target": recorded.target, "keep_probability": keep, "kept": hard_mask(keep)}
             if verify:
@@ -237,7 +237,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         self, model_outputs: list[dict[str, Any]], label: int | None = None, **of_task: Any
     ) -> tuple[dict[str, Any], Check | None]:
         """
-        The prediction for an input, and how the masked prediction compares; see [`Task.readable`].
+        The prediction for an input, and its comparison with the masked prediction; see [`Task.readable`].
 
         Args:
             model_outputs (`list[dict]`):
@@ -257,7 +257,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         The fields of a result that hold a check.
 
         Args:
-            check ([`Check`]): How the masked output compares.
+            check ([`Check`]): Comparison of the masked and the whole output.
 
         Returns:
             `dict`: `divergence`, `same_prediction`, and `drop` if one choice is explained.
@@ -268,7 +268,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
     def _curve(
         self, model_outputs: list[dict[str, Any]], label: int | None, of_task: dict[str, Any]
     ) -> list[dict[str, float]]:
-        """Costs of a path's masks, from nothing kept to everything kept."""
+        """Costs of masks on a path, from no token kept to all tokens kept."""
         found = []
         for number, share in enumerate(CURVE):
             parts = [{**window, "masked": window["curve"][:, number]} for window in model_outputs]
@@ -281,14 +281,14 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
 
 def _is_many(inputs: Any) -> bool:
-    """Whether there are several inputs. Does not import `datasets`, which is slow: a data set has already done so."""
+    """Whether there are several inputs. `datasets` is slow to import; if the input is a data set, it is imported."""
     datasets = sys.modules.get("datasets")
     kinds = () if datasets is None else (datasets.Dataset, datasets.IterableDataset)
     return isinstance(inputs, (types.GeneratorType, torch.utils.data.Dataset, *kinds))
 
 
 def _tokens(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: int) -> list[dict[str, Any]]:
-    """The tokens of a whole input, each with its scores."""
+    """The tokens of a whole input, with their scores."""
     keep_probability = most_central(model_outputs, encoded, "keep_probability")
     (kept,) = most_central(model_outputs, encoded, "kept").T
     evidence = most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None

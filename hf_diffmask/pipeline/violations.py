@@ -1,4 +1,4 @@
-"""Searches for masks inside the margin: one function for each `on_violation` that searches."""
+"""Searches for masks within the margin: one function for each `on_violation` with a search."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def search(
     choice: Tensor | None,
 ) -> None:
     """
-    Replaces each mask of a path with the smallest mask that is verified to be within the margin.
+    Replaces each mask of a path with the smallest mask that a run of the base model finds within the margin.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
@@ -38,7 +38,7 @@ def search(
     """
     scores, maskable = found["scores"], recorded.batch.maskable
     smallest = smallest_budget(explainer, recorded, scores, margin, state, choice)
-    # Kept tokens have keep probabilities above 0.5, as without a search.
+    # As without a search, kept tokens have keep probabilities above 0.5.
     cut = threshold(scores, smallest.budget, maskable)[:, None]
     keep = torch.sigmoid((scores - cut) / explainer.config.temperature)
     found["keep_probability"][..., state] = keep.masked_fill(~maskable, 1.0)
@@ -55,7 +55,7 @@ def refine(
     choice: Tensor | None,
 ) -> None:
     """
-    Searches a mask for each input outside the margin, starting from the explainer's mask; see [`search`].
+    Replaces each mask outside the margin: searches a mask, starting from the explainer's mask; see [`search`].
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.

@@ -24,16 +24,16 @@ def what_if(
 
     Args:
         explain ([`DiffMaskAttributionPipeline`]): The explainer.
-        text (`str` or `dict`): An input, as the pipeline takes it.
+        text (`str` or `dict`): An input of the pipeline.
         kept (`Iterable[int]`): Numbers of the tokens to keep, in the pipeline's list. Special tokens are always kept.
         state (`int`, *optional*, defaults to the last): With hidden masking, the number of the state to mask.
         margin (`float`, *optional*): Largest cost of a mask; by default the config's.
 
     Returns:
-        `dict`: `whole` and `masked`, each with the fields of a prediction, such as `label` and `score`, and, if any,
-        `probabilities` by label. `task`, `divergence`, `drop` for `target="prediction"`, `same_prediction`,
-        `within_margin`, `margin`, `kept`, the numbers of the kept tokens, and `special`, the number of special tokens
-        among them.
+        `dict`: `whole` and `masked`, each with the fields of a prediction, such as `label` and `score`, and for
+        classifiers `probabilities` by label. `task`, `divergence`, `drop` for `target="prediction"`,
+        `same_prediction`, `within_margin`, `margin`; `kept`, the numbers of the kept tokens; and `special`, the number
+        of special tokens among them.
 
     Raises:
         DiffMaskError: If a token does not exist, or the input cannot be explained.

@@ -1,1 +1,1 @@
-"""What base models predict: one task a file."""
+"""Tasks of base models, one per file."""

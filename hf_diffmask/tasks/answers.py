@@ -1,4 +1,4 @@
-"""The best answers of an extractive model over all windows of a context; Transformers 5 has no pipeline for it."""
+"""The best answers of an extractive model over all windows of a context. Transformers 5 has no pipeline for this."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,12 +13,12 @@ Offsets = Sequence[tuple[int, int] | None]
 
 
 class Answer(NamedTuple):
-    """A span of the context, or no answer: then the text is empty, and start and end are 0."""
+    """A span of the context. For "no answer" the text is empty, and start and end are 0."""
 
     start: int
     """First character of the span in the context."""
     end: int
-    """The character after its last."""
+    """The character after the span."""
     text: str
     score: float
     """A probability, see [`decode`]."""
@@ -34,41 +34,41 @@ def decode(
     handle_impossible_answer: bool = False,
 ) -> list[Answer]:
     """
-    Finds the best answers to one question, over all windows of its context.
+    The best answers to one question, over all windows of its context.
 
-    The score of an answer is the probability that a model, given the window, picks this first and this last token,
-    the two drawn independently of each other: `p(start) p(end)`, each normalised over all tokens of the window. So
-    the scores of different answers are parts of one distribution only within a window, where they sum to at most 1:
-    the rest is with other tokens, longer spans, and ends before their start.
+    An answer's score is `p(start) p(end)`: the model's probability for its first and last token, drawn independently.
+    Each factor is normalised over all tokens of the window. Within a window, scores sum to at most 1. The rest belongs
+    to other tokens, longer spans, and ends before their start.
 
-    Windows are compared by that same score; a span in several of them counts with its best. Logits would not do:
-    the loss that a model was trained with is normalised for each window, and leaves a window's logits free up to a
-    constant. And as training sends windows without an answer to their first token, those have little probability left
-    for their spans. A softmax over the best answers is not taken either: it would depend on how many one asks for.
+    Windows are compared by the same score. A span in several windows has its best score. Logits are not comparable:
+    the training loss normalises each window, so a window's logits are free up to a constant. Probabilities are: in
+    training, a window without an answer points to its first token, which leaves little probability for its spans.
+    A softmax over the best answers would depend on `top_k`.
 
-    Of no answer, the score is that of the first token as start and as end, in the window where it is lowest: one
-    window that finds an answer is enough. It has to exceed the scores of the others, not to equal them.
+    The score of "no answer" is the score of the first token as start and end, in the window where it is lowest: one
+    window with an answer is enough. "No answer" ranks behind a span with an equal score.
 
     Args:
         start_log_probs (`Sequence[torch.Tensor]`):
-            Of each window, log-probabilities `(T,)` in nats of its tokens as start, without padding, the first token
-            ([CLS]) first.
-        end_log_probs (`Sequence[torch.Tensor]`): The same of its tokens as end.
+            For each window, log-probabilities `(T,)` in nats of each token as start, from the first token ([CLS]) on,
+            without padding.
+        end_log_probs (`Sequence[torch.Tensor]`): The same for each token as end.
         offsets (`Sequence`):
-            Of each window, one entry a token: start and end in the context in characters, `None` for tokens that
-            are no part of the context.
+            For each window, one entry per token: start and end in the context in characters, `None` for tokens
+            outside the context.
         context (`str`): The whole context.
         top_k (`int`, *optional*, defaults to 1): How many answers to return.
         max_answer_length (`int`, *optional*, defaults to 30): Tokens of the longest answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
-            Whether "no answer" is one of the answers, as models for SQuAD v2.0 can give it.
+            Whether "no answer" is one of the answers, as in SQuAD v2.0.
 
     Returns:
-        `list[Answer]`: Different spans without surrounding white space, the best first, the earlier and then the
-        shorter first of equals; fewer than `top_k` where there are fewer.
+        `list[Answer]`: Different spans without surrounding white space, best first. With equal scores, the earlier
+        and then the shorter span comes first. At most `top_k`.
 
     Raises:
-        DiffMaskError: If `top_k` or `max_answer_length` is below 1, or no token of the context can be an answer.
+        DiffMaskError: If `top_k` or `max_answer_length` is below 1, or no token of the context can be an answer and
+            "no answer" is not allowed.
     """
     for name, value in (("top_k", top_k), ("max_answer_length", max_answer_length)):
         if value < 1:
@@ -77,11 +77,11 @@ def decode(
     for window_start, window_end, window_offsets in zip(start_log_probs, end_log_probs, offsets, strict=True):
         start, end = window_start.cpu().double(), window_end.cpu().double()
         first, last, begins, ends = _candidates(window_offsets, context, max_answer_length)
-        # One number a span, in the order of their starts and then of their ends.
+        # One number per span, ordered by start, then by end.
         spans.append(begins * (len(context) + 1) + ends)
         scores.append(start[first] + end[last])
         nulls.append(start[0] + end[0])
-    # Overlapping windows share spans, and so do tokens that are parts of one character.
+    # Overlapping windows share spans. So do tokens that are parts of one character.
     unique, group = torch.unique(torch.cat(spans), return_inverse=True)
     if not len(unique) and not handle_impossible_answer:
         raise DiffMaskError("The context holds no token to answer with: give one with at least one visible character.")
@@ -89,7 +89,7 @@ def decode(
     best = best.scatter_reduce(0, group, torch.cat(scores), "amax")
     if handle_impossible_answer:
         best = torch.cat([best, torch.stack(nulls).min()[None]])
-    # Not `topk`, which leaves the order of equals open.
+    # `topk` does not define the order of equal scores.
     order = best.argsort(descending=True, stable=True)[:top_k]
     answers = []
     for index, score in zip(order.tolist(), best[order].exp().tolist(), strict=True):
@@ -99,15 +99,15 @@ def decode(
 
 
 def _candidates(offsets: Offsets, context: str, max_answer_length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """First and last token of each span of a window that may be an answer, and its start and end in characters."""
+    """First and last token of each possible answer in a window, and its start and end in characters."""
     bounds = torch.tensor([_visible(offset, context) for offset in offsets])
     allowed = bounds[:, 0] < bounds[:, 1]
-    # Two tokens with the same number have no token between them that is no part of the context.
+    # Tokens with the same number have only context between them.
     run = torch.tensor([offset is None for offset in offsets]).cumsum(0)
     count = len(offsets)
     first = torch.arange(count)[:, None]
-    # The band of a `(T, T)` matrix from its diagonal up, `(T, max_answer_length)`; where the window ends before the
-    # band, its last token repeats, which is harmless, as equal spans are merged.
+    # The upper band of a `(T, T)` matrix, `(T, max_answer_length)`. The last token repeats beyond the window's end;
+    # equal spans are merged later.
     last = (first + torch.arange(min(max_answer_length, count))).clamp(max=count - 1)
     valid = allowed[first] & allowed[last] & (run[first] == run[last])
     first, last = first.expand_as(last)[valid], last[valid]
@@ -115,7 +115,7 @@ def _candidates(offsets: Offsets, context: str, max_answer_length: int) -> tuple
 
 
 def _visible(offset: tuple[int, int] | None, context: str) -> tuple[int, int]:
-    """A token's offsets without the white space that some tokenizers count to it; equal ones if nothing is left."""
+    """A token's offsets without white space, which some tokenizers include; equal offsets if nothing is left."""
     if offset is None:
         return 0, 0
     text = context[offset[0] : offset[1]]
@@ -140,13 +140,13 @@ def answers(
         encoded ([`EncodedText`]): Question and context.
         top_k (`int`): How many answers.
         max_answer_length (`int`): Tokens of the longest answer.
-        handle_impossible_answer (`bool`): Whether "no answer" is one of them.
+        handle_impossible_answer (`bool`): Whether "no answer" is one of the answers.
 
     Returns:
-        `list[Answer]`: The best first, see [`~hf_diffmask.tasks.answers.decode`].
+        `list[Answer]`: Best first, see [`~hf_diffmask.tasks.answers.decode`].
 
     Raises:
-        DiffMaskError: If no token of the context can be an answer.
+        DiffMaskError: If no token of the context can be an answer and "no answer" is not allowed.
     """
     starts, ends = (
         [window[key][0, which, window["attention_mask"][0].bool()] for window in windows] for which in (0, 1)
@@ -160,7 +160,7 @@ def answers(
 
 def window_of(answer: Answer, windows: list[dict[str, Any]], encoded: EncodedText) -> int:
     """
-    The window that an answer comes from: of those that hold it, that which gives it the highest score.
+    The window that an answer comes from: the window that gives the answer its highest score.
 
     Args:
         answer ([`Answer`]): An answer of [`answers`].
@@ -168,7 +168,7 @@ def window_of(answer: Answer, windows: list[dict[str, Any]], encoded: EncodedTex
         encoded ([`EncodedText`]): Question and context.
 
     Returns:
-        `int`: Its number. No answer comes from the window in which it has the lowest score, as all others agree.
+        `int`: Number of the window. For "no answer", the window that gives it the lowest score, see [`decode`].
     """
     scores = []
     for window in windows:

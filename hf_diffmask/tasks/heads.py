@@ -1,4 +1,4 @@
-"""Heads of base models: the classes that have one, and the numbers that it gives."""
+"""Heads of base models: tells which head a model has, and casts its outputs."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,12 +12,12 @@ def has_head(heads: Iterable[str], auto_class: Any) -> bool:
     Whether a model has the head that an auto class loads.
 
     Args:
-        heads (`Iterable[str]`): Names of the model's class and of the classes that it derives from.
+        heads (`Iterable[str]`): Names of the model's class and its base classes.
         auto_class: Such as `AutoModelForSequenceClassification`.
 
     Returns:
-        `bool`: Whether Transformers knows one of them by that head, or it was registered. A class of one's own, of
-        which neither is true, is told by its name.
+        `bool`: Whether Transformers lists one of the classes for this head, one was registered for it, or the name of
+        one ends like the head's classes, such as `ForSequenceClassification`.
     """
     mapping = auto_class._model_mapping
     known = [*mapping._model_mapping.values(), *(model.__name__ for model in mapping._extra_content.values())]
@@ -28,7 +28,7 @@ def has_head(heads: Iterable[str], auto_class: Any) -> bool:
 
 def widen(values: Tensor) -> Tensor:
     """
-    Casts half precision to `float32`, and leaves `float32` and `float64` as they are.
+    Values in at least `float32`. Half precision is cast; `float32` and `float64` stay.
 
     Args:
         values (`torch.Tensor`): Any floating-point tensor.

@@ -1,4 +1,4 @@
-"""How a task takes its inputs. The defaults are those of a text, or of a pair of texts."""
+"""Checks and reads the inputs of a task. The defaults are for a text or a pair of texts."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -10,24 +10,24 @@ from ..errors import DiffMaskError
 
 
 class TaskInputs:
-    """The part of [`Task`] that takes inputs."""
+    """The part of [`Task`] that checks and reads inputs."""
 
     columns: ClassVar[tuple[str, str | None]] = ("text", None)
     """Default columns of a data set: the text, and the second text of a pair."""
 
     def check(self, item: Any, what: str) -> Text:
         """
-        Checks one input.
+        The input, checked.
 
         Args:
-            item (`Any`): A text, a pair, or a `dict` of `text` and `text_pair`.
-            what (`str`): What to call it in an error.
+            item (`Any`): A text, a pair, or a `dict` with `text` and `text_pair`.
+            what (`str`): Name of the input in an error.
 
         Returns:
             `str` or `tuple[str, str]`
 
         Raises:
-            DiffMaskError: If it is no text, or empty.
+            DiffMaskError: If the input is no text, or empty.
         """
         if isinstance(item, dict) and "text" in item:
             parts = [item["text"], *([item["text_pair"]] if item.get("text_pair") is not None else [])]
@@ -45,14 +45,14 @@ class TaskInputs:
 
     def read(self, dataset: str, limit: int | None = None) -> list[Text] | None:
         """
-        Reads a file in a format of the task's own.
+        The inputs in a file, if the file has a format that only this task reads.
 
         Args:
             dataset (`str`): The file.
-            limit (`int`, *optional*): Most inputs to read.
+            limit (`int`, *optional*): Largest number of inputs.
 
         Returns:
-            `list` or `None`: `None` for a file in no such format.
+            `list` or `None`: `None` for a file in another format.
         """
         return None
 
@@ -65,12 +65,12 @@ class TaskInputs:
             length (`int`): Tokens that fit into a window.
 
         Raises:
-            DiffMaskError: If a window has no room for what each window needs.
+            DiffMaskError: If a window has no room for the part that every window must hold, such as a question.
         """
 
     def with_room(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int) -> list[Text]:
         """
-        The inputs that can be split into windows; a warning counts the others.
+        The inputs that can be split into windows, by default all. A warning counts the others.
 
         Args:
             tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
@@ -81,6 +81,6 @@ class TaskInputs:
             `list`
 
         Raises:
-            DiffMaskError: If there is none.
+            DiffMaskError: If no input can be split.
         """
         return list(texts)

@@ -1,4 +1,4 @@
-"""What an explanation preserves: the whole output, or one choice."""
+"""Costs of masks. An explanation preserves the whole output or one choice."""
 
 from typing import ClassVar
 
@@ -8,25 +8,25 @@ from .task import Task
 
 
 class Preserved:
-    """One value of a config's `target`."""
+    """A value of a config's `target`: the part of the output that an explanation preserves."""
 
     name: ClassVar[str]
     described: ClassVar[str]
-    """What is preserved, in one word."""
+    """The preserved part, in one word."""
     figure: ClassVar[str]
-    """What a mask costs is called so in results and cards."""
+    """Name of a mask's cost in results and cards."""
     of_choice: ClassVar[bool]
-    """Whether it is one choice, which can be asked for."""
+    """Whether one choice is preserved, which the user can name."""
 
     def cost(self, task: Task, target: Tensor, masked: Tensor, choice: Tensor | None) -> Tensor:
         """
-        What a mask costs, in the terms of the margin.
+        Cost of each mask, as the margin measures it.
 
         Args:
             task ([`Task`]): Reads the outputs.
-            target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input.
-            masked (`torch.Tensor` of the same shape): Output on the masked input.
-            choice (`torch.Tensor` of shape `(B,)`, *optional*): By default the predicted one.
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+            masked (`torch.Tensor` of the same shape): Output for the masked input.
+            choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to preserve; by default the predicted one.
 
         Returns:
             `torch.Tensor` of shape `(B,)`
@@ -35,10 +35,10 @@ class Preserved:
 
     def loss_of_complement(self, cost: Tensor) -> Tensor:
         """
-        How much a complement loses, as a bounded number.
+        How much is lost with only the complement of a mask, as a number that grows with the cost.
 
         Args:
-            cost (`torch.Tensor`): What keeping the complement alone costs.
+            cost (`torch.Tensor`): Cost with only the complement kept.
 
         Returns:
             `torch.Tensor` of the same shape.
@@ -47,7 +47,7 @@ class Preserved:
 
     def words(self, task: Task) -> str:
         """
-        What the margin bounds, in words that follow "The margin is".
+        The cost in words, after "The margin is".
 
         Args:
             task ([`Task`]): Names the unit.
@@ -59,7 +59,7 @@ class Preserved:
 
     def falls(self, task: Task) -> str:
         """
-        The same as a clause, which "by at most" follows.
+        The cost as a clause, before "by at most".
 
         Args:
             task ([`Task`]): Names the unit.
@@ -71,7 +71,7 @@ class Preserved:
 
     def axis(self, task: Task) -> str:
         """
-        Label of an axis of costs.
+        Axis label for costs.
 
         Args:
             task ([`Task`]): Names the unit.
@@ -83,7 +83,7 @@ class Preserved:
 
 
 class PreservedOutput(Preserved):
-    """The whole output: the cost is its divergence."""
+    """The whole output. The cost is the divergence."""
 
     name, described, figure, of_choice = "distribution", "output", "divergence", False
 
@@ -92,7 +92,7 @@ class PreservedOutput(Preserved):
         return task.divergence(target, masked)
 
     def loss_of_complement(self, cost: Tensor) -> Tensor:
-        """See [`Preserved.loss_of_complement`]: a divergence has no upper bound."""
+        """See [`Preserved.loss_of_complement`]: `-exp(-cost)`, since a divergence has no upper bound."""
         return -(-cost).exp()
 
     def words(self, task: Task) -> str:
@@ -109,7 +109,7 @@ class PreservedOutput(Preserved):
 
 
 class PreservedChoice(Preserved):
-    """One choice, by default the predicted one: the cost is the drop of its probability, below 0 where it rises."""
+    """One choice, by default the predicted one. The cost is its drop, below 0 for a rise; see [`Task.drop`]."""
 
     name, described, figure, of_choice = "prediction", "prediction", "drop", True
 
@@ -118,7 +118,7 @@ class PreservedChoice(Preserved):
         return task.drop(target, masked, choice)
 
     def loss_of_complement(self, cost: Tensor) -> Tensor:
-        """See [`Preserved.loss_of_complement`]."""
+        """See [`Preserved.loss_of_complement`]: the cost."""
         return cost
 
     def words(self, task: Task) -> str:

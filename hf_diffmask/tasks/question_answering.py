@@ -20,15 +20,15 @@ from .words import Check, Cost, Window
 
 logger = logging.get_logger(__name__)
 
-# Log-probability of a start or end at padding: finite, so that its divergence is 0 and not undefined.
+# Log-probability at padding. Finite, because the divergence would be undefined with -inf.
 NEVER = -1e4
-SHORTEST_CONTEXT = 8  # tokens of the context that a window must have room for beside the question
+SHORTEST_CONTEXT = 8  # least room for the context in a window, in tokens
 
 
 class QuestionAnswering(Task):
-    """The output is the log-probability of each unit as start and as end, `(B, 2, T)`, in nats; there are no choices.
+    """The output is the log-probability of each unit as start and as end, `(B, 2, T)`, in nats: -10,000 at padding.
 
-    At padding it is -10,000.
+    There are no choices.
     """
 
     name = "question-answering"
@@ -43,7 +43,7 @@ class QuestionAnswering(Task):
     options = {"top_k": 0, "max_answer_length": 30, "handle_impossible_answer": False}  # noqa: RUF012
 
     def check(self, item: Any, what: str) -> tuple[str, str]:
-        """See [`Task.check`]: `{"question": ..., "context": ...}`, or the two as a pair."""
+        """See [`Task.check`]: `{"question": ..., "context": ...}`, or a pair of both."""
         if isinstance(item, dict):
             names = ("text", "text_pair") if "text_pair" in item else self.columns
             item = tuple(item.get(name) for name in names)
@@ -55,14 +55,14 @@ class QuestionAnswering(Task):
         return item
 
     def read(self, dataset: str, limit: int | None = None) -> list[Text] | None:
-        """See [`Task.read`]: a file in the format of SQuAD."""
+        """See [`Task.read`]: a file in SQuAD format."""
         if not is_squad(dataset):
             return None
         questions, _ = load_squad(dataset, labelled=False)
         return [(one.question, one.context) for one in questions[:limit]]
 
     def check_room(self, encoded: EncodedText, length: int) -> None:
-        """See [`Task.check_room`]: the question fits into each window whole."""
+        """See [`Task.check_room`]: each window must hold the whole question."""
         if not has_room(encoded, length):
             raise DiffMaskError(
                 f"The question that begins with {encoded.texts[0][:40]!r} takes {encoded.segments.count(0)} tokens, "
@@ -71,7 +71,7 @@ class QuestionAnswering(Task):
             )
 
     def with_room(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int) -> list[Text]:
-        """See [`Task.with_room`]: the questions that fit into each window whole."""
+        """See [`Task.with_room`]: inputs with a question that fits into each window."""
         fitting = [pair for pair in texts if has_room(encode(tokenizer, pair), length)]
         if not fitting:
             raise DiffMaskError(
@@ -93,11 +93,11 @@ class QuestionAnswering(Task):
         return F.log_softmax(logits.masked_fill(padding, NEVER), dim=-1).masked_fill(padding, NEVER)
 
     def divergence(self, target: Tensor, masked: Tensor) -> Tensor:
-        """See [`Task.divergence`]: the sum of the divergences of start and end."""
+        """See [`Task.divergence`]: the divergence of the start plus the divergence of the end."""
         return F.kl_div(masked, target, reduction="none", log_target=True).flatten(1).sum(-1)
 
     def agreement(self, target: Tensor, masked: Tensor) -> Tensor:
-        """See [`Task.agreement`]: the most probable start and the most probable end."""
+        """See [`Task.agreement`]: the most probable start and end are unchanged."""
         return (target.argmax(-1) == masked.argmax(-1)).all(-1)
 
     def confidence(self, target: Tensor) -> Tensor:
@@ -105,16 +105,16 @@ class QuestionAnswering(Task):
         return _log_odds(target, target.argmax(-1, keepdim=True)).mean(-1)
 
     def log_probability(self, target: Tensor, masked: Tensor) -> Tensor:
-        """See [`Task.log_probability`]: of start and end together."""
+        """See [`Task.log_probability`]: sum for start and end."""
         return masked.gather(-1, target.argmax(-1, keepdim=True))[..., 0].sum(-1)
 
     def value(self, target: Tensor, masked: Tensor, choice: Tensor | None = None) -> Tensor:
-        """See [`Task.value`]: log-odds of the predicted start and end, as if each were drawn by itself."""
+        """See [`Task.value`]: log-odds of the predicted start and end together, drawn independently."""
         span = masked.gather(-1, target.argmax(-1, keepdim=True))[..., 0].double().sum(-1)
         return (span - torch.log(-torch.expm1(span.clamp(max=-1e-12)))).to(masked.dtype)
 
     def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
-        """See [`Task.positions`]: two places, the predicted start and the predicted end."""
+        """See [`Task.positions`]: `P` is 2, the predicted start and the predicted end."""
         return F.one_hot(recorded.target.argmax(-1), recorded.target.shape[-1]).float()
 
     def readable(
@@ -128,7 +128,7 @@ class QuestionAnswering(Task):
     ) -> tuple[dict[str, Any], Check | None]:
         """See [`Task.readable`]: `answer`, its `start` and `end` in the context, and `score`; with `top_k`, `answers`.
 
-        The check is of the window that the answer comes from.
+        The check compares outputs for the window that the answer comes from.
         """
         settings = {**self.options, **options}
         top_k = settings.pop("top_k") or 0
@@ -157,7 +157,7 @@ class QuestionAnswering(Task):
         return f'"{result["answer"]}"'
 
     def group(self, token: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-        """See [`Task.group`]: question, passage and predicted answer apart."""
+        """See [`Task.group`]: special tokens, question, passage, predicted answer."""
         if token["special"]:
             return "special tokens"
         if token["segment"] == 0:
@@ -188,7 +188,7 @@ QUESTIONS = (
 
 def has_room(encoded: EncodedText, length: int) -> bool:
     """
-    Whether a question fits into each window whole, beside the whole context or half a window of it.
+    Whether each window can hold the whole question and either the whole context or half a window, at least 8 tokens.
 
     Args:
         encoded ([`EncodedText`]): Question and context.
@@ -203,6 +203,6 @@ def has_room(encoded: EncodedText, length: int) -> bool:
 
 
 def _log_odds(logs: Tensor, chosen: Tensor) -> Tensor:
-    """Log-odds of one unit each, `(B, 2)`, from log-probabilities `(B, 2, T)`."""
+    """Log-odds of the chosen start and end, `(B, 2)`, from log-probabilities `(B, 2, T)`."""
     others = logs.scatter(-1, chosen, float("-inf")).logsumexp(-1)
     return logs.gather(-1, chosen)[..., 0] - others

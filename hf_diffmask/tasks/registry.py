@@ -17,18 +17,18 @@ DEFAULT = TextClassification.name
 
 def fitting_task(heads: Iterable[str], config: PreTrainedConfig, what: str) -> type[Task]:
     """
-    The task of a base model, from what its config says.
+    The task of a base model, from its config.
 
     Args:
-        heads (`Iterable[str]`): Names of the model's class and of those that it derives from.
+        heads (`Iterable[str]`): Names of the model's class and its base classes.
         config ([`~transformers.PreTrainedConfig`]): Its config.
-        what (`str`): What to call the model in an error.
+        what (`str`): Name of the model in an error.
 
     Returns:
         `type[Task]`
 
     Raises:
-        DiffMaskError: If no task fits: what the model is, and what is supported.
+        DiffMaskError: If no task fits; the message names the model's class and the supported tasks.
     """
     heads = list(heads)
     for task in TASKS.values():
@@ -65,10 +65,10 @@ def task_of(model: PreTrainedModel) -> type[Task]:
 
 def task_of_result(result: Mapping[str, Any]) -> Task:
     """
-    The task of a result of the pipeline.
+    The task of a result from the pipeline.
 
     Args:
-        result (`Mapping`): The result. One of version 0.1.0 does not name its task, and is told by its fields.
+        result (`Mapping`): The result. Results of version 0.1.0 name no task; their fields decide.
 
     Returns:
         [`Task`]

@@ -1,4 +1,4 @@
-"""Regression: one number for a text, or for a pair, such as the score of a reranker."""
+"""Regression: one number for a text or a pair, such as the score of a reranker."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -19,15 +19,15 @@ from .words import Check, Cost, Window
 
 DOWN, UP = 0, 1
 TOLERANCE = 0.5
-"""Change of the number, in standard deviations of the output, up to which the prediction counts as unchanged."""
+"""Largest change of the number with an unchanged prediction, in standard deviations of the output."""
 
 
 class Regression(Task):
-    """The output is the number itself, `(B, 1)`. Choices are the two directions from the mean output: down and up.
+    """The output is the number, `(B, 1)`. The choices are the two directions from the mean output: down and up.
 
-    Its constants are `mean` and `variance` of the output over training inputs. Before they are measured they are 0
-    and 1. The number less the mean, over the standard deviation, is its *standard score* `z`. It takes the place of
-    log-odds: the probability of *up* is `sigmoid(z)`, that of *down* `sigmoid(-z)`.
+    The constants are `mean` and `variance` of the output over training inputs, 0 and 1 before they are measured. The
+    *standard score* `z` is the number minus the mean, divided by the standard deviation. It replaces log-odds: *up*
+    has the probability `sigmoid(z)`, *down* `sigmoid(-z)`.
     """
 
     name = "regression"
@@ -55,7 +55,7 @@ class Regression(Task):
         return widen(output.logits)
 
     def divergence(self, target: Tensor, masked: Tensor) -> Tensor:
-        """See [`Task.divergence`]: the squared change over the variance of the output."""
+        """See [`Task.divergence`]: squared change divided by the variance of the output."""
         return (target - masked)[:, 0].square() / self._variance
 
     def agreement(self, target: Tensor, masked: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Regression(Task):
         return self.divergence(target, masked) <= TOLERANCE**2
 
     def confidence(self, target: Tensor) -> Tensor:
-        """See [`Task.confidence`]: how many standard deviations the number is from the mean."""
+        """See [`Task.confidence`]: distance of the number from the mean, in standard deviations."""
         return self._standard_score(target).abs()
 
     def choices(self, config: PreTrainedConfig) -> int:
@@ -84,17 +84,17 @@ class Regression(Task):
         return F.logsigmoid(torch.stack([-score, score], dim=-1))
 
     def drop(self, target: Tensor, masked: Tensor, choice: Tensor | None = None) -> Tensor:
-        """See [`Task.drop`]: the divergence, with its sign: below 0 where the number moves on in its direction."""
+        """See [`Task.drop`]: the divergence, below 0 if the number moves further in the chosen direction."""
         chosen = self.predicted(target) if choice is None else choice
         against = (target - masked)[:, 0] * torch.where(chosen == UP, 1.0, -1.0)
         return against * against.abs() / self._variance
 
     def signed(self, evidence: Tensor, choice: Tensor) -> Tensor:
-        """See [`Task.signed`]: above 0 for a token that moves the number up, below 0 for one that moves it down."""
+        """See [`Task.signed`]: above 0 if the token moves the number up, below 0 if down."""
         return evidence * torch.where(choice == UP, 1.0, -1.0)[:, None, None]
 
     def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
-        """See [`Task.positions`]: one place, which `task_constants["reads"]` names."""
+        """See [`Task.positions`]: `P` is 1; `task_constants["reads"]` names the positions."""
         return head_weights(self.constants.get("reads"), recorded.batch.units)[:, None]
 
     def readable(
@@ -106,7 +106,7 @@ class Regression(Task):
         choice: int | None = None,
         **options: Any,
     ) -> tuple[dict[str, Any], Check | None]:
-        """See [`Task.readable`]: `label`, `score`, the number, and `direction`, from the mean of the windows."""
+        """See [`Task.readable`]: `label`, `score` (the number) and `direction`, from the mean over windows."""
         target = length_weighted(windows, "target")
         direction = int(self.predicted(target)) if choice is None else choice
         prediction = {

@@ -1,4 +1,4 @@
-"""What every task owes: how a base model's output is read and compared. One subclass a file."""
+"""Interface of a task: reads and compares outputs of a base model. One subclass per file."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
@@ -15,25 +15,25 @@ from .words import TaskWords
 
 class Task(TaskInputs, TaskWords):
     """
-    One kind of prediction. Stateless: its constants, if it has any, come from the explainer's config.
+    One kind of prediction. Stateless: constants, if any, come from the explainer's config.
 
-    *Output* means a tensor with one row an example, as [`Task.target`] makes it. A *choice* is one of several answers
-    that can be explained by itself, such as a class.
+    An *output* is a tensor with one row per example, from [`Task.target`]. A *choice* is a class or answer that can be
+    asked for.
 
     Args:
         constants (`Mapping[str, Any]`, *optional*): The config's `task_constants`.
     """
 
     name: ClassVar[str]
-    """As in `config.task` and in the front matter of a card."""
+    """Value of `config.task` and of the front matter of a card."""
     auto_class: ClassVar[Any]
-    """The class of Transformers that loads base models."""
+    """The Transformers class that loads base models."""
     described: ClassVar[str]
-    """What the task covers, in a few words, for errors."""
+    """Supported models in a few words, for errors."""
     by_unit: ClassVar[bool] = False
-    """Whether the last dimension of an output counts units, and so differs between batches."""
+    """Whether the last dimension of an output is the units; its size then differs between batches."""
     padding: ClassVar[float] = 0.0
-    """Value of an output at padding, where it counts units."""
+    """Value of an output at padding, with `by_unit`."""
     has_choices: ClassVar[bool] = True
     """Whether there are choices to explain."""
 
@@ -43,11 +43,11 @@ class Task(TaskInputs, TaskWords):
     @classmethod
     def fits(cls, heads: Iterable[str], config: PreTrainedConfig) -> bool:
         """
-        Whether a base model is of this task. Nothing is loaded.
+        Whether a base model has this task. Loads nothing.
 
         Args:
-            heads (`Iterable[str]`): Names of the model's class and of the classes that it derives from.
-            config ([`~transformers.PreTrainedConfig`]): The model's.
+            heads (`Iterable[str]`): Names of the model's class and its base classes.
+            config ([`~transformers.PreTrainedConfig`]): The model's config.
 
         Returns:
             `bool`
@@ -56,10 +56,10 @@ class Task(TaskInputs, TaskWords):
 
     def measured_constants(self, outputs: Callable[[], Tensor]) -> dict[str, float]:
         """
-        Measures the task's constants on training inputs.
+        The task's constants, measured on training inputs.
 
         Args:
-            outputs (`Callable`): Runs the base model on some training inputs: outputs `(N, ...)`.
+            outputs (`Callable`): Runs the base model on some training inputs and returns outputs `(N, ...)`.
 
         Returns:
             `dict[str, float]`: For `config.task_constants`; none by default.
@@ -68,25 +68,25 @@ class Task(TaskInputs, TaskWords):
 
     def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
         """
-        Reads the output of the base model.
+        The task's output, from the output of the base model.
 
         Args:
-            output: What its `forward` returned.
+            output: Result of the base model's `forward`.
             attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 0 at padding.
 
         Returns:
-            `torch.Tensor` of shape `(B, ...)`, at least `float32`: log-probabilities in nats, or what the task
-            predicts instead.
+            `torch.Tensor` of shape `(B, ...)`, at least `float32`: log-probabilities in nats, or the number that
+            the task predicts.
         """
         raise NotImplementedError
 
     def divergence(self, target: Tensor, masked: Tensor) -> Tensor:
         """
-        How far the output moved (paper, equation 3).
+        Divergence of the masked output from the whole output (paper, equation 3).
 
         Args:
-            target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input.
-            masked (`torch.Tensor` of the same shape): Output on the masked input.
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+            masked (`torch.Tensor` of the same shape): Output for the masked input.
 
         Returns:
             `torch.Tensor` of shape `(B,)`: 0 or more, in the unit that [`Task.measured_in`] names.
@@ -98,8 +98,8 @@ class Task(TaskInputs, TaskWords):
         Whether the prediction is unchanged.
 
         Args:
-            target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input.
-            masked (`torch.Tensor` of the same shape): Output on the masked input.
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+            masked (`torch.Tensor` of the same shape): Output for the masked input.
 
         Returns:
             `torch.Tensor` of shape `(B,)`, `bool`.
@@ -108,7 +108,7 @@ class Task(TaskInputs, TaskWords):
 
     def confidence(self, target: Tensor) -> Tensor:
         """
-        How sure the prediction is: log-odds, where there are probabilities.
+        Confidence of the prediction: log-odds, if the task has probabilities.
 
         Args:
             target (`torch.Tensor` of shape `(B, ...)`): Output.
@@ -120,14 +120,14 @@ class Task(TaskInputs, TaskWords):
 
     def choices(self, config: PreTrainedConfig) -> int:
         """
-        How many choices there are.
+        Number of choices.
 
         Args:
-            config ([`~transformers.PreTrainedConfig`]): The base model's, or the explainer's, which has the same
-                labels.
+            config ([`~transformers.PreTrainedConfig`]): Config of the base model, or of the explainer, which has the
+                same labels.
 
         Returns:
-            `int`: 0 where only the whole output can be explained.
+            `int`: 0 if only the whole output can be explained.
         """
         return 0
 
@@ -136,7 +136,7 @@ class Task(TaskInputs, TaskWords):
         Names of the choices, by number.
 
         Args:
-            config ([`~transformers.PreTrainedConfig`]): The base model's.
+            config ([`~transformers.PreTrainedConfig`]): The base model's config.
 
         Returns:
             `list[str]`
@@ -145,7 +145,7 @@ class Task(TaskInputs, TaskWords):
 
     def predicted(self, target: Tensor) -> Tensor:
         """
-        The choice that is predicted.
+        The predicted choice.
 
         Args:
             target (`torch.Tensor` of shape `(B, ...)`): Output.
@@ -157,13 +157,13 @@ class Task(TaskInputs, TaskWords):
 
     def choice_log_probabilities(self, target: Tensor) -> Tensor:
         """
-        How likely each choice is.
+        Log-probability of each choice.
 
         Args:
             target (`torch.Tensor` of shape `(B, ...)`): Output.
 
         Returns:
-            `torch.Tensor` of shape `(B, K)`: Log-probabilities in nats, for `K` choices.
+            `torch.Tensor` of shape `(B, K)`: In nats, for `K` choices.
 
         Raises:
             DiffMaskError: If the task has no choices.
@@ -172,11 +172,11 @@ class Task(TaskInputs, TaskWords):
 
     def log_probability(self, target: Tensor, masked: Tensor) -> Tensor:
         """
-        Log-probability of what is predicted.
+        Log-probability of the original prediction on the masked input.
 
         Args:
-            target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input, which says what is predicted.
-            masked (`torch.Tensor` of the same shape): Output on the masked input.
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input; its prediction is used.
+            masked (`torch.Tensor` of the same shape): Output for the masked input.
 
         Returns:
             `torch.Tensor` of shape `(B,)`: In nats.
@@ -185,12 +185,12 @@ class Task(TaskInputs, TaskWords):
 
     def value(self, target: Tensor, masked: Tensor, choice: Tensor | None = None) -> Tensor:
         """
-        One number for a masked input: log-odds of a choice, `log p / (1 - p)`, which evidence adds up to.
+        Log-odds of a choice on the masked input, `log(p / (1 - p))`. Evidence is additive in log-odds.
 
         Args:
-            target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input, which says what is predicted.
-            masked (`torch.Tensor` of the same shape): Output on the masked input.
-            choice (`torch.Tensor` of shape `(B,)`, *optional*): By default the choice that `target` predicts.
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input; its prediction is used.
+            masked (`torch.Tensor` of the same shape): Output for the masked input.
+            choice (`torch.Tensor` of shape `(B,)`, *optional*): By default the choice predicted by `target`.
 
         Returns:
             `torch.Tensor` of shape `(B,)`: In nats.
@@ -202,15 +202,15 @@ class Task(TaskInputs, TaskWords):
 
     def drop(self, target: Tensor, masked: Tensor, choice: Tensor | None = None) -> Tensor:
         """
-        How much less likely a choice is on the masked input.
+        Drop of a choice on the masked input.
 
         Args:
-            target (`torch.Tensor` of shape `(B, ...)`): Output on the whole input.
-            masked (`torch.Tensor` of the same shape): Output on the masked input.
-            choice (`torch.Tensor` of shape `(B,)`, *optional*): By default the choice that `target` predicts.
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+            masked (`torch.Tensor` of the same shape): Output for the masked input.
+            choice (`torch.Tensor` of shape `(B,)`, *optional*): By default the choice predicted by `target`.
 
         Returns:
-            `torch.Tensor` of shape `(B,)`: Drop of the probability; below 0 where it rises.
+            `torch.Tensor` of shape `(B,)`: Drop of the probability; below 0 for a rise.
         """
         chosen = (self.predicted(target) if choice is None else choice)[:, None]
         before, after = (
@@ -220,29 +220,29 @@ class Task(TaskInputs, TaskWords):
 
     def signed(self, evidence: Tensor, choice: Tensor) -> Tensor:
         """
-        Evidence with the sign that users see.
+        Evidence with the sign shown to users.
 
         Args:
-            evidence (`torch.Tensor` of shape `(B, T, S)`): Evidence for the choice that is explained.
-            choice (`torch.Tensor` of shape `(B,)`): That choice.
+            evidence (`torch.Tensor` of shape `(B, T, S)`): Evidence for the explained choice.
+            choice (`torch.Tensor` of shape `(B,)`): The explained choice.
 
         Returns:
-            `torch.Tensor` of the shape of `evidence`: Above 0 for the choice, by default.
+            `torch.Tensor` of the shape of `evidence`: By default above 0 for evidence for the choice.
         """
         return evidence
 
     def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
         """
-        Positions that the model's head reads.
+        Weights of the positions that the model's head reads.
 
         Args:
-            recorded ([`Recorded`]): A batch that was run.
-            asked (`torch.Tensor` of shape `(B,)`, *optional*): The choice that is explained.
+            recorded ([`Recorded`]): The base model's output and states.
+            asked (`torch.Tensor` of shape `(B,)`, *optional*): The explained choice.
 
         Returns:
-            `torch.Tensor` of shape `(B, P, T)`: For each of `P` places weights over the positions, which add up to 1.
+            `torch.Tensor` of shape `(B, P, T)`: For each of the head's `P` reads, weights of positions, with sum 1.
 
         Raises:
-            DiffMaskError: If it is not known which positions the head reads.
+            DiffMaskError: If the positions that the head reads are unknown.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Classification of a text, or of a pair, into one of several classes."""
+"""Classification of a text or a pair into one of several classes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +18,7 @@ from .words import Check, Cost, Window
 
 
 class TextClassification(Task):
-    """The output is the log-probability of each class, `(B, C)`, in nats. Choices are the classes."""
+    """The output is the log-probability of each class, `(B, C)`, in nats. The choices are the classes."""
 
     name = "text-classification"
     auto_class = AutoModelForSequenceClassification
@@ -26,7 +26,7 @@ class TextClassification(Task):
 
     @classmethod
     def fits(cls, heads: Iterable[str], config: PreTrainedConfig) -> bool:
-        """See [`Task.fits`]: a sequence classifier that gives one label."""
+        """See [`Task.fits`]: a sequence classifier with one label of at least two."""
         one_label = config.num_labels > 1 and config.problem_type in (None, "single_label_classification")
         return one_label and super().fits(heads, config)
 
@@ -39,7 +39,7 @@ class TextClassification(Task):
         return F.kl_div(masked, target, reduction="none", log_target=True).flatten(1).sum(-1)
 
     def agreement(self, target: Tensor, masked: Tensor) -> Tensor:
-        """See [`Task.agreement`]: the most probable class."""
+        """See [`Task.agreement`]: the most probable class is unchanged."""
         return target.argmax(-1) == masked.argmax(-1)
 
     def confidence(self, target: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class TextClassification(Task):
         return target
 
     def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
-        """See [`Task.positions`]: one place, which `task_constants["reads"]` names."""
+        """See [`Task.positions`]: `P` is 1; `task_constants["reads"]` names the positions."""
         return head_weights(self.constants.get("reads"), recorded.batch.units)[:, None]
 
     def readable(
@@ -75,7 +75,7 @@ class TextClassification(Task):
         choice: int | None = None,
         **options: Any,
     ) -> tuple[dict[str, Any], Check | None]:
-        """See [`Task.readable`]: `label` and `score`, from the mean of the windows' probabilities."""
+        """See [`Task.readable`]: `label` and `score`, from mean probabilities over windows."""
         target = length_weighted_mean(windows, "target")
         best = int(target.argmax())
         prediction = {"label": config.id2label[best], "score": target[best].exp().item()}
@@ -83,7 +83,7 @@ class TextClassification(Task):
             return prediction, None
         masked = length_weighted_mean(windows, "masked")
         explained = torch.tensor([best if choice is None else choice])
-        # Rounding can leave a divergence of nothing a hair below 0.
+        # Rounding can make a divergence of 0 slightly negative.
         divergence = max(0.0, self.divergence(target[None], masked[None]).item())
         found = cost(target[None], masked[None], explained).item()
         return prediction, Check(divergence, int(masked.argmax()) == best, found)

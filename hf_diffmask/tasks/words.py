@@ -1,4 +1,4 @@
-"""How a task shows its predictions, in results, pages and cards. The defaults are those of classes."""
+"""Predictions of a task in results, pages and cards. The defaults are for classes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -10,16 +10,16 @@ from ..data.encoding import EncodedText
 
 
 class Check(NamedTuple):
-    """How the output on a masked input compares with the output on the whole one."""
+    """Comparison of the outputs for the masked and the whole input."""
 
     divergence: float
-    """In the task's own unit, see [`Task.measured_in`]."""
+    """In the unit [`Task.measured_in`]."""
     same_prediction: bool
     cost: float
-    """What the margin bounds: the divergence, or the drop of the choice that is explained."""
+    """The cost that the margin bounds: the divergence, or the drop of the explained choice."""
 
 
-# Cost of masked outputs: from outputs on the whole input, on the masked input, and choices `(B,)`, to `(B,)`.
+# Outputs for the whole and the masked input, and choices `(B,)`, to costs `(B,)`.
 Cost = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 Window = dict[str, Any]
 
@@ -42,26 +42,26 @@ class TaskWords:
     measured_in: ClassVar[str] = "nats"
     """Unit of the divergence."""
     field: ClassVar[str] = "label"
-    """The field of a result that states the prediction."""
+    """The field of a result that holds the prediction."""
     divergence_words: ClassVar[str] = (
         "Kullback-Leibler divergence in nats between the outputs on the whole and on the masked input"
     )
-    """What the divergence is, in words that follow "mean"."""
+    """The divergence in words, after "mean"."""
     options: ClassVar[dict[str, Any]] = {}
-    """Arguments of [`Task.readable`] that this task takes, with their defaults."""
+    """Further arguments of [`Task.readable`] for this task, with their defaults."""
     drop_words: ClassVar[str] = "a drop of the class's probability"
-    """What the margin bounds where one choice is explained."""
+    """The cost in words if one choice is explained."""
     falls_words: ClassVar[str] = "the class's probability falls"
-    """The same as a clause, which "by" follows."""
+    """The cost as a clause, before "by"."""
 
     @property
     def pipeline_tag(self) -> str:
-        """Task of the base model in the Hub's own terms (`str`)."""
+        """The Hub's name for the task (`str`)."""
         return self.name
 
     def card_inputs(self, pairs: bool) -> list[Any]:
         """
-        Inputs of our own, which a card shows with their attributions.
+        Example inputs for a card, shown with their attributions.
 
         Args:
             pairs (`bool`): Whether the base model takes pairs.
@@ -73,7 +73,7 @@ class TaskWords:
 
     def card_example(self, pairs: bool) -> str:
         """
-        An input as Python code, for the example in a card.
+        An input as Python code, for a card.
 
         Args:
             pairs (`bool`): Whether the base model takes pairs.
@@ -95,19 +95,19 @@ class TaskWords:
         **options: Any,
     ) -> tuple[dict[str, Any], Check | None]:
         """
-        The prediction for an input of one or more windows, and how a masked pass compares.
+        The prediction for an input of one or more windows, and its comparison with a masked pass.
 
         Args:
-            windows (`list[dict]`): For each window its `units` and `target`, an output `(1, ...)`; and `masked`, the
-                output on the masked window, if it was run.
+            windows (`list[dict]`): For each window its `units` and `target`, the output `(1, ...)`; `masked`, the
+                output for the masked window, if there was a masked pass.
             encoded ([`EncodedText`]): The whole input.
-            config ([`~transformers.PreTrainedConfig`]): The base model's.
-            cost (`Callable`): What the margin bounds.
-            choice (`int`, *optional*): The choice that is explained; by default the predicted one.
-            options: Of [`Task.options`].
+            config ([`~transformers.PreTrainedConfig`]): The base model's config.
+            cost (`Callable`): Computes the cost that the margin bounds, see [`Preserved.cost`].
+            choice (`int`, *optional*): The choice to explain; by default the predicted one.
+            options: Options of the task, see [`Task.options`].
 
         Returns:
-            `tuple`: Fields of the pipeline's result that state the prediction, and a [`Check`] if there was a masked
+            `tuple`: Fields of the pipeline's result that hold the prediction, and a [`Check`] if there was a masked
             pass.
         """
         raise NotImplementedError
@@ -118,10 +118,10 @@ class TaskWords:
 
         Args:
             windows (`list[dict]`): As for [`Task.readable`].
-            config ([`~transformers.PreTrainedConfig`]): The base model's.
+            config ([`~transformers.PreTrainedConfig`]): The base model's config.
 
         Returns:
-            `dict[str, float]`: Empty where there is no label.
+            `dict[str, float]`: Empty for a task without labels.
         """
         return {}
 
@@ -151,10 +151,10 @@ class TaskWords:
 
     def moved(self, result: Mapping[str, Any]) -> str:
         """
-        How far a mask moves the output, in words that follow "moves".
+        Change of the output under a mask, in words after "moves".
 
         Args:
-            result (`Mapping`): A result of the pipeline that holds a check.
+            result (`Mapping`): A result of the pipeline with a check.
 
         Returns:
             `str`: Unescaped.
@@ -165,7 +165,7 @@ class TaskWords:
 
     def group(self, token: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         """
-        The group that a token counts in where tokens are summed up.
+        Group of a token, for sums over tokens.
 
         Args:
             token (`Mapping`): A token of `result`.

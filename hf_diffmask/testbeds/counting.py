@@ -1,4 +1,4 @@
-"""The counting task (paper, section 4): does digit `n` occur more often than digit `m`? What matters is known.
+"""The counting task (paper, section 4): does digit `n` occur more often than digit `m`? The true attribution is known.
 
 Importing this module registers its model with `AutoConfig` and `AutoModelForSequenceClassification`.
 """
@@ -30,19 +30,19 @@ STATES = ("embeddings", "encoder")
 
 
 class Counts(NamedTuple):
-    """Examples of the task, padded to the longest."""
+    """Examples of the task, padded to 10 digits."""
 
     query_ids: Tensor
-    """`(N, 2)`: `n` and `m`, which differ."""
+    """`(N, 2)`: Two different digits, `n` and `m`."""
     input_ids: Tensor
-    """`(N, T)`: The digits; `DIGITS` where padded."""
+    """`(N, T)`: The digits; `DIGITS` at padding."""
     attention_mask: Tensor
     """`(N, T)`: 0 at padding."""
     labels: Tensor
     """`(N,)`: Whether `n` occurs more often than `m`."""
 
     def features(self) -> Features:
-        """A data set of them for [`~hf_diffmask.DiffMaskTrainer`], without labels."""
+        """The examples as a data set for [`~hf_diffmask.DiffMaskTrainer`], without labels."""
         lengths = self.attention_mask.sum(-1).tolist()
         return Features(
             [
@@ -60,10 +60,10 @@ class Counts(NamedTuple):
 
     def truth(self) -> Tensor:
         """
-        The attribution that is right: every `n` and every `m`, uniformly, and nothing else.
+        The true attribution: uniform over every `n` and every `m`, and 0 elsewhere.
 
         Returns:
-            `torch.Tensor` of shape `(N, T)`: A distribution; 0 throughout for an example with neither.
+            `torch.Tensor` of shape `(N, T)`: A distribution; all 0 for an example without `n` and `m`.
         """
         marked = (self.input_ids[..., None] == self.query_ids[:, None]).any(-1) & self.attention_mask.bool()
         return marked / marked.sum(-1, keepdim=True).clamp(min=1)
@@ -71,7 +71,7 @@ class Counts(NamedTuple):
 
 def draw(count: int, seed: int) -> Counts:
     """
-    Draws examples: 1 to 10 digits, of which either digit of the query has probability 0.25 and the others share 0.5.
+    Random examples of 1 to 10 digits. Each query digit has probability 0.25; the other digits share 0.5.
 
     Args:
         count (`int`): Number `N` of examples.
@@ -92,16 +92,16 @@ def draw(count: int, seed: int) -> Counts:
 
 def compare(truth: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """
-    How far attributions are from the truth, both as distributions over units.
+    Divergences between true attributions and scores, as distributions over units.
 
     Args:
-        truth (`torch.Tensor` of shape `(N, T)`): Distributions.
+        truth (`torch.Tensor` of shape `(N, T)`): True attributions, as distributions.
         scores (`torch.Tensor` of shape `(N, T)`):
-            Scores of 0 or more, which are divided by their sum; where all are 0 they count as uniform over all `T`.
+            Scores of 0 or more; they are divided by their sum. If all are 0, they count as uniform over all `T`.
 
     Returns:
-        `tuple[torch.Tensor, torch.Tensor]`: `D_KL(truth || attribution)`, which is infinite where a unit that matters
-        has a score of 0, and `D_JS`, the Jensen-Shannon divergence; `(N,)` each, in nats.
+        `tuple[torch.Tensor, torch.Tensor]`: `D_KL(truth || attribution)`, and `D_JS`, the Jensen-Shannon divergence;
+        `(N,)` each, in nats. `D_KL` is infinite if a unit that matters has a score of 0.
     """
 
     def divergence(first: Tensor, second: Tensor) -> Tensor:
@@ -135,9 +135,10 @@ class CountingConfig(PreTrainedConfig):
 
 class CountingForSequenceClassification(PreTrainedModel):
     """
-    The paper's target (section 4): each digit and the query are encoded into two numbers, which a GRU adds up.
+    The paper's base model for the task (section 4): a GRU adds up two numbers for each digit.
 
-    Its states have no blocks to be named by: they are `embeddings`, of the digits, and `encoder`, a module path.
+    An encoder computes the two numbers from the digit and the query. The model has no blocks. Its states are
+    `embeddings` (for the digits) and `encoder` (a module path).
 
     Args:
         config ([`CountingConfig`]): The sizes.
@@ -182,17 +183,17 @@ class CountingForSequenceClassification(PreTrainedModel):
         self, input_ids: Tensor, query_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None
     ) -> SequenceClassifierOutput:
         """
-        Answers a batch of queries.
+        Logits for a batch of queries.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(B, T)`): Digits, padded on the right.
             query_ids (`torch.LongTensor` of shape `(B, 2)`): The two digits of each query.
             attention_mask (`torch.LongTensor` of shape `(B, T)`): 0 at padding.
-            labels (`torch.LongTensor` of shape `(B,)`, *optional*): Whether the first occurs more often.
+            labels (`torch.LongTensor` of shape `(B,)`, *optional*): 1 if the first digit occurs more often, else 0.
 
         Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`]: `logits` of no and yes, `(B, 2)`, that of no
-            being 0; with labels `loss`, the binary cross-entropy less 0.35 times the prediction's entropy.
+            [`~transformers.modeling_outputs.SequenceClassifierOutput`]: `logits` `(B, 2)` for no and yes; the logit
+            for no is 0. With labels also `loss`: binary cross-entropy minus 0.35 times the prediction's entropy.
         """
         query = self.query_embeddings(query_ids).flatten(1)[:, None].expand(-1, input_ids.shape[1], -1)
         encoded = self.encoder(torch.cat([query, self.embeddings(input_ids)], dim=-1))
@@ -213,14 +214,14 @@ def train_target(
     examples: Counts, seed: int = 0, epochs: int = 50, batch_size: int = 128, learning_rate: float = 1e-3
 ) -> CountingForSequenceClassification:
     """
-    Trains a target with Adam.
+    A base model for the task, trained with Adam.
 
     Args:
-        examples ([`Counts`]): What to train on.
+        examples ([`Counts`]): Training examples.
         seed (`int`, *optional*, defaults to 0): Seed of weights and order.
         epochs (`int`, *optional*, defaults to 50): Passes over the examples.
-        batch_size (`int`, *optional*, defaults to 128): Examples a step.
-        learning_rate (`float`, *optional*, defaults to 1e-3): Of Adam.
+        batch_size (`int`, *optional*, defaults to 128): Examples per step.
+        learning_rate (`float`, *optional*, defaults to 1e-3): Learning rate for Adam.
 
     Returns:
         [`CountingForSequenceClassification`]: In eval mode.
@@ -241,10 +242,10 @@ def train_target(
 
 def digit_tokenizer() -> PreTrainedTokenizerFast:
     """
-    A tokenizer of single digits, which pads batches of the task.
+    A tokenizer for single digits, to pad batches of the task.
 
     Returns:
-        [`~transformers.PreTrainedTokenizerFast`]: The id of a digit is the digit, that of padding is 10.
+        [`~transformers.PreTrainedTokenizerFast`]: The id of a digit is the digit; the padding id is 10.
     """
     vocabulary: dict[str, Any] = {**{str(digit): digit for digit in range(DIGITS)}, "[PAD]": DIGITS}
     return PreTrainedTokenizerFast(

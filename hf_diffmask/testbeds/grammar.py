@@ -1,4 +1,4 @@
-"""Sentences of a small grammar of our own, for the demo and the tests: no data set and no labels are needed."""
+"""Sentences from a small grammar, for the demo and the tests without a data set or labels."""
 
 import random
 
@@ -29,14 +29,14 @@ _CONTRASTS = (" but ", " , although ", " , yet ")
 
 def sentences(count: int, seed: int = 0) -> list[str]:
     """
-    Draws sentences about films, with praise, blame, both or neither among words that do not matter.
+    Random sentences about films, with praise, blame (either may be negated) or both, among neutral words.
 
     Args:
-        count (`int`): How many.
+        count (`int`): Number of sentences.
         seed (`int`, *optional*, defaults to 0): Seed of the draw.
 
     Returns:
-        `list[str]`: Sentences, unlabelled.
+        `list[str]`: Sentences, without labels.
     """
     rng = random.Random(seed)
 

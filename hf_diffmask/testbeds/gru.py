@@ -1,6 +1,6 @@
-"""A target that is no Transformer: a classifier of words with a gated recurrent unit (Cho et al. 2014).
+"""A base model that is no Transformer: a text classifier with gated recurrent units (GRUs; Cho et al. 2014).
 
-Importing this module registers it with `AutoConfig` and `AutoModelForSequenceClassification`.
+Importing this module registers the model with `AutoConfig` and `AutoModelForSequenceClassification`.
 """
 
 from collections.abc import Iterable
@@ -35,15 +35,15 @@ class GruConfig(PreTrainedConfig):
         vocab_size (`int`, *optional*, defaults to `10000`):
             Rows of the embedding table.
         embedding_size (`int`, *optional*, defaults to `128`):
-            Width of the embeddings. If it is not `hidden_size`, they are projected to that.
+            Width of the embeddings. If it differs from `hidden_size`, embeddings are projected to `hidden_size`.
         hidden_size (`int`, *optional*, defaults to `128`):
-            Width `d` of the hidden states, half of it for either direction.
+            Width `d` of the hidden states: an even number, half for each direction.
         num_hidden_layers (`int`, *optional*, defaults to `1`):
-            Number of GRUs, each of which reads the states of the one before.
+            Number of stacked GRUs.
         dropout (`float`, *optional*, defaults to `0.5`):
-            Share dropped in training, of the embeddings and of what the classifier reads.
+            Dropout rate for the embeddings and for the input of the classifier.
         pad_token_id (`int`, *optional*, defaults to `0`):
-            Id of the padding. The model goes by `attention_mask` alone.
+            Id of the padding. The model itself uses only `attention_mask`.
         kwargs: Further fields of [`~transformers.PreTrainedConfig`], such as `num_labels` or `id2label`.
     """
 
@@ -68,8 +68,9 @@ class GruConfig(PreTrainedConfig):
 
 def cudnn_for_guests(training: bool) -> AbstractContextManager:
     """
-    Turns cuDNN off where it has no backward pass: in eval mode, in which explainers send gradients through a frozen
-    base model.
+    A context that turns cuDNN off in eval mode if gradients are enabled.
+
+    Explainers send gradients through a base model in eval mode, for which cuDNN has no backward pass.
 
     Args:
         training (`bool`): Whether the module is in training mode.
@@ -88,7 +89,7 @@ def cudnn_for_guests(training: bool) -> AbstractContextManager:
 
 class GruLayer(nn.Module):
     """
-    A GRU that reads in both directions.
+    A bidirectional GRU.
 
     Args:
         config ([`GruConfig`]): The sizes.
@@ -100,14 +101,14 @@ class GruLayer(nn.Module):
 
     def forward(self, hidden_states: Tensor, lengths: Tensor) -> Tensor:
         """
-        Reads a batch of sequences.
+        Hidden states after each token.
 
         Args:
-            hidden_states (`torch.Tensor` of shape `(B, T, d)`): What to read, padded on the right.
+            hidden_states (`torch.Tensor` of shape `(B, T, d)`): Input states, padded on the right.
             lengths (`torch.Tensor` of shape `(B,)`): Tokens of each sequence, at least 1; on the CPU.
 
         Returns:
-            `torch.Tensor` of shape `(B, T, d)`: State after each token, forwards and backwards; 0 where padded.
+            `torch.Tensor` of shape `(B, T, d)`: Forward and backward states, concatenated; 0 at padding.
         """
         packed = pack_padded_sequence(hidden_states, lengths, batch_first=True, enforce_sorted=False)
         with cudnn_for_guests(self.training):
@@ -117,7 +118,7 @@ class GruLayer(nn.Module):
 
 class GruForSequenceClassification(PreTrainedModel):
     """
-    Embeddings, bidirectional GRUs, the maximum of each unit over the tokens, and a linear classifier.
+    Embeddings, bidirectional GRUs, the maximum of each feature over the tokens, and a linear classifier.
 
     Args:
         config ([`GruConfig`]): The sizes.
@@ -127,7 +128,7 @@ class GruForSequenceClassification(PreTrainedModel):
     config: GruConfig
     base_model_prefix = ""
     main_input_name = "input_ids"
-    # The loss is a mean: the trainer must not take it for a sum because `forward` takes any keyword.
+    # The loss is a mean. Without this flag the trainer would expect a sum, because `forward` has `**kwargs`.
     accepts_loss_kwargs = False
 
     def __init__(self, config: GruConfig):
@@ -163,21 +164,21 @@ class GruForSequenceClassification(PreTrainedModel):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any
     ) -> SequenceClassifierOutput:
         """
-        Classifies a batch of texts.
+        Logits for a batch of texts.
 
         Args:
-            input_ids (`torch.LongTensor` of shape `(B, T)`): Ids of the words, padded on the right.
-            attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 for words, 0 for padding; all words if
-                it is not given.
+            input_ids (`torch.LongTensor` of shape `(B, T)`): Token ids of the words, padded on the right.
+            attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at words, 0 at padding; by default all
+                1.
             labels (`torch.LongTensor` of shape `(B,)`, *optional*): The right classes.
-            kwargs: Ignored: further features of a tokenizer.
+            kwargs: Further features from a tokenizer; ignored.
 
         Returns:
-            [`~transformers.modeling_outputs.SequenceClassifierOutput`]: `logits` `(B, C)`, and with `labels` their
-            mean cross-entropy in nats as `loss`.
+            [`~transformers.modeling_outputs.SequenceClassifierOutput`]: `logits` `(B, C)`. With `labels` also `loss`,
+            the mean cross-entropy in nats.
 
         Raises:
-            DiffMaskError: If a text holds no word, or padding before or between its words.
+            DiffMaskError: If a text has no word, or has padding before or between its words.
         """
         real = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         lengths = _lengths(real)
@@ -193,7 +194,7 @@ class GruForSequenceClassification(PreTrainedModel):
 
 
 def _lengths(real: Tensor) -> Tensor:
-    """Tokens of each row of a mask `(B, T)`, on the CPU; raises unless they are followed by the padding."""
+    """Number of tokens in each row of a mask `(B, T)`, on the CPU; raises unless all padding is on the right."""
     real = real.cpu()
     lengths = real.sum(-1)
     empty = (lengths == 0).nonzero()
@@ -210,18 +211,18 @@ def _lengths(real: Tensor) -> Tensor:
 
 def word_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """
-    Makes a tokenizer of lower-cased words, split at whitespace alone.
+    A tokenizer for lower-cased words, split only at whitespace.
 
     Args:
-        texts (`Iterable[str]`): Texts whose most frequent words make the vocabulary.
-        vocab_size (`int`): Most entries of the vocabulary, those of `[PAD]`, `[UNK]` and `[MASK]` included.
+        texts (`Iterable[str]`): Texts; their most frequent words form the vocabulary.
+        vocab_size (`int`): Largest size of the vocabulary, including `[PAD]`, `[UNK]` and `[MASK]`.
 
     Returns:
-        [`~transformers.PreTrainedTokenizerFast`]: It pads on the right and adds no special tokens. Its offsets are
-        into the text as it was given.
+        [`~transformers.PreTrainedTokenizerFast`]: It pads on the right and adds no special tokens. Offsets refer to
+        the original text.
 
     Raises:
-        DiffMaskError: If there is room for no word.
+        DiffMaskError: If `vocab_size` leaves no room for words.
     """
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
     if vocab_size <= len(special):

@@ -140,7 +140,7 @@ def test_without_validation_inputs_there_are_no_thresholds(classifier, tokenizer
     result = explain(TEXTS[1], margin=0.2, on_violation="search")
     assert result["within_margin"] and result["kept_share"] < 1
     card = write_card(tmp_path, explainer).read_text()
-    assert "Nothing was measured" in card and "of the calibration" not in card
+    assert "There are no thresholds" in card and "of the calibration" not in card
 
 
 def test_another_class(explain):

@@ -1,1 +1,1 @@
-"""Recipes: what a run trains for, one a file."""
+"""Recipes: settings and objective of a training run, one recipe per file."""

@@ -1,4 +1,4 @@
-"""The scale of a path's scores, and which threshold a margin asks for, both measured on validation inputs."""
+"""Calibration of a path on validation inputs: the scale of its scores, and the costs of its thresholds."""
 
 from collections.abc import Sequence
 
@@ -9,22 +9,22 @@ from ...base.running import Batch
 from ...explainer.modeling_diffmask import DiffMaskModel
 from ...masks.thresholds import COST_LEVELS, KEPT_SHARES
 
-MOST = 256  # inputs that costs are measured on
+MOST = 256  # inputs
 
 
 @torch.no_grad()
 def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     """
-    Measures what the masks of a path cost at thresholds that keep less and less, at every state.
+    Scales a path's scores, and measures the costs of its masks at increasing thresholds, for every state.
 
-    Thresholds are the same for all inputs, so that an input of much evidence keeps much. Training leaves the scale of
-    scores open, and masks are the harder the larger it is: they are divided by their standard deviation first, which
-    changes no state's ranking and lets keep probabilities tell units apart; with hidden masking, states then count
-    alike in the mean over them.
+    All inputs have the same thresholds, so an input with much evidence keeps many units. Training does not fix the
+    scale of the scores, and a larger scale pushes keep probabilities towards 0 and 1. So scores are first divided by
+    their standard deviation. This changes no state's ranking. With hidden masking, it gives all states the same weight
+    in their mean.
 
     Args:
-        explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are filled in, and its scores scaled.
-        batches (`Sequence[Batch]`): Inputs that nothing was trained on.
+        explainer ([`DiffMaskModel`]): Its `thresholds`, `costs` and scale of scores are changed in place.
+        batches (`Sequence[Batch]`): Inputs that were not used for training.
     """
     scores = []
     for batch in batches:
@@ -38,7 +38,7 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     explainer.probes.out_weight.div_(deviation[:, None].to(explainer.probes.out_weight))
     units = units / deviation
     cuts = torch.stack([_cuts(of_state) for of_state in units.T])  # (S, G - 1)
-    # The first keeps everything.
+    # The first threshold keeps everything.
     cuts = torch.cat([units.amin(0)[:, None] - 1, cuts], dim=1).to(explainer.thresholds)
     costs = []
     for batch in batches:
@@ -60,12 +60,12 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
 
 def _cuts(scores: Tensor) -> Tensor:
     """
-    Thresholds that the shares of `KEPT_SHARES` after the first are above, or as little more as equal scores allow.
+    Thresholds that keep the shares `KEPT_SHARES[1:]` of the units; slightly more if scores are equal.
 
-    Each lies half-way between two scores that differ: at a unit's own score rounding would decide whether it stays.
+    A threshold lies half-way between two different scores. At a unit's own score, rounding would decide its mask.
     """
     ranked = scores.sort(descending=True).values
-    apart = (ranked[:-1] - ranked[1:] > 1e-5).nonzero()[:, 0] + 1  # numbers of units that can stay, short of all
+    apart = (ranked[:-1] - ranked[1:] > 1e-5).nonzero()[:, 0] + 1  # possible numbers of kept units, except all
     lowest = ranked[-1] - 1
     between = torch.cat([(ranked[apart - 1] + ranked[apart]) / 2, lowest[None]])
     return between[torch.searchsorted(apart, (torch.tensor(KEPT_SHARES[1:]) * len(ranked)).round().long())]

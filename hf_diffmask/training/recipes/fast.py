@@ -1,4 +1,4 @@
-"""The recipe `fast`: masks for one margin, trained faster than the paper's."""
+"""The recipe `fast`: masks for one margin, with faster training than in the paper."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from .recipe import Recipe
 
 
 class FastRecipe(Recipe):
-    """Each example draws its own state; Adam; multipliers that are controlled by the violation."""
+    """A state drawn for each example; Adam; feedback control of the multipliers."""
 
     name = "fast"
     settings = {  # noqa: RUF012
@@ -52,33 +52,34 @@ class FastRecipe(Recipe):
 
 class FastObjective(LagrangianObjective):
     """
-    The recipe `fast`: each example draws its own state, and the expected keep probability is minimised.
+    The expected keep probability, minimised within the margin, at a state drawn for each example.
 
     The multipliers are set by proportional and integral control of the violation (Stooke et al. 2020): their logs
     integrate the relative violation, and the violation also acts at once, so they do not overshoot or oscillate.
     The violation comes from a running mean of the divergence. Divergences are near 0 for most examples and large for a
-    few, so the clipped violation of one step would be negative on average even where the bound is broken. The loss is
+    few, so the clipped violation of one step would be negative on average even if the bound is broken. The loss is
     divided by `1 + lambda`, which keeps both terms in balance.
 
-    Users get hard masks, so hard masks are measured. The bound on their mean divergence is a fraction of the margin:
-    each explanation has to meet the margin by itself, and divergences are larger on new text.
+    Users get hard masks, so the violation is measured with hard masks. The bound on their mean divergence is a
+    fraction of the margin, because each single explanation has to meet the margin, and divergences are larger on new
+    text.
 
     Args:
         num_states (`int`): `S`.
-        margin (`float`): Divergence in nats that masking may cost.
+        margin (`float`): The largest divergence allowed, in [`Task.measured_in`].
         rate (`float`): Step size of the log-multipliers.
         multiply (`bool`, *optional*, defaults to `True`):
-            Whether votes multiply over states. If not, no state's mask depends on another's, and all count the same.
+            Whether votes multiply over states. If not, masks of states are independent, and all states count the same.
     """
 
-    START, LOWEST, HIGHEST = 0.1, 0.03, 20.0  # of the multipliers times the margin: of divergences in margins
-    SPREAD = 10.0  # between the multiplier of the last state and those of the others
-    BOUND = 0.58  # of the margin
-    GAIN = 2.0  # of the violation that acts at once
-    DECAY = 0.97  # of the running sums, a step, where votes multiply
-    MEMORY = 320.0  # examples of a state that its running sums reach back over, where they do not
-    CHECK_EVERY = 2  # steps between those whose hard masks are run
-    LAST_SHARE = 0.6  # of examples that draw the last state, whose mask is the one handed out, where votes multiply
+    START, LOWEST, HIGHEST = 0.1, 0.03, 20.0  # initial value and bounds for multiplier times margin
+    SPREAD = 10.0  # largest ratio between the last state's multiplier and another, if votes multiply
+    BOUND = 0.58  # bound as a share of the margin
+    GAIN = 2.0  # of the proportional control
+    DECAY = 0.97  # of the running sums per step, if votes multiply
+    MEMORY = 320.0  # time constant of the running sums, in examples of a state, if votes do not multiply
+    CHECK_EVERY = 2  # steps between runs of hard masks
+    LAST_SHARE = 0.6  # share of examples at the last state, whose mask users get, if votes multiply
 
     recent: Tensor
     violation: Tensor
@@ -91,8 +92,8 @@ class FastObjective(LagrangianObjective):
 
     def draw(self, seed: int, step: int, example_ids: Tensor) -> Tensor:
         """
-        The state at which each example is masked in a step: the last for `LAST_SHARE` of them, else any other; where
-        votes do not multiply, any.
+        The state at which each example is masked in a step. If votes multiply, the last state for `LAST_SHARE` of the
+        examples, and another state for the rest; otherwise any state.
 
         Args:
             seed (`int`): Seed of the run.
@@ -108,7 +109,7 @@ class FastObjective(LagrangianObjective):
         return (uniform * self.num_states).long()
 
     def run(self, drawn: Drawn, explainer: DiffMaskModel, output: DiffMaskOutput, recorded: Recorded) -> None:
-        """See [`LagrangianObjective.run`]: masks are drawn on paths, and hard masks are run, too."""
+        """See [`LagrangianObjective.run`] and [`draw_on_paths`]; hard masks are run every `CHECK_EVERY` steps."""
         states, maskable = drawn.states, recorded.batch.maskable
         log_keep = log_keep_probability(output["logits"]).masked_fill(~maskable[..., None], 0.0)
         keep = keep_at(log_keep, states, self.multiply).exp()
@@ -127,12 +128,12 @@ class FastObjective(LagrangianObjective):
             logits (`torch.Tensor` of shape `(B, T, S)`): Gate logit of each vote.
             maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked.
             states (`torch.Tensor` of shape `(B,)`): State of each example.
-            divergence (`torch.Tensor` of shape `(B,)`): Divergence in nats.
+            divergence (`torch.Tensor` of shape `(B,)`): Divergence of the masked output.
 
         Returns:
             `torch.Tensor`: Scalar.
         """
-        # The softened probability, as in the gradient of the divergence: see `draw_on_paths`.
+        # Softened, as in the gradient of the divergence; see `draw_on_paths`.
         soft = log_keep_probability(logits, SOFT_TEMPERATURE)
         kept = mean_over_units(keep_at(soft, states, self.multiply).exp(), maskable)
         multiplier = (self.multipliers * (self.GAIN * self.violation).exp())[states]
@@ -140,13 +141,13 @@ class FastObjective(LagrangianObjective):
 
     def update(self, sums: Tensor) -> None:
         """
-        Moves the log-multipliers by the relative violation of the running mean, clipped to [-1, 1].
+        Moves the log-multipliers by `rate` times the relative violation of the running mean, clipped to [-1, 1].
 
         Args:
             sums (`torch.Tensor` of shape `(4, S)`): Result of [`violations`], over all examples of the step.
         """
-        # A mean that lags behind makes the masks of a state swing between all and nothing: it reaches no further back
-        # than it takes to be settled. Where votes multiply, what one state learns moves all above it.
+        # A mean that lags too much makes the masks of a state swing between all and nothing, so the memory is short.
+        # If votes multiply, a change at one state also moves all states above.
         decay = self.DECAY if self.multiply else (-sums[0] / self.MEMORY).exp()
         self.recent.mul_(decay).add_(sums[:2])
         count, divergence = self.recent
@@ -155,7 +156,7 @@ class FastObjective(LagrangianObjective):
         self.multipliers.mul_((self.rate * self.violation).exp())
 
     def clamp(self) -> None:
-        """Keeps the multipliers where they can come back from, and, where votes multiply, near the last state's."""
+        """Clips the multipliers, so they can recover; if votes multiply, also to a range around the last state's."""
         self.multipliers.clamp_(self.LOWEST / self.margin, self.HIGHEST / self.margin)
         if not self.multiply:
             return
@@ -164,7 +165,7 @@ class FastObjective(LagrangianObjective):
 
     def optimizer(self, groups: list[dict[str, Any]], args: TrainingArguments) -> torch.optim.Optimizer:
         """
-        Adam over probes and baseline; the multipliers need none.
+        Adam for probes and baseline; [`FastObjective.update`] moves the multipliers.
 
         Args:
             groups (`list[dict]`): Parameter groups with their learning rates.

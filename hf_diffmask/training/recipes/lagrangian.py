@@ -1,10 +1,9 @@
-"""What the recipes `fast` and `paper` share: a constrained objective, solved as a saddle point.
+"""The constrained objective of the recipes `fast` and `paper`, solved as a saddle point.
 
     minimise  E[ how much is kept ]   subject to   E[ D( f(x) || f(x_hat) ) ] <= margin        (paper, equation 4)
 
-Probes and baseline descend; one multiplier for each state ascends. What a step learns about the constraint is kept as
-sums over examples ([`violations`]). They are added up over micro-batches and processes first; then the multipliers are
-updated once, alike on every process.
+Probes and baseline descend; one multiplier for each state ascends. Each step sums violations of the constraint over
+examples ([`violations`]), micro-batches and processes. Then the multipliers get one update, the same on every process.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +54,7 @@ class LagrangianObjective(Objective):
         start (`float`): First value of the multipliers.
     """
 
-    CHECK_EVERY: ClassVar[int] = 1  # steps between those whose violations are counted
+    CHECK_EVERY: ClassVar[int] = 1  # steps between counts of the violations
     num_states: int
     multiply: bool
     multipliers: nn.Parameter
@@ -74,7 +73,7 @@ class LagrangianObjective(Objective):
         Args:
             seed (`int`): Seed of the run.
             step (`int`): Training step.
-            example_ids (`torch.Tensor` of shape `(B,)`): Number of each example in the data set.
+            example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
 
         Returns:
             `torch.Tensor` of shape `(B,)`, `int64`.
@@ -88,8 +87,8 @@ class LagrangianObjective(Objective):
         Args:
             drawn ([`Drawn`]): States and noise.
             explainer ([`DiffMaskModel`]): The explainer.
-            output ([`DiffMaskOutput`]): `masked` is added, and `masked_hard` where hard masks are run.
-            recorded ([`Recorded`]): What the base model computes on the whole inputs.
+            output ([`DiffMaskOutput`]): `masked` is added, and `masked_hard` if hard masks are run.
+            recorded ([`Recorded`]): The base model's output and states for the whole inputs.
         """
         raise NotImplementedError
 
@@ -118,7 +117,7 @@ class LagrangianObjective(Objective):
         raise NotImplementedError
 
     def learns_baseline(self, args: TrainingArguments) -> bool:
-        """See [`Objective.learns_baseline`]: where it was not learned before."""
+        """See [`Objective.learns_baseline`]: if `baseline_steps` is 0."""
         return args.baseline_steps == 0
 
     def drawn(self, seed: int, step: int, batch: Batch) -> Drawn:
@@ -129,7 +128,7 @@ class LagrangianObjective(Objective):
         return Drawn(self, states, noise, step % self.CHECK_EVERY == 0)
 
     def step_loss(self, explainer: DiffMaskModel, output: DiffMaskOutput, drawn: Drawn) -> Tensor:
-        """See [`Objective.step_loss`]; the violations of the step are added up."""
+        """See [`Objective.step_loss`]; also adds up the violations of the step."""
         task, states = explainer.task, drawn.states
         loss = self.loss(output.logits, output.maskable, states, task.divergence(output["target"], output["masked"]))
         if drawn.checks:
@@ -149,15 +148,16 @@ class LagrangianObjective(Objective):
         return [sums]
 
     def selection(self, ranked: Tensor | None, rows: Sequence[StateRow], config: DiffMaskConfig) -> float:
-        """See [`Objective.selection`]: the share kept within the margin, else 1 plus the divergence, of the states
-        that are judged.
+        """
+        See [`Objective.selection`]: the kept share if the divergence is within the margin, else 1 plus the divergence;
+        mean over the judged states.
         """
         judged = [rows[number] for number in config.judged_states]
         shares = [row.kept_share if row.divergence <= config.margin else 1 + row.divergence for row in judged]
         return sum(shares) / len(shares)
 
     def finish(self, explainer: DiffMaskModel, batches: Callable[[], list[Batch]] | None, best: float | None) -> None:
-        """See [`Objective.finish`]: warns where no checkpoint meets the margin. A mean over states does not tell."""
+        """See [`Objective.finish`]: warns if no checkpoint meets the margin. A mean over states cannot show this."""
         if len(explainer.config.judged_states) == 1 and best is not None and best > 1:
             logger.warning(
                 f"No checkpoint meets the margin of {explainer.margin():g}: the best has a divergence of "
@@ -167,17 +167,17 @@ class LagrangianObjective(Objective):
 
 def violations(states: Tensor, divergence: Tensor, agreement: Tensor, kept: Tensor, num_states: int) -> Tensor:
     """
-    Sums over a batch, for each state.
+    Sums over a batch for each state.
 
     Args:
         states (`torch.Tensor` of shape `(B,)`): State of each example.
         divergence (`torch.Tensor` of shape `(B,)`): Divergence of each example.
         agreement (`torch.Tensor` of shape `(B,)`): Whether the prediction is unchanged.
-        kept (`torch.Tensor` of shape `(B,)`): Expected share of units kept.
+        kept (`torch.Tensor` of shape `(B,)`): Expected kept share.
         num_states (`int`): `S`.
 
     Returns:
-        `torch.Tensor` of shape `(4, S)`: Count, and sums of divergence, agreement and share kept.
+        `torch.Tensor` of shape `(4, S)`: Number of examples, and sums of divergence, agreement and kept share.
     """
     values = torch.stack([torch.ones_like(divergence), divergence, agreement.to(divergence), kept]).detach()
     return values.new_zeros(4, num_states).index_add_(1, states, values)

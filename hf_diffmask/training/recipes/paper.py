@@ -1,4 +1,4 @@
-"""The recipe `paper`: sets of tokens for one margin, as the authors published it."""
+"""The recipe `paper`: masks for one margin, as the authors published it."""
 
 from typing import Any
 
@@ -52,8 +52,8 @@ class PaperRecipe(Recipe):
 
 class LookaheadRMSprop(torch.optim.RMSprop):
     """
-    Centred RMSprop inside Lookahead (Zhang et al. 2019): every 6 steps the weights move back half-way to where they
-    were 6 steps before.
+    Centred RMSprop inside Lookahead (Zhang et al. 2019): every 6 steps the weights move half-way back to their values
+    6 steps before.
 
     Args:
         groups (`list[dict]`): Parameter groups.
@@ -68,7 +68,7 @@ class LookaheadRMSprop(torch.optim.RMSprop):
     def step(self, closure: Any = None) -> Any:
         """One step; see [`torch.optim.RMSprop`]."""
         parameters = [value for group in self.param_groups for value in group["params"] if value.grad is not None]
-        # RMSprop sets its own state up only while there is none, so that ours must come after it.
+        # RMSprop sets up its state only if the state is empty, so "slow" is added after its step.
         before = {value: value.clone() for value in parameters if "slow" not in self.state[value]}
         result = super().step(closure)
         for value in parameters:
@@ -83,22 +83,22 @@ class LookaheadRMSprop(torch.optim.RMSprop):
 
 class PaperObjective(LagrangianObjective):
     """
-    The authors' published recipe: one state for a whole batch, and what counts is the log keep probability.
+    The authors' published objective: the log keep probability, minimised at one state for a whole batch.
 
-    The multipliers ascend by RMSprop inside Lookahead, too, but by themselves: at the full rate from the first step,
-    where that of the probes warms up, and each at the steps that draw its state alone. Else the divergence is out of
-    bounds long before they can answer. They stay within [0, 200]. A state that has become sparse and faithful is drawn
-    10 times less often.
+    The multipliers ascend by RMSprop inside Lookahead as well, but not in the probes' optimiser. They have no warm-up,
+    and each moves only at the steps that draw its state. Otherwise the divergence would leave the bounds long before
+    the multipliers react. They stay within [0, 200]. A state that has become sparse and faithful is drawn 10 times
+    less often.
 
     Args:
         num_states (`int`): `S`.
-        margin (`float`): Divergence in nats that masking may cost.
+        margin (`float`): The largest divergence allowed, in [`Task.measured_in`].
         rate (`float`): Learning rate of the multipliers.
         multiply (`bool`, *optional*, defaults to `True`): Whether votes multiply over states.
     """
 
     SPARSE, FAITHFUL, SETTLED, DECAY = 0.1, 0.75, 100, 0.9
-    SMOOTHING, EPSILON = 0.99, 1e-8  # of RMSprop
+    SMOOTHING, EPSILON = 0.99, 1e-8  # of the multipliers' RMSprop
     CHECK_EVERY = 1
 
     draws: Tensor
@@ -126,7 +126,7 @@ class PaperObjective(LagrangianObjective):
             example_ids (`torch.Tensor` of shape `(B,)`): Index of each example in the data set.
 
         Returns:
-            `torch.Tensor` of shape `(B,)`, `int64`: The same state for all.
+            `torch.Tensor` of shape `(B,)`, `int64`: The same state for all examples.
         """
         done = (self.running_kept < self.SPARSE) & (self.running_agreement > self.FAITHFUL)
         weights = torch.where(done & (self.draws > self.SETTLED), 0.1, 1.0)
@@ -142,13 +142,13 @@ class PaperObjective(LagrangianObjective):
 
     def loss(self, logits: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
         """
-        The Lagrangian, a mean over examples; arguments as [`FastObjective.loss`].
+        The Lagrangian, a mean over examples.
 
         Args:
             logits (`torch.Tensor` of shape `(B, T, S)`): Gate logit of each vote.
             maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked.
             states (`torch.Tensor` of shape `(B,)`): State of each example.
-            divergence (`torch.Tensor` of shape `(B,)`): Divergence in nats.
+            divergence (`torch.Tensor` of shape `(B,)`): Divergence of the masked output.
 
         Returns:
             `torch.Tensor`: Scalar.
@@ -158,7 +158,7 @@ class PaperObjective(LagrangianObjective):
 
     def update(self, sums: Tensor) -> None:
         """
-        Moves the multiplier of the state that was drawn, and follows that state.
+        Moves the multiplier of the drawn state, and updates its running means.
 
         Args:
             sums (`torch.Tensor` of shape `(4, S)`): Result of [`violations`], over all examples of the step.
@@ -183,11 +183,11 @@ class PaperObjective(LagrangianObjective):
 
     def optimizer(self, groups: list[dict[str, Any]], args: TrainingArguments) -> torch.optim.Optimizer:
         """
-        Centred RMSprop inside Lookahead over probes and baseline; the multipliers move by themselves.
+        Centred RMSprop inside Lookahead for probes and baseline; [`PaperObjective.update`] moves the multipliers.
 
         Args:
             groups (`list[dict]`): Parameter groups with their learning rates.
-            args ([`DiffMaskTrainingArguments`]): Without effect.
+            args ([`DiffMaskTrainingArguments`]): No effect.
 
         Returns:
             `torch.optim.Optimizer`

@@ -1,4 +1,4 @@
-"""The recipe `path`: a ranking of the tokens, for any margin."""
+"""The recipe `path`: a ranking of the units, for any margin."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ logger = logging.get_logger(__name__)
 
 
 class PathRecipe(Recipe):
-    """Budgets are drawn: kept units preserve the prediction, left-out units lose it."""
+    """Random budgets: kept units preserve the prediction, left-out units lose it."""
 
     name = "path"
     settings = {  # noqa: RUF012
@@ -53,7 +53,7 @@ class PathRecipe(Recipe):
     }
 
     def config(self, masking: str, has_choices: bool, target: str | None) -> dict[str, Any]:
-        """See [`Recipe.config`]: by default one choice is preserved, where the task has choices."""
+        """See [`Recipe.config`]: by default one choice is preserved if the task has choices."""
         target = target or ("prediction" if has_choices else "distribution")
         if target == "prediction" and not has_choices:
             raise DiffMaskError("Only a classifier predicts a class: explain the distribution here.")
@@ -80,14 +80,14 @@ class DrawnPaths:
     """The masks of one step."""
 
     states: Tensor
-    """`(B,)`: state whose scores mask each example."""
+    """`(B,)`: state at which each example is masked."""
     shares: Tensor
     """`(B,)`: budget, as a share of the units that can be masked."""
     noise: Tensor
     """`(B, T, 3)`: uniform noise in (0, 1)."""
 
     def __call__(self, explainer: DiffMaskModel, output: DiffMaskOutput, recorded: Recorded) -> None:
-        """Draws masks around the threshold of each budget; runs what they keep and what they leave out."""
+        """Draws masks around the threshold of each budget; runs the masks and their complements."""
         scores, maskable = scores_at(output["logits"], self.states), recorded.batch.maskable
         cut = threshold(scores.detach(), budgets(self.shares, maskable), maskable)
         mask = draw((scores - cut[:, None]) / explainer.config.temperature, self.noise, maskable)
@@ -96,11 +96,10 @@ class DrawnPaths:
 
 class PathObjective(Objective):
     """
-    Trains a ranking of the units: at every budget, the units that stay preserve the prediction, and the others lose
-    it.
+    Trains a ranking of the units: at every budget, kept units preserve the prediction, and left-out units lose it.
 
-    Each example draws a budget. Training has no constraint and no multiplier. Calibration meets the margin afterwards,
-    by choosing the budget ([`~hf_diffmask.training.recipes.calibration.calibrate`]).
+    Each example draws a budget. Training has no constraint and no multiplier. Afterwards, calibration measures which
+    threshold meets a margin ([`~hf_diffmask.training.recipes.calibration.calibrate`]).
 
     With input masking, all states mask the same units, and one ranking is best. The last state's scores are trained on
     masks. The scores of lower states learn to match them. With hidden masking, each example draws the state where it
@@ -111,7 +110,7 @@ class PathObjective(Objective):
         masks_inputs (`bool`, *optional*, defaults to `True`): Whether units are masked at state 0.
     """
 
-    # Of squares. Lower states have only this loss, so only its ratio to `max_grad_norm` matters to them.
+    # Weight of squared scores. Lower states have only this loss, so only its ratio to `max_grad_norm` matters.
     PENALTY = 1e-3
 
     def __init__(self, num_states: int, masks_inputs: bool = True):
@@ -151,12 +150,12 @@ class PathObjective(Objective):
         return measure_ranking(explainer, recorded)
 
     def selection(self, ranked: Tensor | None, rows: Sequence[StateRow], config: DiffMaskConfig) -> float:
-        """See [`Objective.selection`]: before it is calibrated, a path has a ranking and no masks."""
+        """See [`Objective.selection`]: the ranking, since a path has no masks before calibration."""
         assert ranked is not None
         return ranked.mean().item()
 
     def finish(self, explainer: DiffMaskModel, batches: Callable[[], list[Batch]] | None, best: float | None) -> None:
-        """See [`Objective.finish`]: measures what masks cost at many thresholds."""
+        """See [`Objective.finish`]: calibrates the path, if there are validation inputs."""
         if batches is not None:
             calibrate(explainer, batches())
 

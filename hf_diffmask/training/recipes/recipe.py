@@ -1,4 +1,4 @@
-"""What every recipe owes: settings, fields of the explainer, and the objective of a run."""
+"""Base classes of recipes and objectives."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -14,21 +14,22 @@ from ...explainer.modeling_diffmask import DiffMaskModel
 from ...explainer.outputs import DiffMaskOutput
 from ..validation import StateRow
 
-# Draws masks in a forward pass of the explainer, runs them, and adds their outputs to its result.
+# Draws masks in a forward pass of the explainer, runs them, and adds the masked outputs to its result.
 Draw = Callable[[DiffMaskModel, DiffMaskOutput, Recorded], None]
 
 
 class Objective(nn.Module):
     """
-    What a run minimises. Its parameters and buffers are saved in checkpoints.
+    The loss of a run. Checkpoints save its parameters and buffers.
 
-    A step calls [`Objective.drawn`], runs the explainer with it, and calls [`Objective.step_loss`]. Before the
-    optimiser's step it calls [`Objective.before_step`], and after it [`Objective.clamp`].
+    For each batch, the trainer calls [`Objective.drawn`], runs the explainer with the result, and calls
+    [`Objective.step_loss`]. It calls [`Objective.before_step`] before the optimiser's step and [`Objective.clamp`]
+    after the step.
     """
 
     def begin(self, explainer: DiffMaskModel) -> None:
         """
-        Prepares an explainer that may have been trained before.
+        Prepares an explainer for training; it may have been trained before.
 
         Args:
             explainer ([`DiffMaskModel`]): Changed in place.
@@ -36,7 +37,7 @@ class Objective(nn.Module):
 
     def learns_baseline(self, args: TrainingArguments) -> bool:
         """
-        Whether the baseline is learned along with the probes.
+        Whether the baseline is learned together with the probes.
 
         Args:
             args ([`DiffMaskTrainingArguments`]): Settings.
@@ -48,8 +49,8 @@ class Objective(nn.Module):
 
     def drawn(self, seed: int, step: int, batch: Batch) -> Draw:
         """
-        The masks of a step: a function of (seed, step, example), so that a run does not depend on how batches are
-        split over processes.
+        The masks of a step. They depend only on (seed, step, example), so the split of batches over processes does
+        not change a run.
 
         Args:
             seed (`int`): Seed of the run.
@@ -57,7 +58,7 @@ class Objective(nn.Module):
             batch ([`Batch`]): With `example_ids`.
 
         Returns:
-            `Callable`
+            `Callable`: See `Draw`.
         """
         raise NotImplementedError
 
@@ -66,8 +67,8 @@ class Objective(nn.Module):
         The loss of a batch.
 
         Args:
-            explainer ([`DiffMaskModel`]): Reads outputs.
-            output ([`DiffMaskOutput`]): With the outputs of masks.
+            explainer ([`DiffMaskModel`]): The explainer.
+            output ([`DiffMaskOutput`]): Its output, with the masked outputs.
             drawn: Result of [`Objective.drawn`].
 
         Returns:
@@ -77,22 +78,22 @@ class Objective(nn.Module):
 
     def before_step(self, reduce: Callable[[Tensor], Tensor]) -> list[Tensor]:
         """
-        Learns from all micro-batches of a step, alike on every process.
+        Updates the objective from all micro-batches of a step; the update is the same on every process.
 
         Args:
             reduce (`Callable`): Sums a tensor over processes.
 
         Returns:
-            `list[torch.Tensor]`: What has to be finite for the step to count.
+            `list[torch.Tensor]`: Values that must be finite; otherwise training stops.
         """
         return []
 
     def clamp(self) -> None:
-        """Keeps parameters within their bounds, after the optimiser's step."""
+        """Clips parameters to their bounds after the optimiser's step."""
 
     def optimizer(self, groups: list[dict[str, Any]], args: TrainingArguments) -> torch.optim.Optimizer:
         """
-        The optimiser of probes and baseline.
+        The optimiser for probes and baseline.
 
         Args:
             groups (`list[dict]`): Parameter groups with their learning rates.
@@ -105,25 +106,25 @@ class Objective(nn.Module):
 
     def ranked(self, explainer: DiffMaskModel, recorded: Recorded) -> Tensor | None:
         """
-        How well scores rank the units of validation inputs.
+        Quality of the ranking of units in validation inputs.
 
         Args:
             explainer ([`DiffMaskModel`]): The explainer.
             recorded ([`Recorded`]): Validation inputs.
 
         Returns:
-            `torch.Tensor` of shape `(B,)` or `None`: Lower is better; `None` where masks are judged instead.
+            `torch.Tensor` of shape `(B,)` or `None`: Lower is better; `None` if masks are evaluated instead.
         """
         return None
 
     def selection(self, ranked: Tensor | None, rows: Sequence[StateRow], config: DiffMaskConfig) -> float:
         """
-        What checkpoints are compared by.
+        The figure that selects the best checkpoint.
 
         Args:
             ranked (`torch.Tensor` of shape `(N,)`, *optional*): Results of [`Objective.ranked`].
             rows (`Sequence[StateRow]`): The table of states.
-            config ([`DiffMaskConfig`]): The explainer's.
+            config ([`DiffMaskConfig`]): The explainer's config.
 
         Returns:
             `float`: Lower is better.
@@ -136,47 +137,47 @@ class Objective(nn.Module):
 
         Args:
             explainer ([`DiffMaskModel`]): Changed in place.
-            batches (`Callable`, *optional*): Makes batches of validation inputs; `None` where there are none.
+            batches (`Callable`, *optional*): Makes batches of validation inputs; `None` if there are none.
             best (`float`, *optional*): Result of [`Objective.selection`] for the best checkpoint.
         """
 
 
 class Recipe:
-    """One recipe. A new one is a file with a subclass, and a line in the registry."""
+    """A recipe. To add one, write a subclass in a new file and add it to the registry."""
 
     name: ClassVar[str]
     settings: ClassVar[dict[str, Any]]
-    """Training arguments that apply where the user has not set them."""
+    """Defaults of training arguments."""
     fields: ClassVar[dict[str, Any]]
-    """Fields of [`DiffMaskConfig`] that the recipe chooses."""
+    """Fields of [`DiffMaskConfig`] that the recipe sets."""
     relied_on: ClassVar[tuple[str, ...]] = ("objective", "path_gradient")
-    """Those of them that cannot be changed."""
+    """Names in `fields` that cannot be changed."""
 
     def config(self, masking: str, has_choices: bool, target: str | None) -> dict[str, Any]:
         """
-        Fields of an explainer.
+        Config fields for an explainer.
 
         Args:
             masking (`str`): Where units are masked.
             has_choices (`bool`): Whether the task has choices.
-            target (`str`, *optional*): What is to be preserved, if the user says so.
+            target (`str`, *optional*): What to preserve, if the user gives it.
 
         Returns:
             `dict`: Fields of [`DiffMaskConfig`].
 
         Raises:
-            DiffMaskError: If the recipe or the task does not have that target.
+            DiffMaskError: If the recipe or the task does not have this target.
         """
         if target is not None:
             raise DiffMaskError(f"The recipe {self.name!r} has no target but the distribution: leave it out.")
         fields = {**self.fields, "masking": masking}
-        # What a state shows of a unit is what that state holds of it: a probe that is told the prediction would say
-        # what has turned out to be enough for it, whether or not the state holds it already.
+        # With hidden masking, scores show what their state holds. A probe that knows the prediction would show which
+        # units suffice for the prediction, even if the state does not hold this information yet.
         return {**fields, "class_conditional": False, "read_context": False} if masking == "hidden" else fields
 
     def check(self, args: TrainingArguments, has_validation: bool) -> None:
         """
-        Refuses settings that the recipe cannot work with.
+        Refuses settings that do not fit the recipe.
 
         Args:
             args ([`DiffMaskTrainingArguments`]): Settings.
@@ -191,7 +192,7 @@ class Recipe:
         The objective of a run.
 
         Args:
-            config ([`DiffMaskConfig`]): The explainer's.
+            config ([`DiffMaskConfig`]): The explainer's config.
             args ([`DiffMaskTrainingArguments`]): Settings.
 
         Returns:

@@ -1,4 +1,4 @@
-"""All recipes by name. A new recipe is one line here."""
+"""All recipes by name; add a new recipe here."""
 
 from typing import Any
 
@@ -15,20 +15,19 @@ def recipe_config(
     recipe: str, masking: str = "input", task: str = DEFAULT, target: str | None = None
 ) -> dict[str, Any]:
     """
-    What a recipe makes of an explainer; all but `objective` and `path_gradient`, which it relies on, can be changed.
+    Config fields that a recipe sets. All can be changed except `objective` and `path_gradient`.
 
     Args:
         recipe (`str`): `"path"`, `"fast"` or `"paper"`.
         masking (`str`, *optional*, defaults to `"input"`): Where units are masked.
         task (`str`, *optional*, defaults to `"text-classification"`): What the base model predicts.
         target (`str`, *optional*):
-            What a path preserves. By default the predicted choice, where the task has choices, and else the whole
-            output.
+            What a path preserves; by default the predicted choice if the task has choices, else the whole output.
 
     Returns:
         `dict`: Fields of [`DiffMaskConfig`].
 
     Raises:
-        DiffMaskError: If a target is named for a recipe that has none, or one that the task does not have.
+        DiffMaskError: If the recipe has no target, or the task does not have this target.
     """
     return RECIPES[recipe].config(masking, TASKS[task].has_choices, target)
