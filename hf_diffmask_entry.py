@@ -1,4 +1,4 @@
-"""The console script `hf-diffmask`: help and unknown commands at once, all else by `hf_diffmask.cli`."""
+"""The console script `hf-diffmask`: answers help and unknown commands at once; `hf_diffmask.cli` runs commands."""
 
 import sys
 from importlib.metadata import version
@@ -32,13 +32,13 @@ commands:
 
 def main(arguments: list[str] | None = None) -> int:
     """
-    Runs the command line. It imports the package only for a command, since that takes seconds.
+    Runs the command line. The package is imported only for a command, because the import takes seconds.
 
     Args:
-        arguments (`list[str]`, *optional*): Defaults to those of the process.
+        arguments (`list[str]`, *optional*): By default the arguments of the process.
 
     Returns:
-        `int`: Exit status: 0, or 2 where the input or a setting must be put right.
+        `int`: Exit status: 0, or 2 if the user must fix the input or a setting.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     usage = USAGE.format(commands="\n".join(f"  {name:<12}{what}" for name, what in COMMANDS.items()))

@@ -47,6 +47,7 @@ from hf_diffmask.data.sampling import LengthGroupedSampler, train_validation_spl
 from hf_diffmask.data.sst import LABELS, Sentence, load_trees
 from hf_diffmask.evaluation.comparison import attribute, interval, measured, rankable
 from hf_diffmask.evaluation.faithfulness import PRESETS
+from hf_diffmask.methods.plain import plain_explainer
 from hf_diffmask.methods.registry import Explainers
 from hf_diffmask.training.run import train
 from hf_diffmask.training.validation import StateRow, format_table, measure, table_of_states
@@ -165,7 +166,7 @@ def explain_target(args: argparse.Namespace) -> None:
         rows = states_of(explainer, tokenizer, features)
         found["states"] = [row._asdict() for row in rows]
         found["signs"] = signs(str(folder), dev[: args.sentences])
-        plain = DiffMaskModel.from_base_model(target, tokenizer).eval()
+        plain = plain_explainer(explainer, tokenizer)
         explainers = Explainers(explainer, plain, None, seed)
         scores = {name: attribute(explainers, tokenizer, first, name) for name in METHODS}
         for way in REPLACEMENTS:

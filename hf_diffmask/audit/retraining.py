@@ -11,15 +11,16 @@ import torch
 from transformers import PreTrainedModel, set_seed
 from transformers.utils import cached_file
 
-from ..base.states import state_names
 from ..data.encoding import Text, max_length
 from ..data.features import TextFeatures, collate
 from ..data.sampling import train_validation_split
 from ..errors import DiffMaskError, reason
+from ..explainer.from_base import named_states
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..training.arguments import DiffMaskTrainingArguments
 from ..training.baseline import fit_baseline, start_at_mean_states
 from ..training.checkpoints import ARGUMENTS_FILE
+from ..training.constants import measure_constants
 from ..training.recipes.registry import recipe_config
 from ..training.run import train
 from .explained import masking_everything
@@ -102,7 +103,7 @@ def trained_alike(
         DiffMaskError: If the folder holds an explainer with other settings.
     """
     folder, home = Path(str(args.output_dir)), base.device
-    names = None if explainer.config.state_names == state_names_of(base) else explainer.config.state_names
+    names = named_states(base, explainer.config.state_names)
     alike = recipe_config(args.recipe, task=explainer.config.task)
     config = {name: getattr(explainer.config, name) for name in alike}
     base.to(args.device)
@@ -119,22 +120,6 @@ def trained_alike(
         (folder / "results.json").write_text(json.dumps([row._asdict() for row in trainer.rows], indent=1))
     base.to(home)
     return made.to(home).eval()
-
-
-def state_names_of(base: PreTrainedModel) -> list[str]:
-    """
-    Names of a model's states.
-
-    Args:
-        base ([`~transformers.PreTrainedModel`]): The model.
-
-    Returns:
-        `list[str]`: Empty if the model has no blocks.
-    """
-    try:
-        return state_names(base)
-    except DiffMaskError:
-        return []
 
 
 def margin_alike(
@@ -154,7 +139,7 @@ def margin_alike(
 
     Args:
         explainer ([`DiffMaskModel`]): The trained explainer.
-        other ([`DiffMaskModel`]): An untrained explainer; its baseline is changed.
+        other ([`DiffMaskModel`]): An untrained explainer; its baseline and task constants are changed.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The tokenizer of both base models.
         texts (`list`): Training texts of `other`.
         inputs (`list[dict]`): Inputs for measuring the cost of masking everything.
@@ -171,6 +156,7 @@ def margin_alike(
     def collator(items: list[dict[str, Any]]) -> dict[str, Any]:
         return collate(tokenizer, items)
 
+    measure_constants(other, data, collator, args)
     start_at_mean_states(other, data, collator, args)
     fit_baseline(other, data, collator, args, contextlib.nullcontext)
     real, own = (masking_everything(one, tokenizer, inputs) for one in (explainer, other))
@@ -203,7 +189,7 @@ def trained_on_random_weights(
     if (Path(str(args.output_dir)) / "results.json").is_file() and saved.is_file():
         args.margin = json.loads(saved.read_text(encoding="utf-8"))["margin"]
     else:
-        names = None if explainer.config.state_names == state_names_of(base) else explainer.config.state_names
+        names = named_states(base, explainer.config.state_names)
         fields = {name: getattr(explainer.config, name) for name in ("masking", "objective", "target")}
         other = DiffMaskModel.from_base_model(random, tokenizer, names, **fields).eval()
         args.margin = margin_alike(explainer, other, tokenizer, texts, inputs, args)

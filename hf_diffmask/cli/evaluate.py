@@ -15,8 +15,8 @@ from ..evaluation.attributions import read_attributions
 from ..evaluation.faithfulness import PRESETS
 from ..evaluation.run import RESULT_FILE, Plan, compare_methods
 from ..evaluation.tables import table, table_of_more, table_of_replacements
-from ..explainer.modeling_diffmask import DiffMaskModel
 from ..hub.card_folder import check_local, update_card
+from ..methods.plain import plain_explainer
 from ..methods.registry import COSTLY, METHODS, Explainers
 from ..pipeline.loading import load_pipeline
 from .arguments import output_folder, parse, parser_of
@@ -165,7 +165,7 @@ def run(arguments: list[str]) -> None:
         raise DiffMaskError(
             "diffmask_refined refines scores of one state, but with hidden masking scores come from all states."
         )
-    plain = DiffMaskModel.from_base_model(explainer.base, tokenizer).eval()
+    plain = plain_explainer(explainer, tokenizer)
     hidden = None if args.hidden_model is None else load_pipeline(args.hidden_model, device=args.device).model
     if hidden is not None and hidden.config.base_model_fingerprint != explainer.config.base_model_fingerprint:
         raise DiffMaskError("The two explainers are for different base models: compare two for the same.")

@@ -61,6 +61,23 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
     )
 
 
+def named_states(base_model: PreTrainedModel, names: Sequence[str]) -> list[str] | None:
+    """
+    The `states` argument of [`DiffMaskModel.from_base_model`] for an explainer with these states.
+
+    Args:
+        base_model ([`~transformers.PreTrainedModel`]): The base model.
+        names (`Sequence[str]`): State names.
+
+    Returns:
+        `list[str]` or `None`: `None` if they are the model's default states.
+    """
+    try:
+        return None if state_names(base_model) == list(names) else list(names)
+    except DiffMaskError:  # a model without blocks
+        return list(names)
+
+
 def first_baseline(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> Tensor:
     """
     The first baseline of the embeddings (paper, section 3.1).

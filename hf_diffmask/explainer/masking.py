@@ -94,17 +94,19 @@ class Masking:
         keep = mask.to(self.baseline.dtype).masked_fill(~maskable, 1.0)
         return masked_state(hidden, keep, self.baseline)
 
-    def cost(self, mask: Tensor) -> Tensor:
+    def cost(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """
         The cost of masks, as the margin measures it; see [`DiffMaskModel.cost`].
 
         Args:
-            mask (`torch.Tensor` of shape `(B, T)`): `z`, in [0, 1] or `bool`.
+            mask (`torch.Tensor` of shape `(N, T)`): `z`, in [0, 1] or `bool`.
+            rows (`torch.Tensor` of shape `(N,)`, *optional*): The input of each row; all `B` by default.
 
         Returns:
-            `torch.Tensor` of shape `(B,)`: The divergence, or the drop of the predicted choice.
+            `torch.Tensor` of shape `(N,)`: The divergence, or the drop of the predicted choice.
         """
-        return self.explainer.cost(self.target, self.predict(self.mask(mask)))
+        target = self.target if rows is None else self.target[rows]
+        return self.explainer.cost(target, self.predict(self.mask(mask, rows), rows))
 
     def divergence(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """

@@ -55,7 +55,7 @@ class Masks:
             margin (`float`): The largest cost of a mask.
 
         Returns:
-            `torch.Tensor` of shape `(B, T, S)`: In [0, 1]; above 0.5 a unit is kept. 1 for units that cannot be masked.
+            `torch.Tensor` of shape `(B, T, S)`: In [0, 1]; above 0.5 means kept. 1 for units that cannot be masked.
         """
         raise NotImplementedError
 

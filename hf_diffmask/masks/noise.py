@@ -37,7 +37,7 @@ def hashed_uniform(*counters: int | Tensor) -> Tensor:
 
 def gate_noise(seed: int, step: int, example_ids: Tensor, attention_mask: Tensor, num_states: int) -> Tensor:
     """
-    Noise for every gate in a training step. The count of units skips padding, on either side.
+    Noise for every gate in a training step. Units are counted without padding, so its side does not matter.
 
     Args:
         seed (`int`): Seed of the run.
@@ -58,8 +58,8 @@ def gaussian_noise(maskable: Tensor, width: int, seed: int, step: int) -> Tensor
     """
     Standard normal noise for each feature of each unit, independent of the rest of the batch.
 
-    The `k`-th unit that can be masked gets the same draw in every input. Inputs are explained one by one, so the shared
-    draw does no harm, and padding and order of a batch change nothing.
+    The `k`-th unit that can be masked gets the same draw in every input. Inputs are explained one by one, so shared
+    draws do no harm, and padding and order of a batch change nothing.
 
     Args:
         maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.

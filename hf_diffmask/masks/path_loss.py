@@ -13,7 +13,7 @@ def path_loss(
     task: Task, preserved: Preserved, target: Tensor, masked: Tensor, left_out: Tensor, choice: Tensor | None = None
 ) -> Tensor:
     """
-    Loss of a mask, plus a penalty for the prediction that its complement preserves.
+    Loss of a mask, plus a penalty for the output that its complement preserves.
 
     Args:
         task ([`Task`]): Reads the outputs.

@@ -1,7 +1,7 @@
 """Nested masks: one ranking of an input's units, cut at any budget.
 
-The mask for budget `k` keeps the `k` units with the largest scores. A larger budget keeps these units and more. Shapes:
-`B` examples, `T` units.
+The mask for budget `k` keeps the `k` units with the largest scores. A larger budget keeps these units and more.
+Shapes: `B` examples, `T` units.
 """
 
 from typing import Any

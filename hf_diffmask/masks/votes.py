@@ -64,7 +64,7 @@ def vote(log_keep: Tensor, multiply: bool = True) -> Tensor:
 
 def counting_votes(states: Tensor, num_states: int, multiply: bool = True) -> Tensor:
     """
-    The votes that count at a state `l`: `k <= l` where votes multiply, else `k = l`.
+    The votes that count at a state `l`: `k <= l` if votes multiply, else `k = l`.
 
     Args:
         states (`torch.Tensor` of shape `(B,)`): State `l` of each example.

@@ -25,9 +25,9 @@ def exact_erasure(
     batch_size: int = 512,
 ) -> Tensor:
     """
-    The smallest subset of units with a divergence within the explainer's margin, by exhaustive search.
+    The smallest subset of units with a cost within the explainer's margin, by exhaustive search.
 
-    Among subsets of equal size, the result has the lowest divergence; other subsets may suffice as well. Erasure has a
+    Among subsets of equal size, the result has the lowest cost; other subsets may suffice as well. Erasure has a
     hindsight bias: of several redundant units only one is kept.
 
     Args:
@@ -50,7 +50,7 @@ def exact_erasure(
 @torch.no_grad()
 def smallest_subsets(masking: Masking, *, budget: int = 200_000, batch_size: int = 512) -> list[Tensor]:
     """
-    All smallest subsets of units with a divergence within the margin.
+    All smallest subsets of units with a cost within the margin.
 
     The search tries all subsets of 0 units, then of 1 unit, and so on, until a subset suffices. The whole input always
     suffices and is not tried, so an input of `n` units costs at most `2^n - 1` masked inputs. The search ends far
@@ -62,7 +62,7 @@ def smallest_subsets(masking: Masking, *, budget: int = 200_000, batch_size: int
         batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass, of all inputs together.
 
     Returns:
-        `list[torch.Tensor]`: For each input its `K_i` optimal subsets, `(K_i, T)`, `bool`, lowest divergence first;
+        `list[torch.Tensor]`: For each input its `K_i` optimal subsets, `(K_i, T)`, `bool`, lowest cost first;
         `False` at units that cannot be masked.
 
     Raises:
@@ -93,9 +93,9 @@ def smallest_subsets(masking: Masking, *, budget: int = 200_000, batch_size: int
         ) as progress:
             candidates = ((row, subset) for row in searched for subset in combinations(units[row], size))
             tried = _within_margin(masking, size, _batches(candidates, batch_size), progress)
-        rows, masks, divergences = (torch.cat(parts) for parts in zip(*tried, strict=True))
+        rows, masks, costs = (torch.cat(parts) for parts in zip(*tried, strict=True))
         for row in rows.unique().tolist():
-            order = divergences[rows == row].argsort(stable=True)
+            order = costs[rows == row].argsort(stable=True)
             found[row] = masks[rows == row][order]
             searched.remove(row)
         size += 1
@@ -116,7 +116,7 @@ def _batches(candidates: Iterable[tuple[int, tuple]], batch_size: int) -> Iterat
 def _within_margin(
     masking: Masking, size: int, batches: Iterable[list[tuple[int, tuple]]], progress: tqdm
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """For the candidates that suffice: numbers of inputs `(N,)`, masks `(N, T)` and divergences `(N,)`."""
+    """For the candidates that suffice: numbers of inputs `(N,)`, masks `(N, T)` and costs `(N,)`."""
     length, device = masking.maskable.shape[1], masking.maskable.device
     kept = []
     for batch in batches:
@@ -124,8 +124,8 @@ def _within_margin(
         subsets = torch.tensor([subset for _, subset in batch], dtype=torch.long, device=device)
         masks = torch.zeros(len(batch), length, dtype=torch.bool, device=device)
         masks.scatter_(1, subsets.view(len(batch), size), True)
-        divergences = masking.divergence(masks, rows)
-        within = divergences <= masking.margin
-        kept.append((rows[within], masks[within], divergences[within]))
+        costs = masking.cost(masks, rows)
+        within = costs <= masking.margin
+        kept.append((rows[within], masks[within], costs[within]))
         progress.update(len(batch))
     return kept

@@ -63,7 +63,7 @@ def search(
     logits.requires_grad_()
     optimizer = torch.optim.Adam([logits], learning_rate)
     multipliers = torch.full((batch,), START, device=maskable.device)
-    best = maskable.float()
+    best = maskable.to(logits.dtype)
     fewest, lowest = maskable.sum(-1), torch.zeros(batch, device=maskable.device)
     with torch.enable_grad():
         for step in tqdm(range(steps), desc=description, leave=False, disable=steps * batch < 10_000):
@@ -80,7 +80,7 @@ def search(
                 multipliers.clamp_(LOWEST, HIGHEST)
                 count = (mask & maskable).sum(-1)
                 better = (cost <= masking.margin) & ((count < fewest) | ((count == fewest) & (cost < lowest)))
-                best[better] = keep[better] * maskable[better]
+                best[better] = keep[better].to(best.dtype) * maskable[better]
                 fewest, lowest = torch.where(better, count, fewest), torch.where(better, cost, lowest)
     return best
 

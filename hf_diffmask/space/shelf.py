@@ -17,6 +17,7 @@ from ..about import BUNDLED_EXPLAINER
 from ..errors import DiffMaskError, reason
 from ..explainer.configuration_diffmask import DiffMaskConfig
 from ..explainer.modeling_diffmask import DiffMaskModel
+from ..methods.plain import plain_explainer
 from ..pipeline.loading import load_pipeline
 from .settings import Settings
 
@@ -118,7 +119,7 @@ class Shelf:
         model = explain.model
         plain = None
         if model.task.has_choices:
-            plain = DiffMaskModel.from_base_model(model.base, explain.tokenizer).eval()
+            plain = plain_explainer(model, explain.tokenizer)
         parts = [model, model.base, *([] if plain is None else [plain])]
         tensors = (tensor for part in parts for tensor in part.state_dict().values())
         return Held(explain, plain, _card(source), sum(tensor.numel() * tensor.element_size() for tensor in tensors))

@@ -15,29 +15,29 @@ HUB_STRATEGIES = ("end", "checkpoint")
 @dataclass
 class DiffMaskTrainingArguments(TrainingArguments):
     """
-    Settings of a run: [`~transformers.TrainingArguments`] with defaults for explainers, and options of their own.
+    Settings of a run: [`~transformers.TrainingArguments`] with defaults and additional options for explainers.
 
     Args:
         recipe (`str`, *optional*, defaults to `"path"`):
-            `"path"` trains a ranking of the tokens. `"fast"` (ours) and `"paper"` (the authors') train a set of tokens
-            for one margin. The recipe also sets `max_steps`, learning rates and schedule, unless they are given.
+            `"path"` trains a ranking of the units. `"fast"` (ours) and `"paper"` (the authors') train masks for one
+            margin. The recipe also sets defaults of `max_steps`, learning rates, schedule and other settings.
         margin (`float`, *optional*, defaults to `0.1`):
             The largest cost of a mask, see [`DiffMaskConfig`] (paper, equation 4).
         level_learning_rate (`float`, *optional*):
-            Learning rate of the levels `c_l`, which move all gates of a state at once.
+            Learning rate for the levels `c_l`; a level shifts all gates of a state.
         baseline_steps (`int`, *optional*):
-            Steps that learn the baseline from random masks, before the probes; then it is fixed. With 0, `fast` and
-            `paper` learn it along with the probes, as in the paper, and `path` leaves it where it starts.
-        baseline_learning_rate (`float`, *optional*): Learning rate of the baseline.
+            Steps that train the baseline on random masks, before the probes; then it is fixed. With 0, `fast` and
+            `paper` train it together with the probes, as in the paper, and `path` keeps its initial value.
+        baseline_learning_rate (`float`, *optional*): Learning rate for the baseline.
         multiplier_learning_rate (`float`, *optional*): Step size of the multipliers.
         cache_memory (`float`, *optional*, defaults to `4.0`):
             GiB of hidden states to keep in memory. A larger cache goes to disk. 0 turns the cache off.
         overwrite_output_dir (`bool`, *optional*, defaults to `False`):
-            Whether to train into a folder that holds something already.
+            Whether to write into a folder that is not empty.
 
     Raises:
-        DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, or the recipe or the strategy of
-            pushing is unknown.
+        DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, or `recipe` or `hub_strategy` is
+            unknown.
     """
 
     recipe: str = field(
@@ -93,25 +93,25 @@ class DiffMaskTrainingArguments(TrainingArguments):
         if self.baseline_steps < 0:
             raise DiffMaskError(f"--baseline_steps must be 0 or more, but is {self.baseline_steps}.")
         if self.eval_delay is None:
-            # Before, multipliers still swing, and a swing that drops too much could pass for the best checkpoint.
+            # Early on, multipliers still oscillate, and a checkpoint that masks too much could look best.
             self.eval_delay = max(0, self.max_steps // 2) if self.eval_strategy == "steps" else 0
         if self.num_train_epochs is None:
-            self.num_train_epochs = 3.0  # without effect: max_steps is set
+            self.num_train_epochs = 3.0  # no effect: max_steps is set
         if str(getattr(self.hub_strategy, "value", self.hub_strategy)) not in HUB_STRATEGIES:
             raise DiffMaskError(
                 f"--hub_strategy must be {' or '.join(HUB_STRATEGIES)}, but is {self.hub_strategy!r}: before training "
                 "ends there is no explainer to publish."
             )
         super().__post_init__()
-        # One process drives one device: nn.DataParallel would leave the base model behind on the first.
+        # One device per process: nn.DataParallel would leave the base model on the first device.
         self._n_gpu = min(self.n_gpu, 1)
 
     def settings(self, config: DiffMaskConfig) -> dict[str, Any]:
         """
-        What a run can be repeated by: no paths, no tokens.
+        Settings that reproduce a run, without file paths and access tokens.
 
         Args:
-            config ([`DiffMaskConfig`]): The explainer's.
+            config ([`DiffMaskConfig`]): The explainer's config.
 
         Returns:
             `dict`

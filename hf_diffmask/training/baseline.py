@@ -1,4 +1,4 @@
-"""Learns the baseline from random masks, before the probes."""
+"""Trains the baseline on random masks, before the probes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -14,12 +14,12 @@ from .arguments import DiffMaskTrainingArguments
 from .cache import RecordedCache
 
 BATCH_SIZE = 32
-# Separates this noise from that of states and gates.
+# Counters that separate this noise from the noise of states and gates.
 _SHARE, _MASK, _STATE = 15485863, 32452843, 49979687
 
 
 def _batches(dataset: Features, collator: Callable, seed: int) -> Iterator[dict[str, Tensor]]:
-    # Not grouped by length, as the probes' are: these steps are too few for each to see one length alone.
+    # Batches mix lengths: there are too few steps to group by length, as the probes' batches do.
     generator = torch.Generator().manual_seed(seed)
     while True:
         order = torch.randperm(len(dataset), generator=generator).tolist()
@@ -32,13 +32,13 @@ def start_at_mean_states(
     explainer: DiffMaskModel, dataset: Features, collator: Callable, args: DiffMaskTrainingArguments
 ) -> None:
     """
-    Sets baselines that are 0 still, as all but that of the embeddings are at first, to the means of their states.
+    Sets baselines that are still 0 to the means of their states. Initially, only the embeddings' baseline is not 0.
 
     Args:
         explainer ([`DiffMaskModel`]): Its baselines are changed in place.
-        dataset ([`~hf_diffmask.data.features.Features`]): Inputs, of which the first few in the seed's order are read.
+        dataset ([`~hf_diffmask.data.features.Features`]): Inputs; the first 32 in the seed's order are used.
         collator (`Callable`): Makes a batch of items of `dataset`.
-        args ([`DiffMaskTrainingArguments`]): Gives seed and device.
+        args ([`DiffMaskTrainingArguments`]): Seed and device are used.
     """
     inputs = {name: value.to(args.device) for name, value in next(_batches(dataset, collator, args.seed)).items()}
     batch = explainer.batch(**inputs)
@@ -61,8 +61,8 @@ def fit_baseline(
     """
     Learns the baselines that move the output least when they replace randomly masked units.
 
-    A baseline that is learned together with the gates becomes evidence for one class: inputs of this class can then be
-    masked whole, and inputs of other classes need every unit. Random masks prevent this.
+    A baseline that is learned together with the gates becomes evidence for one class. Then inputs of this class can be
+    masked completely, and inputs of other classes need every unit. Random masks prevent this.
 
     Every process computes the same on the same examples, so there is nothing to reduce.
 
@@ -70,10 +70,10 @@ def fit_baseline(
         explainer ([`DiffMaskModel`]): Its baselines are changed in place.
         dataset ([`~hf_diffmask.data.features.Features`]): Inputs.
         collator (`Callable`): Makes a batch of items of `dataset`.
-        args ([`DiffMaskTrainingArguments`]): Gives `baseline_steps`, `baseline_learning_rate` (which falls to a third
-            over them), seed and device.
-        autocast (`Callable`): Makes the context in which the base model runs.
-        cache ([`RecordedCache`], *optional*): Keeps what the base model computes on whole inputs for the probes.
+        args ([`DiffMaskTrainingArguments`]): `baseline_steps`, `baseline_learning_rate` (falls to a third over these
+            steps), seed and device are used.
+        autocast (`Callable`): Makes the autocast context for the base model.
+        cache ([`RecordedCache`], *optional*): Stores outputs and states for whole inputs, for training the probes.
     """
     optimizer = torch.optim.Adam(explainer.baselines(), lr=args.baseline_learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / 3, args.baseline_steps)

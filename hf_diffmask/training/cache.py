@@ -1,4 +1,4 @@
-"""What a frozen base model computes on whole inputs, computed once."""
+"""Cache of the base model's outputs and states for whole inputs."""
 
 import functools
 import os
@@ -15,14 +15,14 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 
 class RecordedCache:
     """
-    Hidden states and predictions of a data set, kept in memory or, past a limit, in a file.
+    Hidden states and outputs of a data set, in memory or, above a limit, in a file.
 
-    The states of all examples lie one after the other in one flat tensor, without padding. An example is recorded
-    when it is first met; under several processes each holds those that it has met.
+    The states of all examples are concatenated in one flat tensor, without padding. An example is recorded at its
+    first use. Each process records only the examples that it uses.
 
     Args:
         lengths (`list[int]`): Length of each example in tokens.
-        limit (`float`): GiB to hold in memory; a larger cache is a temporary file that goes away with the process.
+        limit (`float`): GiB to keep in memory; a larger cache is a temporary file, removed when the process ends.
     """
 
     def __init__(self, lengths: list[int], limit: float):
@@ -35,17 +35,17 @@ class RecordedCache:
     def _allocate(self, recorded: Recorded, by_unit: bool) -> None:
         total = self.starts[-1]
         widths = [state.shape[-1] for state in recorded.states]
-        # Under autocast states differ in precision: the highest of them holds all.
+        # Under autocast, states differ in precision; the highest precision holds all.
         dtype = functools.reduce(torch.promote_types, (state.dtype for state in recorded.states))
         size = total * sum(widths)
         if size * dtype.itemsize > self.limit * 2**30:
-            # A mapped file that finds no room when it is written to would end the process without a word.
+            # If the disk is full, a write to a mapped file ends the process without an error message.
             if size * dtype.itemsize > 0.8 * shutil.disk_usage(tempfile.gettempdir()).free:
                 raise DiffMaskError(
                     f"The hidden states of the data set take {size * dtype.itemsize / 2**30:.1f} GiB, more than "
                     "--cache_memory allows and than the temporary folder has room for: train with --cache_memory 0."
                 )
-            # Unlinked as soon as it is mapped: the space is given back when the process ends, however it ends.
+            # Unlinked at once, so the space is free again even if the process is killed.
             descriptor, path = tempfile.mkstemp(prefix="hf_diffmask_states_")
             os.close(descriptor)
             flat = torch.from_file(path, shared=True, size=size, dtype=dtype)
@@ -54,7 +54,7 @@ class RecordedCache:
             flat = torch.empty(size, dtype=dtype)
         parts = flat.split([total * width for width in widths])
         self.states = [part.view(total, width) for part, width in zip(parts, widths, strict=True)]
-        # An output that counts units is kept as the states are.
+        # An output with a value for each unit is stored like the states.
         self.by_unit = by_unit
         rows = total if self.by_unit else len(self.known)
         self.targets = torch.empty(rows, recorded.target.shape[1], dtype=recorded.target.dtype)
@@ -64,7 +64,7 @@ class RecordedCache:
 
     def record(self, explainer: DiffMaskModel, batch: Batch) -> Recorded:
         """
-        What the base model computes on a batch; it runs only on the examples that were not met before.
+        The base model's output and states for a batch. The base model runs only on examples that are not cached.
 
         Args:
             explainer ([`DiffMaskModel`]): Holds the base model.

@@ -1,4 +1,4 @@
-"""Checkpoints: what may be written over, and what resuming needs beside the explainer."""
+"""Checkpoints: the files besides the explainer that resuming needs, and the check of the output folder."""
 
 import json
 import os
@@ -17,13 +17,13 @@ ARGUMENTS_FILE = "training_args.json"
 
 def save_beside(folder: str, objective: Objective, args: DiffMaskTrainingArguments, config: DiffMaskConfig) -> None:
     """
-    Writes objective and settings into a checkpoint, as safetensors and JSON.
+    Saves objective and settings in a checkpoint, as safetensors and JSON.
 
     Args:
         folder (`str`): The checkpoint.
         objective ([`Objective`]): Its parameters and buffers are saved.
         args ([`DiffMaskTrainingArguments`]): Settings.
-        config ([`DiffMaskConfig`]): The explainer's.
+        config ([`DiffMaskConfig`]): The explainer's config.
     """
     save_model(objective, os.path.join(folder, OBJECTIVE_FILE))
     with open(os.path.join(folder, ARGUMENTS_FILE), "w") as file:
@@ -32,29 +32,29 @@ def save_beside(folder: str, objective: Objective, args: DiffMaskTrainingArgumen
 
 def load_objective(folder: str, objective: Objective, device: str) -> None:
     """
-    Reads an objective back.
+    Loads an objective from a checkpoint.
 
     Args:
         folder (`str`): The checkpoint.
         objective ([`Objective`]): Changed in place.
-        device (`str`): Where its tensors go.
+        device (`str`): Device for its tensors.
     """
     load_model(objective, os.path.join(folder, OBJECTIVE_FILE), device=device)
 
 
 def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: str | bool | None) -> str | None:
     """
-    Refuses to overwrite an output folder unasked.
+    The checkpoint to resume from. Refuses an output folder that would be overwritten.
 
     Args:
-        args ([`DiffMaskTrainingArguments`]): Settings; `output_dir` and `overwrite_output_dir` count.
-        resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or whether to go on from the last one.
+        args ([`DiffMaskTrainingArguments`]): `output_dir` and `overwrite_output_dir` are used.
+        resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or `True` for the last one.
 
     Returns:
-        `str` or `None`: The checkpoint to resume from.
+        `str` or `None`: The checkpoint; `None` for a new run.
 
     Raises:
-        DiffMaskError: If the output folder holds something, or no checkpoint where one is to be resumed from.
+        DiffMaskError: If the output folder is a file or is not empty, or there is no checkpoint to resume from.
     """
     folder = str(args.output_dir)
     if os.path.exists(folder) and not os.path.isdir(folder):

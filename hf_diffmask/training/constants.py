@@ -9,7 +9,7 @@ from ..data.features import Features
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 
-MOST = 1024  # inputs
+MOST = 1024  # largest number of inputs
 
 
 @torch.no_grad()
@@ -17,15 +17,15 @@ def measure_constants(
     explainer: DiffMaskModel, dataset: Features, collator: Callable, args: DiffMaskTrainingArguments
 ) -> None:
     """
-    Measures what the explainer's task needs to know of the base model's outputs, such as their variance.
+    Measures constants of the explainer's task from the base model's outputs, such as their variance.
 
-    Every process computes the same on the same inputs. Most tasks need nothing, and nothing is run for them.
+    Every process computes the same on the same inputs. Most tasks have no constants; then the base model does not run.
 
     Args:
         explainer ([`DiffMaskModel`]): Its `config.task_constants` are changed in place.
-        dataset ([`~hf_diffmask.data.features.Features`]): Inputs, of which the first few in the seed's order are run.
+        dataset ([`~hf_diffmask.data.features.Features`]): Inputs; the first 1024 in the seed's order are used.
         collator (`Callable`): Makes a batch of items of `dataset`.
-        args ([`DiffMaskTrainingArguments`]): Gives seed, batch size and device.
+        args ([`DiffMaskTrainingArguments`]): Seed, batch size and device are used.
     """
 
     def outputs() -> Tensor:

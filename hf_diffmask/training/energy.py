@@ -1,4 +1,4 @@
-"""The energy that a run takes, where codecarbon is installed."""
+"""Energy consumption of a run, if codecarbon is installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 @contextmanager
 def measured_energy() -> Iterator[dict[str, float]]:
     """
-    Measures the energy of what runs inside, with codecarbon, which has to be installed (`hf-diffmask[energy]`).
+    Measures the energy consumption of the code inside the context, if codecarbon is installed (`hf-diffmask[energy]`).
 
-    Nothing is sent or written: the tracker works offline, and emissions, which depend on the country, are left out.
+    The tracker works offline and writes no file. Emissions are left out, because they depend on the country.
 
     Yields:
-        `dict`: Empty at first; afterwards with `energy_kwh`, if it was measured.
+        `dict`: Empty at first; after the context it holds `energy_kwh`, if measured.
     """
     found: dict[str, float] = {}
     try:
@@ -21,7 +21,7 @@ def measured_energy() -> Iterator[dict[str, float]]:
         yield found
         return
     tracker = OfflineEmissionsTracker(
-        country_iso_code="USA",  # asked for, and without effect on the energy
+        country_iso_code="USA",  # required; no effect on the energy
         save_to_file=False,
         log_level="critical",
         allow_multiple_runs=True,

@@ -1,4 +1,4 @@
-"""Publishes a run: its explainer at the end, and checkpoints on the way where that is asked for."""
+"""Publishes the explainer after a run and, if requested, checkpoints during the run."""
 
 import os
 from typing import Any
@@ -20,7 +20,7 @@ class PublishingTrainer(Trainer):
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """
-        Checks before a run that it can be published, see [`~transformers.Trainer.init_hf_repo`].
+        Checks before a run that the Hub accepts its results, see [`~transformers.Trainer.init_hf_repo`].
 
         Args:
             token (`str`, *optional*): By default the settings' `hub_token`.
@@ -50,17 +50,17 @@ class PublishingTrainer(Trainer):
 
         Args:
             commit_message (`str`, *optional*, defaults to `"End of training"`): Commit message.
-            blocking (`bool`, *optional*, defaults to `True`): Without effect; here for the signature.
+            blocking (`bool`, *optional*, defaults to `True`): No effect; part of the `Trainer` interface.
             token (`str`, *optional*): By default the settings' `hub_token`.
             revision (`str`, *optional*): Branch; by default the settings' `hub_revision`.
-            private (`bool`, *optional*): Whether a repo that is made is private.
-            kwargs: Passed on, such as `with_base_model`.
+            private (`bool`, *optional*): Whether a new repo is private.
+            kwargs: Passed to [`~hf_diffmask.hub.push.push`], such as `with_base_model`.
 
         Returns:
-            `str` or `None`: Address of the commit, in the main process.
+            `str` or `None`: Address of the commit in the main process, `None` in others.
 
         Raises:
-            DiffMaskError: If the Hub refuses or cannot be reached; the explainer is saved by then.
+            DiffMaskError: If the Hub refuses or cannot be reached. The explainer is saved before.
         """
         if getattr(self, "hub_model_id", None) is None:
             self.init_hf_repo(token, private)
@@ -84,7 +84,7 @@ class PublishingTrainer(Trainer):
             ) from error
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Publishes a checkpoint, where that was asked for; training goes on where it fails."""
+        """Publishes a checkpoint with `hub_strategy="checkpoint"`. Training continues if publishing fails."""
         strategy = getattr(self.args.hub_strategy, "value", self.args.hub_strategy)
         if not self.is_world_process_zero() or strategy != "checkpoint":
             return

@@ -33,19 +33,19 @@ def train(
     Trains an explainer on texts and saves it with its tokenizer.
 
     Args:
-        explainer ([`DiffMaskModel`]): An untrained explainer that holds its base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
-        texts (`list`): Texts or pairs to train on.
-        validation (`list`): Texts or pairs to choose the best checkpoint with.
+        explainer ([`DiffMaskModel`]): An explainer that holds its base model; trained in place.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
+        texts (`list`): Training texts or pairs.
+        validation (`list`): Validation texts or pairs, to select the best checkpoint.
         args ([`DiffMaskTrainingArguments`]): Settings.
-        dataset (`str`, *optional*): Where the texts are from, for the card: a file, or an id on the Hub.
+        dataset (`str`, *optional*): Source of the texts for the card: a file or an id on the Hub.
 
     Returns:
-        `tuple`: The [`DiffMaskTrainer`] after training, whose `rows` are the table of states of the explainer that was
-        saved; and what is known of the run, for the card.
+        `tuple`: The [`DiffMaskTrainer`] after training, and facts about the run for the card (`dict`). The trainer's
+        `rows` hold the table of states of the saved explainer.
 
     Raises:
-        DiffMaskError: If the output folder holds something else, or the loss is no longer finite.
+        DiffMaskError: If the output folder is not empty, or the loss is not finite.
     """
     check_output_dir(args, args.resume_from_checkpoint)
     length = max_length(explainer.base, tokenizer)
@@ -86,7 +86,7 @@ def train(
 
 def machine_of(args: DiffMaskTrainingArguments) -> str:
     """
-    What trains, in words.
+    A description of the machine that trains.
 
     Args:
         args ([`DiffMaskTrainingArguments`]): Settings.

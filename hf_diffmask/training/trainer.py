@@ -1,4 +1,4 @@
-"""Trains an explainer: `transformers.Trainer` with a recipe's objective, a cache and validation."""
+"""`transformers.Trainer` for explainers: with a recipe's objective, a cache and validation."""
 
 import os
 from typing import Any
@@ -29,13 +29,13 @@ logger = logging.get_logger(__name__)
 
 
 class _Steps(TrainerCallback):
-    """Keeps sampler and objective in step with the optimiser; see [`DiffMaskTrainer`]."""
+    """Updates sampler and objective at epochs and steps; see [`DiffMaskTrainer`]."""
 
     def __init__(self, trainer: "DiffMaskTrainer"):
         self.trainer = trainer
 
     def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        # The data loader's own way down to the sampler is cut where a resumed epoch skips batches.
+        # When a resumed epoch skips batches, the data loader's call does not reach the sampler.
         self.trainer.sampler.set_epoch(int(state.epoch))
 
     def on_pre_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
@@ -49,18 +49,18 @@ class DiffMaskTrainer(PublishingTrainer):
     """
     Trains the probes and the baseline of an explainer; no labels are needed.
 
-    A [`~transformers.Trainer`]: `accelerate launch`, mixed precision, accumulation, checkpoints and resuming,
-    trackers and callbacks work as they do there. The state drawn and the noise of the gates are functions of (seed,
-    step, example), and the constraint is reduced over processes before one update of the multipliers, so that a run
-    does not depend on how a batch is split over processes.
+    A [`~transformers.Trainer`]: `accelerate launch`, mixed precision, accumulation, checkpoints, resuming, trackers
+    and callbacks work as usual. The drawn state and the noise of the gates depend only on (seed, step, example). The
+    multipliers get one update, after the constraint is summed over processes. So the split of a batch over processes
+    does not change a run.
 
     Args:
         model ([`DiffMaskModel`]): The explainer, holding its base model.
         args ([`DiffMaskTrainingArguments`]): Settings.
-        train_dataset ([`~hf_diffmask.data.features.Features`], *optional*): What to train on.
-        eval_dataset ([`~hf_diffmask.data.features.Features`], *optional*): What to choose the best checkpoint with.
-        processing_class ([`~transformers.PreTrainedTokenizerBase`], *optional*): Saved along with the explainer.
-        callbacks (`list[TrainerCallback]`, *optional*): Passed on.
+        train_dataset ([`~hf_diffmask.data.features.Features`], *optional*): Training inputs.
+        eval_dataset ([`~hf_diffmask.data.features.Features`], *optional*): Inputs to select the best checkpoint.
+        processing_class ([`~transformers.PreTrainedTokenizerBase`], *optional*): Saved with the explainer.
+        callbacks (`list[TrainerCallback]`, *optional*): Passed to [`~transformers.Trainer`].
     """
 
     model: DiffMaskModel
@@ -88,7 +88,7 @@ class DiffMaskTrainer(PublishingTrainer):
                 )
         recipe.check(args, eval_dataset is not None)
         config.margin = args.margin
-        # Done here, or the Trainer would do it with a warning that means nothing for an explainer.
+        # Otherwise the Trainer sets these, with a warning that does not apply to explainers.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             if getattr(processing_class, name) is not None:
                 setattr(config, name, getattr(processing_class, name))
@@ -115,12 +115,12 @@ class DiffMaskTrainer(PublishingTrainer):
         Trains; see [`~transformers.Trainer.train`].
 
         Args:
-            resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or whether to go on from the last one.
-            kwargs: Passed on.
+            resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or `True` for the last one.
+            kwargs: Passed to [`~transformers.Trainer.train`].
 
         Raises:
-            DiffMaskError: If the output folder holds something else, or the loss is no longer finite; checkpoints
-                saved before stay as they are.
+            DiffMaskError: If the output folder is not empty, or the loss is not finite. Saved checkpoints stay
+                unchanged.
         """
         checkpoint = check_output_dir(self.args, resume_from_checkpoint)
         self.cache = self._make_cache()
@@ -128,7 +128,7 @@ class DiffMaskTrainer(PublishingTrainer):
         given = (self.model, self.train_dataset, self.data_collator, self.args)
         measure_constants(*given)
         for baseline in self.model.baselines():
-            baseline.requires_grad_(True)  # not so where the explainer was trained before
+            baseline.requires_grad_(True)  # False if the explainer was trained before
         if checkpoint is None:
             start_at_mean_states(*given)
             if self.args.baseline_steps > 0:
@@ -143,7 +143,7 @@ class DiffMaskTrainer(PublishingTrainer):
         return result
 
     def _make_cache(self) -> RecordedCache | None:
-        """A cache, where examples are met again: half a data set more than once pays for filling it."""
+        """A cache if the run has at least 1.5 epochs, enough to pay for filling the cache."""
         lengths = self._lengths()
         met = self.args.max_steps * self._global_batch_size()
         if self.args.max_steps <= 0:
@@ -163,11 +163,11 @@ class DiffMaskTrainer(PublishingTrainer):
         return self.sampler
 
     def _get_eval_sampler(self, eval_dataset: Features) -> list[int]:
-        # Results are sums: any order will do, and that of length needs the least padding.
+        # Results are sums, so any order works; order by length needs the least padding.
         return sorted(range(len(eval_dataset)), key=lambda index: len(eval_dataset.items[index]["input_ids"]))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """One optimiser, with learning rates of their own for levels, baseline and multipliers."""
+        """One optimiser for probes, levels and baseline, with separate learning rates."""
         if self.optimizer is None:
             model = self.model if model is None else model
             rates = {
@@ -191,15 +191,15 @@ class DiffMaskTrainer(PublishingTrainer):
         The loss of a batch, see [`Objective.step_loss`].
 
         Args:
-            model (`nn.Module`): The explainer, as Accelerate has wrapped it.
+            model (`nn.Module`): The explainer, wrapped by Accelerate.
             inputs (`dict[str, torch.Tensor]`): A batch from [`~hf_diffmask.data.features.collate`].
-            return_outputs (`bool`, *optional*, defaults to `False`): Whether to return the explainer's output, too.
+            return_outputs (`bool`, *optional*, defaults to `False`): Whether to also return the explainer's output.
 
         Returns:
-            `torch.Tensor` or a tuple of it and a [`DiffMaskOutput`].
+            `torch.Tensor`, or a tuple of this tensor and a [`DiffMaskOutput`].
         """
         batch = self.model.batch(**inputs)
-        with self.accelerator.autocast():  # of the wrapped model it covers forward alone
+        with self.accelerator.autocast():  # the wrapped model's autocast covers only `forward`
             recorded = self.model.record(batch) if self.cache is None else self.cache.record(self.model, batch)
         drawn = self.objective.drawn(self.args.seed, self.state.global_step, batch)
         output = model(recorded=recorded, draw=drawn)
@@ -208,11 +208,11 @@ class DiffMaskTrainer(PublishingTrainer):
 
     def update_objective(self) -> None:
         """
-        Has the objective learn from a step, reduced over all processes, alike on each.
+        Updates the objective from a step, with sums over all processes; the update is the same on each process.
 
         Raises:
-            DiffMaskError: If what it learns from or, but for fp16, which skips such steps itself, a gradient is not
-                finite.
+            DiffMaskError: If these sums are not finite, or a gradient is not finite. With fp16 gradients are not
+                checked, because the scaler skips such steps.
         """
         checked = self.objective.before_step(lambda sums: self.accelerator.reduce(sums, reduction="sum"))
         if self.accelerator.scaler is None:
@@ -224,7 +224,7 @@ class DiffMaskTrainer(PublishingTrainer):
             )
 
     def _calibration_batches(self) -> list[Batch]:
-        """Validation inputs by length, the same on every process."""
+        """Batches of validation inputs, sorted by length, the same on every process."""
 
         def length(item: dict[str, Any]) -> int:
             return len(item["input_ids"])
@@ -242,17 +242,19 @@ class DiffMaskTrainer(PublishingTrainer):
         Measures hard masks at every state.
 
         Args:
-            eval_dataset ([`~hf_diffmask.data.features.Features`], *optional*): Defaults to the trainer's own.
-            ignore_keys (*optional*): Without effect; here for the signature.
-            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Begins the name of each metric.
+            eval_dataset ([`~hf_diffmask.data.features.Features`], *optional*): By default the trainer's data set.
+            ignore_keys (*optional*): No effect; part of the `Trainer` interface.
+            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Prefix of each metric's name.
 
         Returns:
-            `dict[str, float]`: For the last state, and for each state under its name, `kept_share`, `divergence` in
-            nats, `agreement` and `within_margin`. `selection` is what checkpoints are compared by, lower is better:
-            the share kept where the divergence at the last state is within the margin, else 1 plus the divergence; its
-            mean over all states where none of their masks is the one handed out, with hidden masking; of a path, what
-            [`~hf_diffmask.training.validation.measure_ranking`] finds, which is all there is before it is calibrated.
-            `rows` of the trainer holds the same as a table.
+            `dict[str, float]`:
+                - **kept_share**, **divergence** (in [`Task.measured_in`]), **agreement**, **within_margin** -- for the
+                  last state, and for each state with its name as prefix; see [`StateRow`]. A path has these only after
+                  calibration. `rows` of the trainer holds the same figures as a table.
+                - **selection** -- selects the best checkpoint; lower is better. For masks, the kept share if the
+                  divergence at the last state is within the margin, else 1 plus the divergence; with hidden masking
+                  the mean over all states. For a path, the mean of
+                  [`~hf_diffmask.training.validation.measure_ranking`].
         """
         loader = self.get_eval_dataloader(eval_dataset)
         self.model.eval()
@@ -279,12 +281,12 @@ class DiffMaskTrainer(PublishingTrainer):
 
     def end_training(self) -> None:
         """
-        Ends the process group of a launched run, and waits for its threads. The last call of a process: one whose
-        threads live on at exit can abort there, after all is saved.
+        Ends the process group of a launched run, and waits for its threads. Call it last: threads that still run at
+        exit can abort the process, although everything is saved.
         """
         group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
-        # A backend waits for its threads as it is dropped, and they may wait for the interpreter's lock meanwhile:
-        # only its own Python object, which is dropped without the lock, may be the last to hold it.
+        # A backend waits for its threads when it is freed, and the threads may need the interpreter's lock. Only the
+        # backend's Python object is freed without the lock, so this object must hold the last reference.
         backend = None if group is None else group._get_backend(self.args.device)
         del group
         self.accelerator.end_training()
@@ -293,7 +295,7 @@ class DiffMaskTrainer(PublishingTrainer):
         del backend
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """Saves explainer, tokenizer and what resuming needs, all of it as safetensors or JSON."""
+        """Saves explainer, tokenizer and the files for resuming, as safetensors or JSON."""
         if not self.args.should_save:
             return
         output_dir = output_dir if output_dir is not None else self.args.output_dir

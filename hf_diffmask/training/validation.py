@@ -1,4 +1,4 @@
-"""Hard masks at every state, measured: what an explainer is chosen by and what its table of states shows."""
+"""Measures hard masks at every state, for selecting a checkpoint and for the table of states."""
 
 from typing import NamedTuple
 
@@ -10,36 +10,36 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from ..masks import paths
 from ..masks.gates import hard_mask
 
-BUDGETS = (0.1, 0.2, 0.3, 0.5)  # shares of the units that a ranking is judged at
+BUDGETS = (0.1, 0.2, 0.3, 0.5)  # budgets for judging a ranking, as shares of the units
 COLUMNS = ("kept", "units", "divergence", "agreement", "within_margin")
 
 
 class StateRow(NamedTuple):
-    """One line of the table of states: hard masks at one state over a data set."""
+    """One row of the table of states: hard masks at one state, over a data set."""
 
     state: str
     kept_share: float
-    """Tokens kept over tokens, special ones left out of both."""
+    """Kept tokens over all tokens of the data set, without special tokens."""
     divergence: float
-    """Mean over examples, in nats."""
+    """Mean over examples, in [`Task.measured_in`]."""
     agreement: float
     """Share of examples whose prediction is unchanged."""
     within_margin: float
-    """Share of examples whose divergence, or drop of the class's probability, is at most the margin."""
+    """Share of examples with a cost (divergence, or drop of the choice) of at most the margin."""
 
 
 @torch.no_grad()
 def measure(explainer: DiffMaskModel, recorded: Recorded, states: list[int] | None = None) -> Tensor:
     """
-    Runs a batch under the hard masks of states, one masked pass each.
+    Figures of hard masks for a batch, with one masked forward pass for each state.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
-        recorded ([`Recorded`]): What the base model computes on the whole inputs.
-        states (`list[int]`, *optional*): Which `S` states; all by default.
+        recorded ([`Recorded`]): The base model's output and states for the whole inputs.
+        states (`list[int]`, *optional*): Numbers of the `S` states; by default all.
 
     Returns:
-        `torch.Tensor` of shape `(B, S, 5)`: For each example and state the columns of `COLUMNS`.
+        `torch.Tensor` of shape `(B, S, 5)`: The columns of `COLUMNS` for each example and state.
     """
     output, task = explainer.explain(recorded), explainer.task
     units = recorded.batch.units & ~recorded.batch.special
@@ -61,12 +61,12 @@ def measure(explainer: DiffMaskModel, recorded: Recorded, states: list[int] | No
 @torch.no_grad()
 def measure_ranking(explainer: DiffMaskModel, recorded: Recorded) -> Tensor:
     """
-    How well scores of a path rank: what the masks of a few budgets cost, less what their complements do, with the
-    baseline in the place of what is gone. With hidden masking a mean over states, else by the scores of the last one.
+    Quality of a path's ranking: the cost of masks minus the loss with their complements, mean over a few budgets.
+    Uses the scores of the last state; with hidden masking the mean over all states.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
-        recorded ([`Recorded`]): What the base model computes on the whole inputs.
+        recorded ([`Recorded`]): The base model's output and states for the whole inputs.
 
     Returns:
         `torch.Tensor` of shape `(B,)`: Lower is better; see [`Preserved.loss_of_complement`].
@@ -84,7 +84,7 @@ def measure_ranking(explainer: DiffMaskModel, recorded: Recorded) -> Tensor:
 
 def table_of_states(names: list[str], measured: Tensor) -> list[StateRow]:
     """
-    Sums measurements up.
+    The table of states from measurements.
 
     Args:
         names (`list[str]`): Names of the `S` states.
@@ -107,7 +107,7 @@ def format_table(rows: list[StateRow]) -> str:
     The table of states as text.
 
     Args:
-        rows (`list[StateRow]`): Its rows.
+        rows (`list[StateRow]`): Rows of the table.
 
     Returns:
         `str`: Markdown.
@@ -119,15 +119,15 @@ def format_table(rows: list[StateRow]) -> str:
 
 def cost_by_share(explainer: DiffMaskModel, rows: list[StateRow]) -> dict[str, list[tuple[float, float]]]:
     """
-    What masks cost by the share that they keep: the data of a card's plot.
+    Mean cost of masks by kept share, for the plot in a card.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
         rows (`list[StateRow]`): Its table of states.
 
     Returns:
-        `dict[str, list[tuple[float, float]]]`: Points of share and mean cost: of a path a line for each state, over
-        the inputs that it was calibrated on, and else one point for each state, in nats.
+        `dict[str, list[tuple[float, float]]]`: Points (kept share, mean cost) for each state. A path has a point for
+        each threshold, over the calibration inputs. Other explainers have one point, with the divergence as cost.
     """
     points = explainer.masks.cost_by_share()
     return {row.state: [(row.kept_share, row.divergence)] for row in rows} if points is None else points

@@ -7,9 +7,8 @@ import torch
 
 from hf_diffmask import BUNDLED_EXPLAINER, DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.audit.explained import masking_everything
-from hf_diffmask.audit.retraining import arguments_like, check_comparable, margin_alike, settings_of, state_names_of
+from hf_diffmask.audit.retraining import arguments_like, check_comparable, margin_alike, settings_of
 from hf_diffmask.audit.thresholds import ROUNDING
-from hf_diffmask.testbeds.counting import CountingConfig, CountingForSequenceClassification
 from tests.audit.helpers import TEXTS
 
 SETTINGS = {
@@ -38,11 +37,6 @@ def test_arguments_are_those_of_the_other_run_in_one_process(classifier, tmp_pat
         arguments_like({**SETTINGS, "max_steps": -1}, tmp_path, 9, classifier)
     epochs = arguments_like({**SETTINGS, "max_steps": -1, "num_train_epochs": 2.0}, tmp_path, 9, classifier)
     assert (epochs.max_steps, epochs.num_train_epochs) == (-1, 2.0)
-
-
-def test_states_of_a_model(classifier):
-    assert state_names_of(classifier)[:2] == ["embeddings", "block.0.input"]
-    assert state_names_of(CountingForSequenceClassification(CountingConfig())) == [], "no blocks"
 
 
 def test_what_cannot_be_compared_is_refused(explainer, classifier, tokenizer):

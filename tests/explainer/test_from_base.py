@@ -9,7 +9,8 @@ from transformers import AutoModelForSequenceClassification
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.base.fingerprint import fingerprint
-from hf_diffmask.explainer.from_base import config_for, first_baseline
+from hf_diffmask.explainer.from_base import config_for, first_baseline, named_states
+from hf_diffmask.testbeds.counting import CountingConfig, CountingForSequenceClassification
 from hf_diffmask.testbeds.gru import word_tokenizer
 
 
@@ -27,6 +28,12 @@ def test_the_config_of_a_classifier(classifier):
     assert config.state_names == ["embeddings", *inputs, f"block.{blocks - 1}.output"]
     assert config.id2label == classifier.config.id2label and config.label2id == classifier.config.label2id
     assert (config.margin, config.masking, config.class_conditional) == (0.3, "hidden", True)
+
+
+def test_only_states_that_are_not_the_default_are_named(classifier):
+    assert named_states(classifier, config_for(classifier).state_names) is None
+    assert named_states(classifier, ["embeddings"]) == ["embeddings"]
+    assert named_states(CountingForSequenceClassification(CountingConfig()), ["encoder"]) == ["encoder"], "no blocks"
 
 
 def test_states_by_path_and_a_revision_by_hand(classifier):

@@ -5,6 +5,7 @@ from itertools import combinations
 import pytest
 import torch
 
+from hf_diffmask import DiffMaskModel, recipe_config
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.explainer.masking import Masking
 from hf_diffmask.methods import erasure
@@ -41,6 +42,21 @@ def test_exact_erasure_is_brute_force(explainer, classifier, tokenizer, batch, m
     assert ((masks == 0) | (masks == 1)).all()
 
 
+def test_the_margin_of_a_path_bounds_the_drop(classifier, tokenizer, batch):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path")).eval()
+    explainer.config.margin = 0.1
+    subsets = smallest_subsets(Masking(explainer, batch))
+    for row, length in enumerate(batch["attention_mask"].sum(-1).tolist()):
+        words = range(1, length - 1)
+        every = [subset for size in range(len(words) + 1) for subset in combinations(words, size)]
+        whole = masked_by_hand(classifier, tokenizer, batch, row, [words]).exp()
+        masked = masked_by_hand(classifier, tokenizer, batch, row, every).exp()
+        drops = (whole - masked)[:, whole.argmax()].tolist()
+        smallest = min(len(subset) for subset, drop in zip(every, drops, strict=True) if drop <= 0.1)
+        optimal = [s for s, drop in zip(every, drops, strict=True) if drop <= 0.1 and len(s) == smallest]
+        assert {tuple(mask.nonzero().flatten().tolist()) for mask in subsets[row]} == set(optimal)
+
+
 def test_exact_erasure_at_a_hidden_state(counting):
     explainer, features, _, real = counting
     masking = Masking(explainer, features, 1)
@@ -69,8 +85,8 @@ def test_the_whole_input_always_suffices(explainer, batch):
 
 def test_budget_of_exact_erasure(explainer, batch, monkeypatch):
     forwards = []
-    divergence = Masking.divergence
-    monkeypatch.setattr(Masking, "divergence", lambda *args: forwards.append(len(args[1])) or divergence(*args))
+    cost = Masking.cost
+    monkeypatch.setattr(Masking, "cost", lambda *args: forwards.append(len(args[1])) or cost(*args))
     with pytest.raises(DiffMaskError, match=r"budget of 20 masked inputs. These 3 need 21 .* up to 2\^11 - 1"):
         exact_erasure(explainer, batch, budget=20)
     assert not forwards

@@ -11,6 +11,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, recipe_config
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.display.terminal import to_text
+from hf_diffmask.methods.plain import plain_explainer
 from hf_diffmask.methods.registry import METHODS, Explainers
 from hf_diffmask.tasks.registry import TASKS, task_of
 from hf_diffmask.tasks.regression import Regression
@@ -167,6 +168,22 @@ def test_every_recipe_trains_it(base, trained, tokenizer, tmp_path, recipe, mask
         ["a warm film", "dull"], batch_size=2
     )
     assert [one["task"] for one in again] == ["regression"] * 2
+
+
+@pytest.mark.parametrize("method", ["loo", "ig"])
+def test_other_methods_use_the_trained_mean(base, tokenizer, method):
+    """Numbers are far above 0, and one is below the mean: dull words hold it down, so they rank first."""
+    model = AutoModelForSequenceClassification.from_pretrained(base)
+    with torch.no_grad():
+        model.classifier.bias.add_(30.0)
+    explainer = DiffMaskModel.from_base_model(model, tokenizer)
+    explainer.set_constants({"mean": 30.0, "variance": 4.0})
+    plain = plain_explainer(explainer, tokenizer)
+    features = dict(tokenizer("the plot is dull .", return_tensors="pt", return_special_tokens_mask=True))
+    assert model(input_ids=features["input_ids"]).logits.item() < 30
+    scores = METHODS[method](Explainers(explainer, plain, None, 0), features)[0]
+    words = tokenizer.convert_ids_to_tokens(features["input_ids"][0])
+    assert words[scores.argmax()] == "dull" and scores.max() > 0
 
 
 @pytest.mark.parametrize("method", ["loo", "ig", "kernel_shap"])

@@ -102,8 +102,8 @@ class PathObjective(Objective):
     threshold meets a margin ([`~hf_diffmask.training.recipes.calibration.calibrate`]).
 
     With input masking, all states mask the same units, and one ranking is best. The last state's scores are trained on
-    masks. The scores of lower states learn to match them. With hidden masking, each example draws the state where it
-    is masked.
+    masks. The scores of lower states learn to match them. With hidden masking, each example draws the state at
+    which it is masked.
 
     Args:
         num_states (`int`): `S`.
