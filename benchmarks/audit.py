@@ -28,7 +28,7 @@ from hf_diffmask.data.encoding import max_length
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.data.reading import load_texts
 from hf_diffmask.data.sampling import train_validation_split
-from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.run import train
 
@@ -77,7 +77,7 @@ def trained(
     explainer = DiffMaskModel.from_base_model(base, tokenizer, margin=margin, **{**recipe_config("fast"), **config})
     settings = arguments(folder, seed, margin)
     trainer, facts = train(explainer, tokenizer, *train_validation_split(texts, seed), settings)
-    record_training(str(folder), explainer, tokenizer, facts, trainer.rows)
+    add_training_results(str(folder), explainer, tokenizer, facts, trainer.rows)
     return explainer.eval()
 
 

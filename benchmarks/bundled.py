@@ -23,7 +23,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.data.reading import load_texts
 from hf_diffmask.data.sampling import train_validation_split
-from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.run import train
 
@@ -65,7 +65,7 @@ def main() -> None:
     trainer.evaluate(type(trainer.eval_dataset)(tokenizer, dev, tokenizer.model_max_length))
     # The figures of the card are of other data than those that checkpoints were chosen by.
     training |= {"dataset": "sst2_sentences_train (figures: sst2_dev)", "validation_inputs": len(dev)}
-    record_training(str(target), stored, tokenizer, training, trainer.rows)
+    add_training_results(str(target), stored, tokenizer, training, trainer.rows)
     print((target / "README.md").read_text())
 
 

@@ -1,11 +1,11 @@
-"""How well a gradient of sampled masks tells what a unit is worth: what docs/recipe.md says of `draw_on_paths`.
+"""How well a gradient of sampled masks tells what a unit is worth: what docs/recipe.md says of `draw_with_fading`.
 
     python benchmarks/gradients.py      (about a minute on 2 cores)
 
 An explainer is trained briefly for the bundled classifier on sentences of the demo's grammar. Then, for unseen
 sentences and masks sampled from its gates, each unit's derivative of the expected divergence is computed by running
 both sides, `E[D(z_i = 1) - D(z_i = 0)]`, and set beside two estimates of it from one backward pass a mask: the
-gradient at binary masks, which a straight-through estimator uses, and that of `draw_on_paths`. Printed: correlation
+gradient at binary masks, which a straight-through estimator uses, and that of `draw_with_fading`. Printed: correlation
 over units with the differences themselves, by keep probability.
 """
 
@@ -56,7 +56,7 @@ def estimates(explainer: DiffMaskModel, item: dict, tokenizer: object, samples: 
     binary = (noise[..., 0] < keep).float().requires_grad_()
     (at_ends,) = torch.autograd.grad(divergence(binary), binary)
     soft = keep.clone().requires_grad_()
-    (on_paths,) = torch.autograd.grad(divergence(gates.draw_on_paths(keep, soft, noise, output.maskable)), soft)
+    (on_paths,) = torch.autograd.grad(divergence(gates.draw_with_fading(keep, soft, noise, output.maskable)), soft)
     rows = []
     for unit in output.maskable[0].nonzero().flatten().tolist():
         with torch.no_grad():

@@ -47,7 +47,7 @@ from hf_diffmask.data.windows import windows
 from hf_diffmask.evaluation.comparison import Attributed, attribute, interval, rankable
 from hf_diffmask.evaluation.faithfulness import PRESETS
 from hf_diffmask.evaluation.plausibility import plausibility, rationale
-from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.methods.registry import Explainers
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.run import train
@@ -194,7 +194,7 @@ def explainer(args: argparse.Namespace) -> dict[str, Any]:
     )
     begun = time.perf_counter()
     trainer, facts = train(made, tokenizer, *train_validation_split(texts, args.seed), settings)
-    record_training(args.output, made, tokenizer, facts, trainer.rows)
+    add_training_results(args.output, made, tokenizer, facts, trainer.rows)
     return {"minutes": (time.perf_counter() - begun) / 60, "rows": [row._asdict() for row in trainer.rows]}
 
 

@@ -25,7 +25,7 @@ from hf_diffmask.data.encoding import encode
 from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.data.sampling import train_validation_split
 from hf_diffmask.data.squad import load_squad
-from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.run import train
 from hf_diffmask.training.validation import StateRow, format_table, measure, table_of_states
@@ -81,7 +81,7 @@ def main() -> None:
         output_dir=args.output, recipe=args.recipe, max_steps=args.max_steps, seed=args.seed, **SETTINGS
     )
     trainer, facts = train(explainer, tokenizer, training, validation, settings)
-    record_training(args.output, explainer, tokenizer, facts, trainer.rows)
+    add_training_results(args.output, explainer, tokenizer, facts, trainer.rows)
     minutes = (time.perf_counter() - begun) / 60
     dev, _ = load_squad(Path(args.data) / "squad_v1.1_dev.json.gz")
     dev_pairs = [(question.question, question.context) for question in dev[: args.questions]]

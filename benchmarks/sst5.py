@@ -25,7 +25,7 @@ from hf_diffmask.data.encoding import max_length
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.data.sampling import train_validation_split
 from hf_diffmask.data.sst import load_trees
-from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.testbeds import gru  # noqa: F401  registers the target's class
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.run import train
@@ -62,7 +62,7 @@ def main() -> None:
         folder = str(args.output / masking)
         settings = DiffMaskTrainingArguments(output_dir=folder, recipe="fast", seed=args.seed)
         trainer, facts = train(explainer, tokenizer, training, validation, settings)
-        record_training(folder, explainer, tokenizer, facts, trainer.rows)
+        add_training_results(folder, explainer, tokenizer, facts, trainer.rows)
         minutes = (time.perf_counter() - begun) / 60
         trainer.evaluate(features)
         result[masking] = {"minutes": minutes, "rows": [row._asdict() for row in trainer.rows]}

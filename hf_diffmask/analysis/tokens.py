@@ -168,8 +168,8 @@ def states_kept_by_label(
         }
         for (special, label), kept in members.items()
     ]
-    place = {label: position for position, label in enumerate(order)}
-    groups.sort(key=lambda group: (group["special"], place.get(group["label"], len(place)), -group["mean"]))
+    rank = {label: position for position, label in enumerate(order)}
+    groups.sort(key=lambda group: (group["special"], rank.get(group["label"], len(rank)), -group["mean"]))
     return {"num_states": len(names), "groups": groups}
 
 

@@ -32,7 +32,7 @@ class Explained(NamedTuple):
 
 
 @torch.no_grad()
-def explained(
+def explain_inputs(
     explainer: DiffMaskModel,
     tokenizer: PreTrainedTokenizerBase,
     inputs: Sequence[dict[str, list[int]]],

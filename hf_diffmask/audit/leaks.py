@@ -72,8 +72,8 @@ def probe_alone(
         "untrained": readable(of(untrained, 1), classes, texts),
         "control": readable(of(found, 1), [classes[k] for k in drawn], texts),
     }
-    rivals = max(figures[name] for name in ("base_rate", "by_length", "untrained", "control"))
-    verdict, note = _judged(figures["accuracy"] - rivals, figures["base_rate"], texts, class_conditional)
+    reference = max(figures[name] for name in ("base_rate", "by_length", "untrained", "control"))
+    verdict, note = _judged(figures["accuracy"] - reference, figures["base_rate"], texts, class_conditional)
     figures["selectivity"] = figures["accuracy"] - figures["control"]
     figures["all_states"] = readable(of(found, found[0].logits.shape[1]), classes, texts)
     question = "Can the prediction be read from the gates of the first state alone, without the words?"

@@ -36,33 +36,33 @@ def readable(features: np.ndarray, classes: Sequence[int], texts: Sequence[int],
         raise DiffMaskError(f"At least 20 texts are needed to read classes from masks, and there are {len(numbers)}.")
     folds = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed)) % FOLDS
     fold = folds[[numbers[text] for text in texts]]
-    target, values = torch.tensor(list(classes)), torch.tensor(features, dtype=torch.float64)
+    labels, values = torch.tensor(list(classes)), torch.tensor(features, dtype=torch.float64)
     right = 0
     for number in range(FOLDS):
-        right += _fitted(values, target, fold == number)
-    return right / len(target)
+        right += _fitted(values, labels, fold == number)
+    return right / len(labels)
 
 
-def _fitted(values: Tensor, target: Tensor, held_out: Tensor) -> int:
-    """Number of held-out inputs that a logistic regression on the others classifies correctly."""
-    mean, deviation = values[~held_out].mean(0), values[~held_out].std(0).clamp(min=1e-6)
+def _fitted(values: Tensor, labels: Tensor, tested: Tensor) -> int:
+    """Number of test inputs that a logistic regression on the others classifies correctly."""
+    mean, deviation = values[~tested].mean(0), values[~tested].std(0).clamp(min=1e-6)
     scaled = (values - mean) / deviation
-    model = nn.Linear(values.shape[1], int(target.max()) + 1, dtype=torch.float64)
+    model = nn.Linear(values.shape[1], int(labels.max()) + 1, dtype=torch.float64)
     nn.init.zeros_(model.weight)
     nn.init.zeros_(model.bias)
     solver = torch.optim.LBFGS(model.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         solver.zero_grad()
-        fitted = nn.functional.cross_entropy(model(scaled[~held_out]), target[~held_out])
+        fitted = nn.functional.cross_entropy(model(scaled[~tested]), labels[~tested])
         # L2 penalty of 1 on the sum over inputs: a prior with unit variance.
-        value = fitted + model.weight.square().sum() / (2 * (~held_out).sum())
+        value = fitted + model.weight.square().sum() / (2 * (~tested).sum())
         value.backward()
         return value
 
     solver.step(loss)
     with torch.no_grad():
-        return int((model(scaled[held_out]).argmax(-1) == target[held_out]).sum())
+        return int((model(scaled[tested]).argmax(-1) == labels[tested]).sum())
 
 
 def base_rate_of(classes: Sequence[int]) -> float:
@@ -86,12 +86,12 @@ def pattern_features(kept: Sequence[bool]) -> list[float]:
         kept (`Sequence[bool]` of length `U`): For each token that is not special, whether it is kept.
 
     Returns:
-        `list[float]`: Number, share, share in odd places, number of runs, share in each tenth of the input, and
+        `list[float]`: Number, share, share in odd positions, number of runs, share in each tenth of the input, and
         the gates of the first and last few tokens.
     """
     mask = np.array(kept, dtype=float)
-    places = np.arange(len(mask)) * BINS // max(1, len(mask))
-    tenths = [mask[places == k].mean() if (places == k).any() else mask.mean() for k in range(BINS)]
+    tenth_of = np.arange(len(mask)) * BINS // max(1, len(mask))
+    tenths = [mask[tenth_of == k].mean() if (tenth_of == k).any() else mask.mean() for k in range(BINS)]
     first, last = np.zeros(ENDS), np.zeros(ENDS)
     first[: len(mask)], last[: len(mask)] = mask[:ENDS], mask[::-1][:ENDS]
     odd = mask[1::2].mean() if len(mask) > 1 else 0.0

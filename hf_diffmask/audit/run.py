@@ -10,7 +10,7 @@ from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .comparisons import random_base, seeds
 from .distribution import distance
-from .explained import Explained, explained, masking_everything
+from .explained import Explained, explain_inputs, masking_everything
 from .finding import Finding, _verdict
 from .leaks import pattern, probe_alone
 from .swapped import swapped
@@ -75,7 +75,7 @@ def audit(
     inputs, texts = [one for one, _ in pairs], [text for _, text in pairs]
 
     def run(model: DiffMaskModel) -> list[Explained]:
-        return explained(model, tokenizer, inputs, batch_size)
+        return explain_inputs(model, tokenizer, inputs, batch_size)
 
     def of_random() -> Finding:
         if on_random_base is None:

@@ -14,7 +14,7 @@ from ..display.page import to_html
 from ..display.terminal import to_text
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
-from ..hub.training_results import record_training
+from ..hub.training_results import add_training_results
 from ..pipeline.loading import load_pipeline
 from ..testbeds.grammar import sentences
 from ..training.arguments import DiffMaskTrainingArguments
@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> None:
         base_model.to(args.device), tokenizer, margin=args.margin, **recipe_config(args.recipe)
     )
     trainer, training = train(explainer, tokenizer, texts, sentences(200, seed=1), args)
-    record_training(demo.output_dir, explainer, tokenizer, training, trainer.rows)
+    add_training_results(demo.output_dir, explainer, tokenizer, training, trainer.rows)
     print(f"\n   Hard masks on 200 other sentences:\n\n{format_table(trainer.rows)}\n")
     print(f"2. Saved to {demo.output_dir}; loading it back with pipeline({TASK!r}, ...).\n")
     explain = load_pipeline(demo.output_dir)

@@ -97,7 +97,7 @@ class EvaluateArguments(DatasetArguments):
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
 
 
-def _held_out(args: EvaluateArguments) -> list[str]:
+def _unseen(args: EvaluateArguments) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in args.held_out.split(",")))
 
 
@@ -111,7 +111,7 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
         raise DiffMaskError("diffmask_hidden needs a second explainer: name one with --hidden_model.")
     if args.preset not in PRESETS:
         raise DiffMaskError(f"There is no preset {args.preset!r}: --preset takes {', '.join(PRESETS)}.")
-    for name in _held_out(args):
+    for name in _unseen(args):
         if name not in REPLACEMENTS:
             raise DiffMaskError(f"There is no replacement {name!r}: --held_out takes {', '.join(REPLACEMENTS)}.")
         if name == PRESETS[args.preset].replacement:
@@ -159,7 +159,7 @@ def run(arguments: list[str]) -> None:
     explainer, tokenizer = explain.model, explain.tokenizer
     if not explainer.task.has_choices:
         raise DiffMaskError("Faithfulness is measured by a class's probability: this explainer is for no classifier.")
-    for replacement in [PRESETS[args.preset].replacement, *_held_out(args)]:
+    for replacement in [PRESETS[args.preset].replacement, *_unseen(args)]:
         check_replacement(tokenizer, replacement)
     if "diffmask_refined" in names and explainer.masks.has_evidence and len(explainer.config.judged_states) > 1:
         raise DiffMaskError(
@@ -180,9 +180,9 @@ def run(arguments: list[str]) -> None:
     inputs = [every[k] for k in measurable]
     if len(inputs) < len(every):
         _say(f"{len(every) - len(inputs)} inputs have too few tokens to take one away: left out.")
-    held_out = [preset._replace(replacement=name) for name in _held_out(args)]
+    unseen = [preset._replace(replacement=name) for name in _unseen(args)]
     plan = Plan(
-        names, {name: [scores[k] for k in measurable] for name, scores in read.items()}, preset, held_out,
+        names, {name: [scores[k] for k in measurable] for name, scores in read.items()}, preset, unseen,
         args.costly_limit, args.bounds, args.extended, args.batch_size,
     )  # fmt: skip
     facts = {
@@ -192,7 +192,7 @@ def run(arguments: list[str]) -> None:
         "left_out": len(every) - len(inputs),
         "preset": args.preset,
         "protocol": preset._asdict(),
-        "held_out": ", ".join(_held_out(args)),
+        "held_out": ", ".join(_unseen(args)),
         "seed": args.seed,
     }
     result = compare_methods(explainers, tokenizer, inputs, plan, folder, facts, _say)
@@ -210,8 +210,10 @@ def run(arguments: list[str]) -> None:
     ends = result.get("bounds") if len(few) == len(inputs) else None
     drawn = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
     drawn.savefig(folder / "faithfulness.png")
-    print(f"\n{len(inputs)} inputs, preset {args.preset}, held out: {result['held_out']}\n{table(result['methods'])}")
-    if len(held_out) > 1 and result["methods"]:
+    print(
+        f"\n{len(inputs)} inputs, preset {args.preset}, unseen replacement: {result['held_out']}\n{table(result['methods'])}"
+    )
+    if len(unseen) > 1 and result["methods"]:
         names_of_all = ", ".join([preset.replacement, result["held_out"]])
         print(f"\nMeans over {names_of_all}\n{table_of_replacements(result['methods'])}")
     if result["on_few"]:

@@ -8,7 +8,7 @@ from transformers.utils import logging
 from ..data.sampling import train_validation_split
 from ..explainer.guest import load_base, load_tokenizer
 from ..explainer.modeling_diffmask import DiffMaskModel
-from ..hub.training_results import record_training
+from ..hub.training_results import add_training_results
 from ..tasks.registry import task_of
 from ..training.arguments import DiffMaskTrainingArguments
 from ..training.recipes.registry import recipe_config
@@ -97,7 +97,7 @@ def run(arguments: list[str]) -> None:
     logging.disable_progress_bar()
     trainer, training = train(explainer, tokenizer, texts, validation, args, data.dataset)
     if trainer.is_world_process_zero():
-        record_training(str(args.output_dir), explainer, tokenizer, training, trainer.rows)
+        add_training_results(str(args.output_dir), explainer, tokenizer, training, trainer.rows)
     if args.push_to_hub:
         trainer.push_to_hub(with_base_model=data.with_base_model)
     if trainer.is_world_process_zero():

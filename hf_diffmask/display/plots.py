@@ -216,10 +216,10 @@ def sparsity_divergence(data: dict[str, list[tuple[float, float]]], margin: floa
     """
     figure = _figure(6.0, 4.2)
     axes = figure.subplots()
-    for place, (state, points) in enumerate(data.items()):
+    for number, (state, points) in enumerate(data.items()):
         shares, costs = zip(*sorted(points), strict=True)
-        color = _color(0.9 * place / max(1, len(data) - 1))
-        axes.plot(shares, costs, label=_shown(state), color=color, marker="os^Dv<>"[place % 7], markersize=4)
+        color = _color(0.9 * number / max(1, len(data) - 1))
+        axes.plot(shares, costs, label=_shown(state), color=color, marker="os^Dv<>"[number % 7], markersize=4)
     axes.axhline(margin, color="#606060", linestyle="--", linewidth=1.0, label="margin")
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("share of tokens kept")
@@ -294,11 +294,11 @@ def faithfulness_by_cost(
     figure = _figure(9.0, 4.4)
     panels = figure.subplots(1, 2)
     for axes, name, better in zip(panels, ("comprehensiveness", "sufficiency"), ("higher", "lower"), strict=True):
-        for (method, found), marker, place in zip(
+        for (method, found), marker, number in zip(
             methods.items(), itertools.cycle("os^Dv<>ph*"), itertools.count(), strict=False
         ):
             value = found["figures"][name]
-            color = _color(0.9 * place / max(1, len(methods) - 1))
+            color = _color(0.9 * number / max(1, len(methods) - 1))
             label = _shown(method) if name == "comprehensiveness" else None
             if found["forwards"] is None:
                 axes.axhline(value["mean"], color=color, linestyle=":", label=label)

@@ -24,7 +24,7 @@ def bounds(
     features: dict[str, list[int]],
     preset: Preset,
     measure: str = "comprehensiveness",
-    target: int | None = None,
+    choice: int | None = None,
     beam: int = 5,
     batch_size: int = 64,
     task: Task | None = None,
@@ -43,7 +43,7 @@ def bounds(
             arguments.
         preset ([`~hf_diffmask.evaluation.faithfulness.Preset`]): The protocol.
         measure (`str`, *optional*, defaults to `"comprehensiveness"`): Or `"sufficiency"`.
-        target (`int`, *optional*): The class to measure; by default the predicted class.
+        choice (`int`, *optional*): The class to measure; by default the predicted class.
         beam (`int`, *optional*, defaults to 5): Rankings to follow.
         batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
         task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
@@ -59,8 +59,8 @@ def bounds(
         raise DiffMaskError(f"Bounds are of comprehensiveness or sufficiency, and not of {measure!r}.")
     if preset.positive:
         raise DiffMaskError("This preset leaves tokens out by their score: a ranking alone has no bounds in it.")
-    if target is not None:
-        check_class(model, target, task)
+    if choice is not None:
+        check_class(model, choice, task)
     special = [bool(value) for value in features["special_tokens_mask"]]
     tokens = [k for k, is_special in enumerate(special) if not is_special]
     if not tokens:
@@ -73,7 +73,7 @@ def bounds(
         raise DiffMaskError(TOO_SHORT)
     every = [[True] * len(special)]
     (whole,) = class_probabilities(model, tokenizer, [features], every, preset.replacement, task=task)
-    target = int(whole.argmax()) if target is None else target
+    choice = int(whole.argmax()) if choice is None else choice
 
     def drops(sets: Sequence[frozenset[int]]) -> list[float]:
         keep = [
@@ -84,7 +84,7 @@ def bounds(
         ]
         many = [features] * len(sets)
         found = class_probabilities(model, tokenizer, many, keep, preset.replacement, batch_size, task)
-        return [(whole[target] - probability).item() for probability in found[:, target]]
+        return [(whole[choice] - probability).item() for probability in found[:, choice]]
 
     def search(sign: int) -> float:
         # Pairs: sum over the bins so far, set of top tokens.

@@ -101,7 +101,7 @@ PRESETS = {
 class Curve(NamedTuple):
     """A classifier's predictions for one input, whole and with tokens removed."""
 
-    target: int
+    choice: int
     """The class to measure."""
     shares: np.ndarray
     """Share of the ordinary tokens that each bin removes, `(K,)`."""
@@ -146,7 +146,7 @@ def curves(
     inputs: Sequence[dict[str, list[int]]],
     scores: Sequence[Sequence[float]],
     preset: str | Preset = "hf_diffmask",
-    targets: Sequence[int] | None = None,
+    choices: Sequence[int] | None = None,
     batch_size: int = 64,
     task: Task | None = None,
 ) -> list[Curve]:
@@ -162,7 +162,7 @@ def curves(
         scores (`Sequence[Sequence[float]]`):
             For each input, a score per token; higher is more important. Scores of special tokens are ignored.
         preset (`str` or [`Preset`], *optional*, defaults to `"hf_diffmask"`): The protocol.
-        targets (`Sequence[int]`, *optional*): For each input, the class to measure; by default the predicted class.
+        choices (`Sequence[int]`, *optional*): For each input, the class to measure; by default the predicted class.
         batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
         task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
 
@@ -179,16 +179,16 @@ def curves(
         preset = PRESETS[preset]
     if len(inputs) != len(scores):
         raise DiffMaskError(f"There are scores for {len(scores)} inputs, but {len(inputs)} inputs.")
-    if targets is not None and len(inputs) != len(targets):
-        raise DiffMaskError(f"There are classes for {len(targets)} inputs, but {len(inputs)} inputs.")
+    if choices is not None and len(inputs) != len(choices):
+        raise DiffMaskError(f"There are classes for {len(choices)} inputs, but {len(inputs)} inputs.")
     made: list[dict[str, list[int]]] = []
     keep: list[list[bool]] = []
     shares: list[np.ndarray] = []
     for number, (features, of_input) in enumerate(zip(inputs, scores, strict=True)):
         special = [bool(value) for value in features["special_tokens_mask"]]
         try:
-            if targets is not None:
-                check_class(model, targets[number], task)
+            if choices is not None:
+                check_class(model, choices[number], task)
             order = ranking(of_input, special)
             sizes = preset.bins(order, of_input)
         except DiffMaskError as error:
@@ -209,7 +209,7 @@ def curves(
         whole_input = probabilities[start]
         found.append(
             Curve(
-                int(whole_input.argmax()) if targets is None else targets[number],
+                int(whole_input.argmax()) if choices is None else choices[number],
                 of_bins,
                 whole_input,
                 probabilities[start + 1 : start + 1 + count],
@@ -229,17 +229,17 @@ def measures(curve: Curve) -> dict[str, float]:
 
     Returns:
         `dict[str, float]`:
-            - **comprehensiveness** -- drop of the target's probability without the top tokens, mean over bins (DeYoung
+            - **comprehensiveness** -- drop of the choice's probability without the top tokens, mean over bins (DeYoung
               et al. 2020, section 4.2); higher is better.
-            - **sufficiency** -- drop of the target's probability with the top tokens alone, mean over bins; lower is
+            - **sufficiency** -- drop of the choice's probability with the top tokens alone, mean over bins; lower is
               better, and below 0 if the top tokens make the model surer than the whole input.
             - **log_odds** -- log-probability without the top tokens minus log-probability of the whole input, in nats,
               mean over bins (Shrikumar et al. 2016); lower is better.
             - **flip_share** -- share of the tokens in the first bin whose removal changes the predicted class, 1 if
               there is none; lower is better (Nguyen 2018).
     """
-    target = curve.target
-    before, removed, kept = curve.whole[target], curve.removed[:, target], curve.kept[:, target]
+    choice = curve.choice
+    before, removed, kept = curve.whole[choice], curve.removed[:, choice], curve.kept[:, choice]
     flipped = np.flatnonzero(curve.removed.argmax(-1) != curve.whole.argmax())
     tiny = np.finfo(np.float32).tiny  # keeps the logarithm finite if a probability underflows
     return {
@@ -259,7 +259,7 @@ def areas(curve: Curve) -> dict[str, float]:
 
     Returns:
         `dict[str, float]`:
-            - **deletion** -- area under the target's probability over the share of removed tokens, in [0, 1]; lower
+            - **deletion** -- area under the choice's probability over the share of removed tokens, in [0, 1]; lower
               is better.
             - **insertion** -- the same over the share of kept tokens; higher is better.
 
@@ -269,10 +269,10 @@ def areas(curve: Curve) -> dict[str, float]:
     if curve.shares[-1] != 1.0:
         raise DiffMaskError("The area under a curve needs bins up to all tokens: take a preset with shares=None.")
     shares = np.concatenate([[0.0], curve.shares])
-    target = curve.target
-    deletion = np.concatenate([[curve.whole[target]], curve.removed[:, target]])
+    choice = curve.choice
+    deletion = np.concatenate([[curve.whole[choice]], curve.removed[:, choice]])
     # Nothing inserted is the same input as everything deleted.
-    insertion = np.concatenate([[curve.removed[-1, target]], curve.kept[:, target]])
+    insertion = np.concatenate([[curve.removed[-1, choice]], curve.kept[:, choice]])
     return {"deletion": float(np.trapezoid(deletion, shares)), "insertion": float(np.trapezoid(insertion, shares))}
 
 

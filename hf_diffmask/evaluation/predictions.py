@@ -35,21 +35,21 @@ def choosing_task(model: PreTrainedModel, task: Task | None = None) -> Task:
     return task
 
 
-def check_class(model: PreTrainedModel, target: int, task: Task | None = None) -> None:
+def check_class(model: PreTrainedModel, choice: int, task: Task | None = None) -> None:
     """
     Refuses a class that the model does not have.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The model.
-        target (`int`): The class.
+        choice (`int`): The class.
         task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
 
     Raises:
         DiffMaskError: If the class does not exist, or the model has no choices.
     """
     count = choosing_task(model, task).choices(model.config)
-    if not 0 <= target < count:
-        raise DiffMaskError(f"There is no class {target}: the model has {count}, from 0.")
+    if not 0 <= choice < count:
+        raise DiffMaskError(f"There is no class {choice}: the model has {count}, from 0.")
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ class Plan(NamedTuple):
     """Attributions from elsewhere: for each input, a score per token."""
     preset: Preset
     """The protocol."""
-    held_out: list[Preset]
+    unseen: list[Preset]
     """The same protocol with unseen replacements."""
     few: int
     """Number of inputs for costly methods: the first ones, called the few inputs."""
@@ -134,7 +134,7 @@ def _measured(
     values = measured(explainers, tokenizer, inputs, ranks, plan.preset, plan.batch_size)
     others = {
         other.replacement: measured(explainers, tokenizer, inputs, ranks, other, plan.batch_size)
-        for other in plan.held_out
+        for other in plan.unseen
     }
     for figure in SHOWN:
         of_replacements = {plan.preset.replacement: values, **others}
@@ -162,15 +162,15 @@ def _searched(
 
 def _compared(
     values: dict[str, np.ndarray],
-    held_out: dict[str, dict[str, np.ndarray]],
+    unseen: dict[str, dict[str, np.ndarray]],
     first: dict[str, dict[str, np.ndarray]],
     within: dict[str, list[Bounds]],
     seed: int,
 ) -> dict[str, Any]:
     """A method's figures with intervals, under unseen replacements, minus the first method's, and within bounds."""
-    mean_held_out, every = (
+    mean_unseen, every = (
         {figure: np.mean([part[figure] for part in parts], axis=0) for figure in values}
-        for parts in (list(held_out.values()), [values, *held_out.values()])
+        for parts in (list(unseen.values()), [values, *unseen.values()])
     )
 
     def less(of_method: dict[str, np.ndarray], of_first: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
@@ -181,11 +181,11 @@ def _compared(
     first.setdefault("every", every)
     entry = {
         "figures": summary(values),
-        "held_out": summary(mean_held_out),
+        "held_out": summary(mean_unseen),
         "less_the_first": less(values, first["values"]),
     }
-    if len(held_out) > 1:
-        entry["by_held_out"] = {name: summary(part) for name, part in held_out.items()}
+    if len(unseen) > 1:
+        entry["by_held_out"] = {name: summary(part) for name, part in unseen.items()}
         entry["every_replacement"] = {"figures": summary(every), "less_the_first": less(every, first["every"])}
     if within:
         of_bounds = {

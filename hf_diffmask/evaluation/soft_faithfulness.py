@@ -47,7 +47,7 @@ def soft_measures(
     tokenizer: PreTrainedTokenizerBase,
     features: dict[str, list[int]],
     scores: Sequence[float],
-    target: int | None = None,
+    choice: int | None = None,
     samples: int = 16,
     seed: int = 0,
     task: Task | None = None,
@@ -56,7 +56,7 @@ def soft_measures(
     Soft normalised sufficiency and comprehensiveness of one input (Zhao and Aletras 2023, section 3).
 
     Each number of a token's embedding is kept or set to 0, at random, `samples` times. The keep probability is the
-    token's normalised score for sufficiency, and 1 minus the score for comprehensiveness. The drop of the target's
+    token's normalised score for sufficiency, and 1 minus the score for comprehensiveness. The drop of the choice's
     probability is divided by the drop for an all-zero input and clamped to [0, 1]. Comprehensiveness is this ratio,
     sufficiency is 1 minus this ratio.
 
@@ -67,7 +67,7 @@ def soft_measures(
             One input without padding: `input_ids`, `attention_mask`, `special_tokens_mask` and the model's other
             arguments.
         scores (`Sequence[float]`): One score per token, see [`normalised_scores`].
-        target (`int`, *optional*): The class to measure; by default the predicted class.
+        choice (`int`, *optional*): The class to measure; by default the predicted class.
         samples (`int`, *optional*, defaults to 16): Number of random draws.
         seed (`int`, *optional*, defaults to 0): Seed for the draws.
         task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
@@ -80,8 +80,8 @@ def soft_measures(
         NoScaleError: If an all-zero input does not lower the probability.
     """
     task = choosing_task(model, task)
-    if target is not None:
-        check_class(model, target, task)
+    if choice is not None:
+        check_class(model, choice, task)
     special = torch.tensor([bool(value) for value in features["special_tokens_mask"]])
     keep = torch.tensor(normalised_scores(scores, special.tolist()))
     batch = collate(tokenizer, [{**features, "example_ids": 0}])
@@ -106,15 +106,15 @@ def soft_measures(
         return task.choice_log_probabilities(task.target(output)).exp().cpu()
 
     whole, nothing = probabilities(torch.stack([torch.ones_like(keep), special.float()])[..., None])
-    target = int(whole.argmax()) if target is None else target
-    scale = (whole[target] - nothing[target]).item()
+    choice = int(whole.argmax()) if choice is None else choice
+    scale = (whole[choice] - nothing[choice]).item()
     if scale <= 0:
         raise NoScaleError("An input of zeros leaves the probability as it is: there is no scale to measure on.")
     found = {}
     for name, share in (("soft_sufficiency", keep), ("soft_comprehensiveness", 1 - keep)):
         share = share.masked_fill(special, 1.0)[None, :, None]
         there = hashed_uniform(seed, draws, units, numbers) < share
-        drops = (whole[target] - probabilities(there)[:, target]) / scale
+        drops = (whole[choice] - probabilities(there)[:, choice]) / scale
         drop = drops.clamp(0, 1).mean().item()
         found[name] = 1 - drop if name == "soft_sufficiency" else drop
     return found

@@ -17,7 +17,7 @@ def table(methods: dict[str, Any]) -> str:
         `str`: Markdown.
     """
     bounded = any("reached" in found for found in methods.values())
-    header = ["method", *SHOWN, "held out: both", "cost in forwards", "seconds an input"]
+    header = ["method", *SHOWN, "unseen replacement: both", "cost in forwards", "seconds an input"]
     header += ["of the way to the best: both"] if bounded else []
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for name, found in methods.items():
@@ -25,11 +25,11 @@ def table(methods: dict[str, Any]) -> str:
             f"{(value := found['figures'][figure])['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
             for figure in SHOWN
         ]
-        held_out = " / ".join(f"{found['held_out'][figure]['mean']:.3f}" for figure in SHOWN)
+        unseen = " / ".join(f"{found['held_out'][figure]['mean']:.3f}" for figure in SHOWN)
         cost = ["", ""] if found["forwards"] is None else [f"{found['forwards']:.1f}", f"{found['seconds']:.4f}"]
         if "reached" in found:
             cost.append(" / ".join(f"{found['reached'][figure]['mean']:.2f}" for figure in SHOWN))
-        lines.append(f"| {name} | {' | '.join([*figures, held_out, *cost])} |")
+        lines.append(f"| {name} | {' | '.join([*figures, unseen, *cost])} |")
     return "\n".join(lines)
 
 

@@ -77,7 +77,7 @@ class DiffMaskConfig(PreTrainedConfig):
             Whether all probes share the weights that read the mean. This saves a third of the explainer. The recipe
             `path` sets it.
         path_gradient (`bool`, *optional*, defaults to `True`):
-            Whether [`~hf_diffmask.masks.gates.draw_on_paths`] draws the masks. The paper's gates are Hard Concrete.
+            Whether [`~hf_diffmask.masks.gates.draw_with_fading`] draws the masks. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
             Gate logit of every unit before training (5 in the paper). Training starts with all units kept.
     """

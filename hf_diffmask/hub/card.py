@@ -139,7 +139,7 @@ def _about_faithfulness(measured: dict[str, Any]) -> str:
     return (
         f"Preset `{measured['preset']}`, {measured['inputs']} inputs of {markdown(measured['dataset'])}; means with "
         "95 % intervals of the bootstrap over inputs. Comprehensiveness: higher is better; sufficiency: lower is "
-        f"better. Held out: tokens taken away by `{measured['held_out']}`{mean}. {measured['machine']}."
+        f"better. Unseen replacement: tokens removed by `{measured['held_out']}`{mean}. {measured['machine']}."
     )
 
 

@@ -107,8 +107,8 @@ def _target(level: int, module: str, path: Path) -> Path:
 
 
 def _rewritten(path: Path, match: re.Match) -> str:
-    target = _target(len(match[2]), match[3], path)
-    parts = target.relative_to(PACKAGE).parts
+    module = _target(len(match[2]), match[3], path)
+    parts = module.relative_to(PACKAGE).parts
     return f"{match[1]}.{'_'.join(parts)}{match[4]}"
 
 
@@ -117,7 +117,7 @@ def _imported(path: Path) -> list[Path]:
     found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            target = _target(node.level, node.module or "", path)
-            names = [target] if node.module else [target / name.name for name in node.names]
+            module = _target(node.level, node.module or "", path)
+            names = [module] if node.module else [module / name.name for name in node.names]
             found += [name.with_suffix(".py") for name in names]
     return found

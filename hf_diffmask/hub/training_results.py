@@ -16,7 +16,7 @@ from .results import add_results
 logger = logging.get_logger(__name__)
 
 
-def record_training(
+def add_training_results(
     folder: str, explainer: DiffMaskModel, tokenizer: Any, training: dict[str, Any], rows: list[StateRow]
 ) -> None:
     """

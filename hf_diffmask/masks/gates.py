@@ -76,7 +76,7 @@ def log_drop_probability(logits: Tensor) -> Tensor:
     return F.logsigmoid(_SHIFT - logits)
 
 
-def draw_on_paths(keep: Tensor, soft_keep: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
+def draw_with_fading(keep: Tensor, soft_keep: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
     """
     Draws masks whose gradient is close to the gradient of the expectation over binary masks.
 

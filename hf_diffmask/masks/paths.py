@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DiffMaskError
-from .gates import draw_on_paths
+from .gates import draw_with_fading
 from .masks import Masks, fill
 from .thresholds import COST_LEVELS, KEPT_SHARES, UNCALIBRATED, threshold_at
 
@@ -129,7 +129,7 @@ def threshold(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
     ranked = scores.masked_fill(~maskable, float("-inf")).sort(dim=-1, descending=True).values
     beyond = torch.full_like(ranked[:, :1], float("-inf"))
     ranked = torch.cat([-beyond, ranked, beyond], dim=-1)
-    last, first = (ranked.gather(1, place[:, None])[:, 0] for place in (budget, budget + 1))
+    last, first = (ranked.gather(1, index[:, None])[:, 0] for index in (budget, budget + 1))
     cut = torch.where(first.isfinite(), (last + first) / 2, last - 1)
     return torch.where(last.isfinite(), cut, first + 1).nan_to_num(0.0, 0.0, 0.0)
 
@@ -156,7 +156,7 @@ def top(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
 def draw(logits: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
     """
     Draws a mask around a threshold: the keep probability is `sigmoid(2 x)` for a unit `x` temperatures above it. The
-    gradient comes from [`~hf_diffmask.masks.gates.draw_on_paths`].
+    gradient comes from [`~hf_diffmask.masks.gates.draw_with_fading`].
 
     Args:
         logits (`torch.Tensor` of shape `(B, T)`): `x`: score minus threshold, divided by the temperature.
@@ -166,4 +166,4 @@ def draw(logits: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
     Returns:
         `torch.Tensor` of shape `(B, T)`: Masks in [0, 1].
     """
-    return draw_on_paths(torch.sigmoid(SHARPNESS * logits), torch.sigmoid(logits), noise, maskable)
+    return draw_with_fading(torch.sigmoid(SHARPNESS * logits), torch.sigmoid(logits), noise, maskable)

@@ -29,7 +29,7 @@ def threshold_at(thresholds: Tensor, costs: Tensor, margin: float) -> tuple[Tens
     bound = torch.maximum(costs[..., 0], costs[..., 1 + COST_LEVELS.index(COVERAGE)])
     # The last threshold before the costs first exceed the margin; then interpolate to the next threshold.
     within = (bound <= margin).cummin(-1).values.sum(-1) - 1
-    first, second = (place.clamp(0, bound.shape[1] - 1)[:, None] for place in (within, within + 1))
+    first, second = (index.clamp(0, bound.shape[1] - 1)[:, None] for index in (within, within + 1))
     lower, upper = bound.gather(1, first), bound.gather(1, second)
     part = torch.where(upper > lower, (margin - lower) / (upper - lower).clamp(min=1e-12), 0.0).clamp(0, 1)
     cuts = thresholds.gather(1, first).lerp(thresholds.gather(1, second), part)[:, 0]

@@ -60,10 +60,10 @@ def smallest_budget(
     # -1 means that the empty mask is untried; the full mask is always within the margin.
     low, high = torch.full_like(size, -1), size.clone()
     masked = recorded.target.clone()
-    places = torch.arange(1, TRIED + 1, device=scores.device)
+    steps = torch.arange(1, TRIED + 1, device=scores.device)
     while (high - low > 1).any():
         # The first pass is denser at small budgets, because most results are small; later passes are even.
-        part = (places / (TRIED + 1)) ** (1 if forwards.any() else 2)
+        part = (steps / (TRIED + 1)) ** (1 if forwards.any() else 2)
         tried = low[:, None] + ((high - low)[:, None] * part).long().clamp(min=1)
         tried = torch.minimum(tried, high[:, None] - 1).clamp(min=0)
         flat = tried.flatten()

@@ -140,9 +140,9 @@ def gradient_norm(explainer: DiffMaskModel, features: dict[str, Tensor], state: 
         DiffMaskError: If the state does not exist or has no baseline, or Captum is not installed.
     """
     masking = Masking(explainer, features, state)
-    hidden, target, rows = _inputs(masking)
+    hidden, number, rows = _inputs(masking)
     saliency = _captum().Saliency(_Prediction(masking))
-    gradient = saliency.attribute(hidden, target, abs=False, additional_forward_args=rows)
+    gradient = saliency.attribute(hidden, number, abs=False, additional_forward_args=rows)
     return gradient.detach().norm(dim=-1) * masking.maskable
 
 
@@ -165,14 +165,14 @@ def _inputs(masking: Masking) -> tuple[Tensor, None, Tensor]:
 
 def _integrated(masking: Masking, steps: int, batch_size: int) -> Tensor:
     """Signed Integrated Gradients, `(B, T)`; their sum is `log f(x) - log f(b)` for the predicted class."""
-    hidden, target, rows = _inputs(masking)
+    hidden, number, rows = _inputs(masking)
     attributed = (
         _captum()
         .IntegratedGradients(_Prediction(masking))
         .attribute(
             hidden,
             baselines=masking.mask(torch.zeros_like(masking.maskable)).to(hidden.dtype),
-            target=target,
+            target=number,
             additional_forward_args=rows,
             n_steps=steps,
             internal_batch_size=max(batch_size, len(hidden)),

@@ -60,7 +60,7 @@ def refine_scores(
     rows = torch.arange(len(scores), device=scores.device).repeat_interleave(samples)
     of_samples = recorded.rows(rows, explainer.config.masked_at(state))
     maskable, target = of_samples.batch.maskable, of_samples.target
-    explained = None if classes is None else classes[rows]
+    choices = None if classes is None else classes[rows]
     units = of_samples.batch.units.long()
     numbers = torch.arange(samples, device=scores.device).repeat(len(scores))
     found = scores.detach().clone().requires_grad_()
@@ -72,7 +72,7 @@ def refine_scores(
         cut = threshold(every.detach(), budgets(shares, maskable), maskable)
         mask = draw((every - cut[:, None]) / explainer.config.temperature, noise, maskable)
         kept, left_out = (explainer.masked(of_samples, part, state) for part in (mask, 1 - mask))
-        loss = path_loss(explainer.task, explainer.preserved, target, kept, left_out, explained).sum()
+        loss = path_loss(explainer.task, explainer.preserved, target, kept, left_out, choices).sum()
         (found.grad,) = torch.autograd.grad(loss / samples, found)
         optimizer.step()
     return found.detach()

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..base.running import Recorded
 from ..explainer.masking import Masking
 from ..explainer.modeling_diffmask import DiffMaskModel
-from ..masks.gates import SOFT_TEMPERATURE, draw_on_paths, keep_logits, log_keep_probability
+from ..masks.gates import SOFT_TEMPERATURE, draw_with_fading, keep_logits, log_keep_probability
 from ..masks.units import mean_over_units
 from .free_logits import in_parts, search
 
@@ -60,7 +60,7 @@ def per_example(
             keep, soft_keep, maskable = (
                 values.repeat_interleave(samples, 0) for values in (keep, soft, masking.maskable)
             )
-            masks = draw_on_paths(keep, soft_keep, noise, maskable)
+            masks = draw_with_fading(keep, soft_keep, noise, maskable)
             return divergence(masks).view(-1, samples).mean(-1), mean_over_units(soft, masking.maskable)
 
         return search(

@@ -11,7 +11,7 @@ from .violations import SEARCHES
 
 AGGREGATIONS = ("token", "word")
 # Methods that need no probes.
-METHODS: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
+PER_EXAMPLE: dict[str, Any] = {"per_example": per_example, "reinforce": reinforce}
 # Treatments of an explanation outside the margin.
 ON_VIOLATION = ("keep", "search", "refine", "abstain")
 
@@ -67,8 +67,8 @@ def sorted_options(
             raise DiffMaskError(f"`aggregation` must be one of {', '.join(AGGREGATIONS)}, but is {aggregation!r}.")
         post["aggregation"] = aggregation
     if method is not None:
-        if method != "amortised" and method not in METHODS:
-            raise DiffMaskError(f"`method` must be amortised, {' or '.join(METHODS)}, but is {method!r}.")
+        if method != "amortised" and method not in PER_EXAMPLE:
+            raise DiffMaskError(f"`method` must be amortised, {' or '.join(PER_EXAMPLE)}, but is {method!r}.")
         forward["method"] = post["method"] = method
     if on_violation is not None:
         if on_violation not in ON_VIOLATION:
@@ -105,7 +105,7 @@ def check_together(
     """
     if on_violation != "keep" and not verify:
         raise DiffMaskError(f"`on_violation={on_violation!r}` needs the check: leave `verify` on.")
-    if method in METHODS:
+    if method in PER_EXAMPLE:
         if on_violation in SEARCHES:
             raise DiffMaskError(f"`method={method!r}` stays within the margin by itself: leave `on_violation` out.")
         for name, value in {"margin": margin, **of_path}.items():

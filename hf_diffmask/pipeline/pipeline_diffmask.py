@@ -18,7 +18,7 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from ..masks.gates import hard_mask
 from ..tasks.words import Check
 from .explanation import CURVE, explain_windows
-from .options import METHODS, check_together, sorted_options
+from .options import PER_EXAMPLE, check_together, sorted_options
 from .violations import SEARCHES
 
 logger = logging.get_logger(__name__)
@@ -178,7 +178,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             choice = None if label is None else torch.full_like(recorded.batch.maskable[:, 0], label, dtype=torch.long)
             found = explain_windows(self.model, recorded, state, margin, choice, verify, on_violation, **options)
         else:
-            keep = METHODS[method](self.model, features, self.model.config.masked_at(state))
+            keep = PER_EXAMPLE[method](self.model, features, self.model.config.masked_at(state))
             # One column for the one state. Units that cannot be masked are kept.
             keep = keep.masked_fill(~recorded.batch.maskable, 1.0)[..., None]
             found = {"target": recorded.target, "keep_probability": keep, "kept": hard_mask(keep)}

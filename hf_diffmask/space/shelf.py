@@ -31,7 +31,7 @@ class Held:
     explain: Any
     """The pipeline."""
     plain: DiffMaskModel | None
-    """An untrained one of the same base model, whose baseline is the mask token: what rivals replace tokens by."""
+    """An untrained one of the same base model, whose baseline is the mask token: as other methods use."""
     card: str
     size: int
     """Bytes."""

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 
-def has_head(heads: Iterable[str], auto_class: Any) -> bool:
+def has_head(class_names: Iterable[str], auto_class: Any) -> bool:
     """
     Whether a model has the head that an auto class loads.
 
     Args:
-        heads (`Iterable[str]`): Names of the model's class and its base classes.
+        class_names (`Iterable[str]`): Names of the model's class and its base classes.
         auto_class: Such as `AutoModelForSequenceClassification`.
 
     Returns:
@@ -23,7 +23,7 @@ def has_head(heads: Iterable[str], auto_class: Any) -> bool:
     known = [*mapping._model_mapping.values(), *(model.__name__ for model in mapping._extra_content.values())]
     names = {name for one in known for name in ([one] if isinstance(one, str) else one)}
     own = auto_class.__name__.removeprefix("AutoModel")
-    return any(name in names or name.endswith(own) for name in heads)
+    return any(name in names or name.endswith(own) for name in class_names)
 
 
 def widen(values: Tensor) -> Tensor:

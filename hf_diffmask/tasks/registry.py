@@ -15,12 +15,12 @@ TASKS: dict[str, type[Task]] = {one.name: one for one in (TextClassification, Qu
 DEFAULT = TextClassification.name
 
 
-def fitting_task(heads: Iterable[str], config: PreTrainedConfig, what: str) -> type[Task]:
+def fitting_task(class_names: Iterable[str], config: PreTrainedConfig, what: str) -> type[Task]:
     """
     The task of a base model, from its config.
 
     Args:
-        heads (`Iterable[str]`): Names of the model's class and its base classes.
+        class_names (`Iterable[str]`): Names of the model's class and its base classes.
         config ([`~transformers.PreTrainedConfig`]): Its config.
         what (`str`): Name of the model in an error.
 
@@ -30,18 +30,18 @@ def fitting_task(heads: Iterable[str], config: PreTrainedConfig, what: str) -> t
     Raises:
         DiffMaskError: If no task fits; the message names the model's class and the supported tasks.
     """
-    heads = list(heads)
+    class_names = list(class_names)
     for task in TASKS.values():
-        if task.fits(heads, config):
+        if task.fits(class_names, config):
             return task
-    if not heads:
+    if not class_names:
         raise DiffMaskError(
             f"{what} names no model class in its config (`architectures`), so that its task is not known: save it "
             "with save_pretrained."
         )
     labels = f" with {config.num_labels} label(s) and problem type {config.problem_type!r}"
     raise DiffMaskError(
-        f"{what} is a {heads[0]}{labels}, which no task covers. Supported: "
+        f"{what} is a {class_names[0]}{labels}, which no task covers. Supported: "
         f"{'; '.join(task.described for task in TASKS.values())}."
     )
 
@@ -59,8 +59,8 @@ def task_of(model: PreTrainedModel) -> type[Task]:
     Raises:
         DiffMaskError: If no task fits.
     """
-    heads = [one.__name__ for one in type(model).__mro__]
-    return fitting_task(heads, model.config, "The base model")
+    class_names = [one.__name__ for one in type(model).__mro__]
+    return fitting_task(class_names, model.config, "The base model")
 
 
 def task_of_result(result: Mapping[str, Any]) -> Task:

@@ -40,9 +40,13 @@ class Regression(Task):
     pipeline_tag = TextClassification.name
 
     @classmethod
-    def fits(cls, heads: Iterable[str], config: PreTrainedConfig) -> bool:
+    def fits(cls, class_names: Iterable[str], config: PreTrainedConfig) -> bool:
         """See [`Task.fits`]: a sequence classifier with one label."""
-        return config.num_labels == 1 and config.problem_type in (None, "regression") and super().fits(heads, config)
+        return (
+            config.num_labels == 1
+            and config.problem_type in (None, "regression")
+            and super().fits(class_names, config)
+        )
 
     def measured_constants(self, outputs: Callable[[], Tensor]) -> dict[str, float]:
         """See [`Task.measured_constants`]: `mean` and `variance`."""

@@ -41,18 +41,18 @@ class Task(TaskInputs, TaskWords):
         self.constants = constants or {}
 
     @classmethod
-    def fits(cls, heads: Iterable[str], config: PreTrainedConfig) -> bool:
+    def fits(cls, class_names: Iterable[str], config: PreTrainedConfig) -> bool:
         """
         Whether a base model has this task. Loads nothing.
 
         Args:
-            heads (`Iterable[str]`): Names of the model's class and its base classes.
+            class_names (`Iterable[str]`): Names of the model's class and its base classes.
             config ([`~transformers.PreTrainedConfig`]): The model's config.
 
         Returns:
             `bool`
         """
-        return has_head(heads, cls.auto_class)
+        return has_head(class_names, cls.auto_class)
 
     def measured_constants(self, outputs: Callable[[], Tensor]) -> dict[str, float]:
         """

@@ -25,10 +25,10 @@ class TextClassification(Task):
     described = "sequence classifiers with one label of at least two"
 
     @classmethod
-    def fits(cls, heads: Iterable[str], config: PreTrainedConfig) -> bool:
+    def fits(cls, class_names: Iterable[str], config: PreTrainedConfig) -> bool:
         """See [`Task.fits`]: a sequence classifier with one label of at least two."""
         one_label = config.num_labels > 1 and config.problem_type in (None, "single_label_classification")
-        return one_label and super().fits(heads, config)
+        return one_label and super().fits(class_names, config)
 
     def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
         """See [`Task.target`]."""
@@ -82,10 +82,10 @@ class TextClassification(Task):
         if "masked" not in windows[0]:
             return prediction, None
         masked = length_weighted_mean(windows, "masked")
-        explained = torch.tensor([best if choice is None else choice])
+        chosen = torch.tensor([best if choice is None else choice])
         # Rounding can make a divergence of 0 slightly negative.
         divergence = max(0.0, self.divergence(target[None], masked[None]).item())
-        found = cost(target[None], masked[None], explained).item()
+        found = cost(target[None], masked[None], chosen).item()
         return prediction, Check(divergence, int(masked.argmax()) == best, found)
 
     def distribution(self, windows: list[Window], config: PreTrainedConfig) -> dict[str, float]:

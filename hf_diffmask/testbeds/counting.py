@@ -231,7 +231,7 @@ def train_target(
         torch.manual_seed(seed)
         model = CountingForSequenceClassification(CountingConfig())
     optimizer = torch.optim.Adam(model.parameters(), learning_rate)
-    for _ in tqdm(range(epochs), desc="Counting target", unit="epoch", leave=False):
+    for _ in tqdm(range(epochs), desc="Counting model", unit="epoch", leave=False):
         for rows in torch.randperm(len(examples.labels), generator=generator).split(batch_size):
             loss = model(**{name: value[rows] for name, value in examples._asdict().items()}).loss
             loss.backward()

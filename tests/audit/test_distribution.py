@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hf_diffmask.audit.distribution import distance
-from hf_diffmask.audit.explained import explained
+from hf_diffmask.audit.explained import explain_inputs
 from hf_diffmask.data.features import TextFeatures
 from tests.audit.helpers import MANY
 
@@ -13,7 +13,7 @@ def test_distance_of_masked_inputs(explainer, tokenizer):
     """Whole inputs are as far from others as they are; those of one vector for all words are farther."""
     inputs = TextFeatures(tokenizer, MANY, 64).items
     texts = range(len(inputs))
-    whole = [found._replace(kept=[True] * len(found.kept)) for found in explained(explainer, tokenizer, inputs)]
+    whole = [found._replace(kept=[True] * len(found.kept)) for found in explain_inputs(explainer, tokenizer, inputs)]
     figures = distance(explainer, tokenizer, inputs, whole, texts).figures
     assert figures["quantile"] == pytest.approx(0.5, abs=0.01) and figures["median_over_usual"] == pytest.approx(1.0)
     assert figures["quantile_mask_token"] == figures["quantile"], "nothing is replaced"

@@ -3,12 +3,14 @@
 import pytest
 import torch
 
-from hf_diffmask.audit.explained import explained, masking_everything
+from hf_diffmask.audit.explained import explain_inputs, masking_everything
 from tests.helpers import masked_output, recorded_of
 
 
 def test_explained_are_the_explainer_s_own_masks(explainer, tokenizer, inputs):
-    for features, found in zip(inputs[:3], explained(explainer, tokenizer, inputs, batch_size=5)[:3], strict=True):
+    for features, found in zip(
+        inputs[:3], explain_inputs(explainer, tokenizer, inputs, batch_size=5)[:3], strict=True
+    ):
         batch = {name: torch.tensor([values]) for name, values in features.items()}
         with torch.no_grad():
             output = explainer(**batch)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hf_diffmask.audit.explained import explained
+from hf_diffmask.audit.explained import explain_inputs
 from hf_diffmask.audit.leaks import pattern, probe_alone
 from hf_diffmask.audit.thresholds import READABLE
 from hf_diffmask.data.features import TextFeatures
@@ -13,7 +13,7 @@ from tests.audit.helpers import MANY, LabelInPattern, made, one
 def test_a_label_in_the_pattern_is_caught(classifier, tokenizer):
     inputs = TextFeatures(tokenizer, MANY, 64).items
     special, texts = [one["special_tokens_mask"] for one in inputs], range(len(inputs))
-    found = explained(made(LabelInPattern, classifier, tokenizer), tokenizer, inputs)
+    found = explain_inputs(made(LabelInPattern, classifier, tokenizer), tokenizer, inputs)
     said = pattern(found, special, texts, class_conditional=False)
     assert said.verdict == "fail" and said.figures["accuracy"] == 1.0
     assert said.figures["accuracy"] > max(said.figures["base_rate"], said.figures["by_length"]) + READABLE

@@ -1,6 +1,6 @@
 """Masks that do not hold under another replacement are caught."""
 
-from hf_diffmask.audit.explained import explained
+from hf_diffmask.audit.explained import explain_inputs
 from hf_diffmask.audit.run import margin
 from hf_diffmask.audit.swapped import swapped
 from hf_diffmask.audit.thresholds import HOLDS
@@ -9,7 +9,7 @@ from tests.audit.helpers import Random, made
 
 def test_random_masks_are_caught(classifier, tokenizer, inputs):
     explainer = made(Random, classifier, tokenizer)
-    found = explained(explainer, tokenizer, inputs)
+    found = explain_inputs(explainer, tokenizer, inputs)
     said = swapped(explainer, tokenizer, inputs, found)
     assert said.verdict == "fail"
     assert min(value for name, value in said.figures.items() if name.startswith("agreement")) < HOLDS

@@ -93,7 +93,7 @@ def test_our_preset_against_brute_force(classifier, tokenizer, inputs, scores):
         order = sorted(range(1, len(ids) - 1), key=lambda k: of_input[k], reverse=True)
         with torch.no_grad():
             target = classifier(input_ids=torch.tensor([ids])).logits.argmax().item()
-        assert curve.target == target
+        assert curve.choice == target
         for number, share in enumerate((0.1, 0.2, 0.3, 0.5)):
             first = order[: math.ceil(round(share * len(order), 6))]
             without = [tokenizer.mask_token_id if k in first else token for k, token in enumerate(ids)]
@@ -140,10 +140,10 @@ def test_the_preset_time_interpret_as_published(classifier, tokenizer):
     for largest, share, name in ((True, 0.2, "comprehensiveness"), (False, 1.0 - 0.2, "sufficiency")):
         chosen = torch.topk(of_input, int(len(inner) * share), largest=largest).indices
         changed = torch.cat([ids[:1], inner.scatter(0, chosen, 0), ids[-1:]]).tolist()
-        drop = probability(classifier, ids.tolist(), curve.target) - probability(classifier, changed, curve.target)
+        drop = probability(classifier, ids.tolist(), curve.choice) - probability(classifier, changed, curve.choice)
         assert measures(curve)[name] == pytest.approx(drop, abs=1e-6)
         if largest:
-            whole, rest = (probability(classifier, one, curve.target) for one in (ids.tolist(), changed))
+            whole, rest = (probability(classifier, one, curve.choice) for one in (ids.tolist(), changed))
             assert measures(curve)["log_odds"] == pytest.approx(math.log(rest / whole), abs=1e-5)
     assert tokenizer.pad_token_id == 0
 
@@ -173,7 +173,7 @@ def test_refusals_name_the_input(classifier, tokenizer, inputs, scores):
     with pytest.raises(DiffMaskError, match="Input 2: A score is not finite"):
         curves(classifier, tokenizer, inputs, broken)
     with pytest.raises(DiffMaskError, match="Input 1: There is no class 2: the model has 2"):
-        curves(classifier, tokenizer, inputs, scores, targets=[0, 2, 0, 0])
+        curves(classifier, tokenizer, inputs, scores, choices=[0, 2, 0, 0])
     with pytest.raises(DiffMaskError, match=r"must be one of hf_diffmask, eraser, .* but is 'mine'"):
         curves(classifier, tokenizer, inputs, scores, "mine")
     with pytest.raises(DiffMaskError, match="scores for 3 inputs, but 4 inputs"):

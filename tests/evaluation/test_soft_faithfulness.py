@@ -84,4 +84,4 @@ def test_the_word_that_decides_does_better_than_another(classifier, tokenizer, f
 
 def test_an_input_without_a_scale_is_refused(classifier, tokenizer, features):
     with pytest.raises(DiffMaskError, match="no scale to measure on"):
-        soft_measures(classifier, tokenizer, features, [0.0, 1.0, 0.1, 0.1, 0.0, 0.0], target=1)
+        soft_measures(classifier, tokenizer, features, [0.0, 1.0, 0.1, 0.1, 0.0, 0.0], choice=1)

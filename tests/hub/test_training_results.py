@@ -9,7 +9,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.hub.card_folder import PLOT
 from hf_diffmask.hub.results import read_results
-from hf_diffmask.hub.training_results import record_training
+from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.training.validation import StateRow
 
 TRAINING = {
@@ -25,7 +25,7 @@ def rows(explainer):
 
 
 def test_results_plot_and_card(explainer, tokenizer, rows, tmp_path):
-    record_training(str(tmp_path), explainer, tokenizer, TRAINING, rows)
+    add_training_results(str(tmp_path), explainer, tokenizer, TRAINING, rows)
     found = read_results(tmp_path)
     assert found.keys() == {"training", "states", "examples"} and found["training"] == TRAINING
     assert found["states"] == [row._asdict() for row in rows]
@@ -37,13 +37,13 @@ def test_results_plot_and_card(explainer, tokenizer, rows, tmp_path):
 
 def test_without_matplotlib_the_card_has_no_plot(explainer, tokenizer, rows, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    record_training(str(tmp_path), explainer, tokenizer, {**TRAINING, "pairs": True}, rows)
+    add_training_results(str(tmp_path), explainer, tokenizer, {**TRAINING, "pairs": True}, rows)
     assert not (tmp_path / PLOT).exists() and PLOT not in (tmp_path / "README.md").read_text()
     assert len(read_results(tmp_path)["examples"]) == 2, "pairs"
 
 
 def test_a_path_that_is_not_calibrated_has_nothing_to_plot(classifier, tokenizer, tmp_path):
     path = DiffMaskModel.from_base_model(classifier, tokenizer, **hf_diffmask.recipe_config("path"))
-    record_training(str(tmp_path), path, tokenizer, TRAINING, [])
+    add_training_results(str(tmp_path), path, tokenizer, TRAINING, [])
     assert not (tmp_path / PLOT).exists() and (tmp_path / "README.md").is_file()
     assert json.loads((tmp_path / "explainer_results.json").read_text())["states"] == []

@@ -55,7 +55,9 @@ def test_softened_keep_probability_by_hand():
 def test_masks_on_paths_are_there_gone_or_at_a_uniform_point():
     noise = torch.rand(200_000, 1, 3, generator=torch.Generator().manual_seed(1))
     units = torch.ones(200_000, 1, dtype=torch.bool)
-    masks = gates.draw_on_paths(torch.full((200_000, 1), 0.3), torch.full((200_000, 1), 0.6), noise, units).flatten()
+    masks = gates.draw_with_fading(
+        torch.full((200_000, 1), 0.3), torch.full((200_000, 1), 0.6), noise, units
+    ).flatten()
     relaxed = masks[(masks != 0) & (masks != 1)]
     assert len(relaxed) / 200_000 == pytest.approx(0.5, abs=5e-3)
     assert stats.kstest(relaxed.numpy(), "uniform").pvalue > 0.01
@@ -68,7 +70,7 @@ def test_gradient_on_paths_is_that_of_the_expectation():
     soft = torch.full((400_000, 1), 0.8, requires_grad=True)
     noise = torch.rand(400_000, 1, 3, generator=torch.Generator().manual_seed(3))
     units = torch.ones(400_000, 1, dtype=torch.bool)
-    torch.exp(-9 * gates.draw_on_paths(torch.full((400_000, 1), 0.9), soft, noise, units)).mean().backward()
+    torch.exp(-9 * gates.draw_with_fading(torch.full((400_000, 1), 0.9), soft, noise, units)).mean().backward()
     assert soft.grad.sum().item() == pytest.approx(math.exp(-9) - 1, abs=0.02)
 
 
@@ -77,7 +79,7 @@ def test_few_units_of_a_long_input_are_on_their_paths_and_the_gradient_stays_the
     maskable = (torch.arange(160) < 128).expand(3000, -1)
     soft = torch.full((3000, 160), 0.5, requires_grad=True)
     noise = torch.rand(3000, 160, 3, generator=torch.Generator().manual_seed(4))
-    masks = gates.draw_on_paths(torch.full((3000, 160), 0.5), soft, noise, maskable)
+    masks = gates.draw_with_fading(torch.full((3000, 160), 0.5), soft, noise, maskable)
     relaxed = (masks != 0) & (masks != 1) & maskable
     assert relaxed.float().sum(-1).mean().item() == pytest.approx(32, abs=0.3)
     (masks * maskable).sum().backward()

@@ -86,7 +86,7 @@ class NormalisedFaithfulness(evaluate.Metric):
                 {
                     name: reached(
                         figures[name],
-                        bounds(model, tokenizer, one, PRESETS[preset], name, curve.target, beam, batch_size),
+                        bounds(model, tokenizer, one, PRESETS[preset], name, curve.choice, beam, batch_size),
                         lower_is_better=name == "sufficiency",
                     )
                     for name in ("comprehensiveness", "sufficiency")

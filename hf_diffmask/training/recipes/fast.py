@@ -10,7 +10,7 @@ from ...base.running import Recorded
 from ...explainer.configuration_diffmask import DiffMaskConfig
 from ...explainer.modeling_diffmask import DiffMaskModel
 from ...explainer.outputs import DiffMaskOutput
-from ...masks.gates import SOFT_TEMPERATURE, draw_on_paths, hard_mask, log_keep_probability
+from ...masks.gates import SOFT_TEMPERATURE, draw_with_fading, hard_mask, log_keep_probability
 from ...masks.noise import STATE_DRAW, hashed_uniform
 from ...masks.units import mean_over_units
 from ...masks.votes import keep_at
@@ -109,12 +109,12 @@ class FastObjective(LagrangianObjective):
         return (uniform * self.num_states).long()
 
     def run(self, drawn: Drawn, explainer: DiffMaskModel, output: DiffMaskOutput, recorded: Recorded) -> None:
-        """See [`LagrangianObjective.run`] and [`draw_on_paths`]; hard masks are run every `CHECK_EVERY` steps."""
+        """See [`LagrangianObjective.run`] and [`draw_with_fading`]; hard masks are run every `CHECK_EVERY` steps."""
         states, maskable = drawn.states, recorded.batch.maskable
         log_keep = log_keep_probability(output["logits"]).masked_fill(~maskable[..., None], 0.0)
         keep = keep_at(log_keep, states, self.multiply).exp()
         soft = keep_at(log_keep_probability(output["logits"], SOFT_TEMPERATURE), states, self.multiply).exp()
-        mask = draw_on_paths(keep, soft, drawn.noise[..., :3], maskable)
+        mask = draw_with_fading(keep, soft, drawn.noise[..., :3], maskable)
         if drawn.checks:
             with torch.no_grad():
                 output.masked_hard = explainer.masked(recorded, hard_mask(keep), states)
@@ -133,7 +133,7 @@ class FastObjective(LagrangianObjective):
         Returns:
             `torch.Tensor`: Scalar.
         """
-        # Softened, as in the gradient of the divergence; see `draw_on_paths`.
+        # Softened, as in the gradient of the divergence; see `draw_with_fading`.
         soft = log_keep_probability(logits, SOFT_TEMPERATURE)
         kept = mean_over_units(keep_at(soft, states, self.multiply).exp(), maskable)
         multiplier = (self.multipliers * (self.GAIN * self.violation).exp())[states]

@@ -89,7 +89,7 @@ def test_fast_objective_solves_a_problem_whose_answer_is_known():
         states = torch.zeros(16, dtype=torch.long)
         drawn = logits.expand(16, 4, 1)
         keep, soft = (gates.log_keep_probability(drawn, temperature)[..., 0].exp() for temperature in (1.0, 2.0))
-        masks = gates.draw_on_paths(keep, soft, torch.rand(16, 4, 3), torch.ones(16, 4, dtype=torch.bool))
+        masks = gates.draw_with_fading(keep, soft, torch.rand(16, 4, 3), torch.ones(16, 4, dtype=torch.bool))
         divergence = ((1 - masks) * cost).sum(-1)
         loss = objective.loss(drawn, torch.ones(16, 4), states, divergence)
         optimizer.zero_grad()
