@@ -210,9 +210,8 @@ def run(arguments: list[str]) -> None:
     ends = result.get("bounds") if len(few) == len(inputs) else None
     drawn = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
     drawn.savefig(folder / "faithfulness.png")
-    print(
-        f"\n{len(inputs)} inputs, preset {args.preset}, unseen replacement: {result['held_out']}\n{table(result['methods'])}"
-    )
+    print(f"\n{len(inputs)} inputs, preset {args.preset}, unseen replacement: {result['held_out']}")
+    print(table(result["methods"]))
     if len(unseen) > 1 and result["methods"]:
         names_of_all = ", ".join([preset.replacement, result["held_out"]])
         print(f"\nMeans over {names_of_all}\n{table_of_replacements(result['methods'])}")

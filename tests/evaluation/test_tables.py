@@ -16,7 +16,8 @@ def entry(comprehensiveness, sufficiency, **more):
 def test_the_table_of_methods():
     mine = entry(0.4, 0.05, forwards=None, seconds=None)
     assert table({"loo": entry(0.6, 0.1), "mine": mine}).splitlines() == [
-        "| method | comprehensiveness | sufficiency | unseen replacement: both | cost in forwards | seconds an input |",
+        "| method | comprehensiveness | sufficiency | unseen replacement: both | cost in forwards | seconds an input "
+        "|",
         "|---|---|---|---|---|---|",
         "| loo | 0.600 (0.000 to 1.000) | 0.100 (-0.250 to 0.500) | 0.300 / 0.062 | 12.3 | 0.0013 |",
         "| mine | 0.400 (0.000 to 1.000) | 0.050 (-0.250 to 0.500) | 0.300 / 0.062 |  |  |",
