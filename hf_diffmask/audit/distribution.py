@@ -72,7 +72,7 @@ def distance(
 
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     if len(numbers) < 20:
-        raise DiffMaskError(f"At least 20 texts are needed to tell what is usual, and there are {len(numbers)}.")
+        raise DiffMaskError(f"The distribution test needs at least 20 texts, but there are {len(numbers)}.")
     order = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(0))
     usual = np.array([bool(order[numbers[text]] % 2) for text in texts])
     whole, masked = means(None), means(explainer.baseline_at(0).detach())

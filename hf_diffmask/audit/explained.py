@@ -54,7 +54,7 @@ def explain_inputs(
         DiffMaskError: If the base model is no classifier.
     """
     if not explainer.task.has_choices:
-        raise DiffMaskError("The audit asks what a mask tells of a class: this explainer is for no classifier.")
+        raise DiffMaskError("The audit tests what a mask tells about a class: this explainer is not for a classifier.")
 
     def run(batch: dict[str, Tensor]) -> list[Explained]:
         recorded, task = explainer.record(explainer.batch(**batch)), explainer.task

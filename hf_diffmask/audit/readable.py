@@ -33,7 +33,7 @@ def readable(features: np.ndarray, classes: Sequence[int], texts: Sequence[int],
     """
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     if len(numbers) < 20:
-        raise DiffMaskError(f"At least 20 texts are needed to read classes from masks, and there are {len(numbers)}.")
+        raise DiffMaskError(f"The classifier on masks needs at least 20 texts, but there are {len(numbers)}.")
     folds = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed)) % FOLDS
     fold = folds[[numbers[text] for text in texts]]
     labels, values = torch.tensor(list(classes)), torch.tensor(features, dtype=torch.float64)

@@ -45,8 +45,8 @@ def settings_of(model: str | None) -> dict[str, Any]:
         return json.loads(Path(str(file)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DiffMaskError(
-            f"The explainer holds no {ARGUMENTS_FILE} that says how it was trained, so no other can be trained the "
-            f"same way: name explainers with --other_seeds and --random_base ({reason(error)})."
+            f"The explainer has no {ARGUMENTS_FILE}, so no other can be trained the same way: name explainers with "
+            f"--other_seeds and --random_base ({reason(error)})."
         ) from error
 
 
@@ -222,4 +222,4 @@ def check_comparable(explainer: DiffMaskModel, name: str, other: DiffMaskModel, 
             f"{name} is an explainer of another kind: it differs in masking, classes, words or states."
         )
     if same_base and torch.equal(explainer.probes.out_weight.cpu(), other.probes.out_weight.cpu()):
-        raise DiffMaskError(f"{name} is the same explainer as --model: it says nothing of seeds.")
+        raise DiffMaskError(f"{name} is the same explainer as --model: it tells nothing about seeds.")

@@ -62,7 +62,7 @@ def swapped(
             left_out.append(replacement)
     used = [name for name in UNSEEN if name not in left_out]
     if not used:
-        raise DiffMaskError("There is no way to take tokens away from this model's inputs.")
+        raise DiffMaskError("No replacement can remove tokens from this model's inputs.")
     holds = all(figures[f"agreement_{name}"] >= HOLDS for name in used)
     better = all(figures[f"agreement_{name}"] >= figures[f"random_{name}"] for name in used)
     note = f"cannot be done: {', '.join(left_out)}" if left_out else ""

@@ -36,7 +36,7 @@ def without(
         return features
     if replacement == "delete":
         if not any(keep):
-            raise DiffMaskError("An input of which every token is deleted has no prediction: mask tokens instead.")
+            raise DiffMaskError("An input without tokens has no prediction: mask tokens instead of deleting them.")
         return {
             name: [value for value, stays in zip(values, keep, strict=True) if stays]
             for name, values in features.items()
@@ -63,4 +63,4 @@ def check_replacement(tokenizer: PreTrainedTokenizerBase, replacement: str) -> N
     """
     # Replacements without a token have no such attribute.
     if getattr(tokenizer, f"{replacement}_token_id", 0) is None:
-        raise DiffMaskError(f"The tokenizer has no {replacement} token: take tokens away in another way.")
+        raise DiffMaskError(f"The tokenizer has no {replacement} token: choose another replacement.")

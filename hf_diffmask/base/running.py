@@ -181,7 +181,7 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
         if len(states) != 1:
             raise DiffMaskError(
                 f"{type(model).__name__} computed the state {name!r} {len(states)} times in one forward pass instead "
-                "of once: such a model is not supported."
+                "of once: this model is not supported."
             )
     return output, [states[0] for states in found.values()]
 

@@ -41,8 +41,8 @@ def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
     longest = max(outermost, key=len)
     if sum(len(module) == len(longest) for module in outermost) > 1:
         raise DiffMaskError(
-            f"{type(model).__name__} keeps the parts of its blocks in lists of their own, so that no block can be run "
-            "by itself: such a model is not supported."
+            f"{type(model).__name__} keeps parts of its blocks in separate lists, so no block can run alone: this "
+            "model is not supported."
         )
     return longest
 

@@ -103,7 +103,7 @@ def _load_explainers(args: AnalyzeArguments) -> list[DiffMaskAttributionPipeline
     first, second = (explain.model.config for explain in explainers)
     if (first.masking, second.masking) != ("input", "hidden"):
         raise DiffMaskError(
-            "Two explainers are compared by what they mask: name one with input masking as --model and one with "
+            "The two explainers must differ in masking: name one with input masking as --model and one with "
             f"hidden masking as --hidden_model, not {first.masking} and {second.masking}."
         )
     if first.base_model_fingerprint != second.base_model_fingerprint:

@@ -88,7 +88,7 @@ def run(arguments: list[str]) -> None:
     explain = load_pipeline(args.model, device=args.device)
     explainer, tokenizer, base = explain.model, explain.tokenizer, explain.model.base
     if not explainer.task.has_choices:
-        raise DiffMaskError("The audit asks what a mask tells of a class: this explainer is for no classifier.")
+        raise DiffMaskError("The audit tests what a mask tells about a class: this explainer is not for a classifier.")
     texts = load_inputs(args.dataset, explainer.task, args, limit=args.limit)
     if len(set(texts)) < 20:
         raise DiffMaskError(f"The audit needs at least 20 different texts, and there are {len(set(texts))}.")
@@ -100,7 +100,7 @@ def run(arguments: list[str]) -> None:
     for number, (name, other) in enumerate(zip(args.other_seeds, others, strict=True)):
         check_comparable(explainer, name, other, same_base=True)
         if any(torch.equal(other.probes.out_weight, earlier.probes.out_weight) for earlier in others[:number]):
-            raise DiffMaskError(f"{name} is named twice, or the same as another: it says nothing of seeds.")
+            raise DiffMaskError(f"{name} is named twice, or the same as another: it tells nothing about seeds.")
     on_random = None
     if args.random_base is not None:
         on_random = load_pipeline(args.random_base, device=args.device).model

@@ -158,7 +158,7 @@ def run(arguments: list[str]) -> None:
     explain = load_pipeline(args.model, device=args.device)
     explainer, tokenizer = explain.model, explain.tokenizer
     if not explainer.task.has_choices:
-        raise DiffMaskError("Faithfulness is measured by a class's probability: this explainer is for no classifier.")
+        raise DiffMaskError("Faithfulness needs a class's probability: this explainer is not for a classifier.")
     for replacement in [PRESETS[args.preset].replacement, *_unseen(args)]:
         check_replacement(tokenizer, replacement)
     if "diffmask_refined" in names and explainer.masks.has_evidence and len(explainer.config.judged_states) > 1:
@@ -176,10 +176,10 @@ def run(arguments: list[str]) -> None:
     read = {name: read_attributions(path, every) for name, path in files.items()}
     measurable = [k for k, one in enumerate(every) if preset.takes_away(one["special_tokens_mask"].count(0))]
     if not measurable:
-        raise DiffMaskError(f"No input has enough tokens for the preset {args.preset!r} to take one away.")
+        raise DiffMaskError(f"No input has enough tokens for the preset {args.preset!r} to remove one.")
     inputs = [every[k] for k in measurable]
     if len(inputs) < len(every):
-        _say(f"{len(every) - len(inputs)} inputs have too few tokens to take one away: left out.")
+        _say(f"{len(every) - len(inputs)} inputs have too few tokens to remove one: left out.")
     unseen = [preset._replace(replacement=name) for name in _unseen(args)]
     plan = Plan(
         names, {name: [scores[k] for k in measurable] for name, scores in read.items()}, preset, unseen,

@@ -36,4 +36,4 @@ def run(arguments: list[str]) -> None:
         entry = {"id": one.id, "base_model": str(base), "downloads": one.downloads or 0}
         print(json.dumps(entry) if args.json else visible("  ".join(map(str, entry.values()))))
     if not found and not args.json:
-        print(f"There are none{f' for {args.base_model}' if args.base_model else ''} yet.")
+        print(f"There are no explainers{f' for {args.base_model}' if args.base_model else ''} yet.")

@@ -107,8 +107,8 @@ def features_of_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> d
     separator = tokenizer.sep_token_id
     if "token_type_ids" in tokenizer.model_input_names and separator is not None and separator in ids[:-1]:
         raise DiffMaskError(
-            "These are the ids of a pair, and ids alone do not say where its second text begins: give whole features "
-            "to the functions of hf_diffmask, which the metrics wrap."
+            "These are the ids of a pair, and ids do not show where its second text begins: give features to the "
+            "functions of hf_diffmask that the metrics wrap."
         )
     # Unknown and mask tokens stand for words.
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}

@@ -51,7 +51,7 @@ def load_texts(
     path, suffix = Path(dataset), _suffix(dataset)
     if path.is_file() and not suffix:
         raise DiffMaskError(
-            f"{dataset} is of no known kind: name it .csv, .json, .jsonl or .parquet (.gz may follow)."
+            f"{dataset} has an unknown format: name it .csv, .json, .jsonl or .parquet (.gz may follow)."
         )
     if suffix and not path.is_file():
         raise DiffMaskError(f"There is no file {dataset}: give the path of a data file or the id of a data set.")

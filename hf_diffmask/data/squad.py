@@ -64,7 +64,7 @@ def load_squad(path: str | Path, labelled: bool = True) -> tuple[list[Question],
     if skipped:
         logger.warning(f"{skipped} of {total} questions of {path} have no usable answer and are left out.")
     if not questions:
-        raise DiffMaskError(f"{path} holds no question with an answer: give a file with labelled questions.")
+        raise DiffMaskError(f"{path} has no question with an answer: give a file with labelled questions.")
     return questions, skipped
 
 

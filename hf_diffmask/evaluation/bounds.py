@@ -56,15 +56,15 @@ def bounds(
             preset uses more than the ranking.
     """
     if measure not in ("comprehensiveness", "sufficiency"):
-        raise DiffMaskError(f"Bounds are of comprehensiveness or sufficiency, and not of {measure!r}.")
+        raise DiffMaskError(f"Bounds exist for comprehensiveness and sufficiency, not for {measure!r}.")
     if preset.positive:
-        raise DiffMaskError("This preset leaves tokens out by their score: a ranking alone has no bounds in it.")
+        raise DiffMaskError("This preset leaves tokens out by their score: it has no bounds for rankings.")
     if choice is not None:
         check_class(model, choice, task)
     special = [bool(value) for value in features["special_tokens_mask"]]
     tokens = [k for k, is_special in enumerate(special) if not is_special]
     if not tokens:
-        raise DiffMaskError("There is no token to rank: every token is special.")
+        raise DiffMaskError("There is no token to rank: all tokens are special.")
     if beam < 1:
         raise DiffMaskError(f"The beam must hold at least one ranking, but is {beam}.")
     column = 0 if measure == "comprehensiveness" else 1

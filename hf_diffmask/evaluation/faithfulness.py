@@ -81,7 +81,7 @@ class Preset(NamedTuple):
             return sizes
         above = sum(scores[k] > 0 for k in order)
         if not above:
-            raise DiffMaskError("No token has a score above 0, and this preset takes away no other.")
+            raise DiffMaskError("No token has a score above 0, and this preset removes no other token.")
         found = sorted({min(size, above) for size, _ in sizes} - {0})
         return [(size, size) for size in found]
 
@@ -132,7 +132,7 @@ def ranking(scores: Sequence[float], special: Sequence[bool]) -> list[int]:
         raise DiffMaskError(f"There are {len(scores)} scores for {len(special)} tokens: give one for each token.")
     ranked = [k for k, is_special in enumerate(special) if not is_special]
     if not ranked:
-        raise DiffMaskError("There is no token to rank: every token is special.")
+        raise DiffMaskError("There is no token to rank: all tokens are special.")
     if not all(scores[k] is not None and math.isfinite(scores[k]) for k in ranked):
         raise DiffMaskError("A score is not finite: leave this input out, or find out where it comes from.")
     if len(ranked) > 1 and len({float(scores[k]) for k in ranked}) == 1:

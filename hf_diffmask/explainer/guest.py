@@ -85,8 +85,7 @@ class Guest:
         if self._base.device != device:
             if self._is_borrowed:
                 raise DiffMaskError(
-                    f"The explainer is on {device} and the base model that was given to it is on "
-                    f"{self._base.device}: move one of them."
+                    f"The explainer is on {device} and its base model is on {self._base.device}: move one of them."
                 )
             self._base.to(device)
         return self._base
@@ -219,8 +218,8 @@ def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bo
     )
     if weights and not shapes and allow_mismatch:
         logger.warning(
-            f"This base model is not the one that the explainer was trained for ({', '.join(weights)}): what it "
-            "says of it may be wrong. Verify every explanation."
+            f"The explainer was trained for another base model ({', '.join(weights)}): explanations may be wrong. "
+            "Verify every explanation."
         )
     elif shapes or weights:
         raise DiffMaskError(

@@ -60,7 +60,7 @@ class DiffMaskModel(SavedExplainer):
         super().__init__(config)
         if not config.state_names:
             raise DiffMaskError(
-                f"{config.name_or_path or 'This config'} is no explainer: it names no states. Train one with "
+                f"{config.name_or_path or 'This config'} is not an explainer: it names no states. Train one with "
                 "`hf-diffmask train`, or make one with DiffMaskModel.from_base_model."
             )
         self.probes = DiffMaskProbes(config)

@@ -48,7 +48,7 @@ class SavedExplainer(PreTrainedModel):
             ) from error
         if wrong := sorted({*info["missing_keys"], *info["unexpected_keys"]}):
             raise DiffMaskError(
-                f"The weights of {pretrained_model_name_or_path} are not those that its config speaks of: "
+                f"The weights of {pretrained_model_name_or_path} do not match its config: "
                 f"{', '.join(wrong)} missing or unknown."
             )
         # Minimum and maximum: a sum could overflow, and `isfinite` on all values would allocate a mask.

@@ -82,7 +82,7 @@ def update_card(folder: str | os.PathLike, explainer: DiffMaskModel, **parts: An
     add_results(folder, **parts)
     if write_card(folder, explainer) is None:
         raise DiffMaskError(
-            f"{Path(folder) / 'README.md'} has no section of ours, and is left as it is: `hf-diffmask card {folder}` "
+            f"{Path(folder) / 'README.md'} has no generated section and was not changed: `hf-diffmask card {folder}` "
             "adds the sections to it."
         )
 

@@ -70,7 +70,7 @@ def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> 
     is_local = location is not None and (os.path.isdir(location) or location.startswith((".", "/")))
     base = Path(str(location)) if is_local else None
     if with_base and base is None:
-        raise DiffMaskError("The base model is no local folder: it need not be pushed along.")
+        raise DiffMaskError("The base model is not a local folder: leave --with_base_model out.")
     if with_base and base is not None:
         if not (base / "model.safetensors").is_file() and not (base / "model.safetensors.index.json").is_file():
             raise DiffMaskError(f"The base model in {base} has no safetensors: save it with save_pretrained first.")
@@ -78,8 +78,8 @@ def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> 
     elif is_local or location is None:
         config |= {"base_model_name_or_path": None, "base_model_revision": None}
         logger.warning(
-            "The base model is a local folder, and nobody else could load this explainer without it: push the base "
-            "model to the Hub and train on it there, or push it along with --with_base_model."
+            "The base model is a local folder, so nobody else can load this explainer: push the base model to the "
+            "Hub and train with its id, or add --with_base_model."
         )
     elif config.get("base_model_revision") is None:
         logger.warning(f"The explainer names no revision of {location}: a later version of it will be refused.")

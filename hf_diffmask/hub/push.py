@@ -249,8 +249,8 @@ def merged_card(local: str, remote: str, generated: str, overwrite: bool = False
     here, there = outside(local), outside(remote)
     if here and there and here != there and not overwrite:
         raise DiffMaskError(
-            "Both the card in the folder and the one on the Hub were written into, and differ: take over into the "
-            "folder's README.md what should stay of the other, then push with --overwrite_card."
+            "The card in the folder and the card on the Hub both have text of yours and differ: copy what should "
+            "stay into the folder's README.md, then push with --overwrite_card."
         )
     first, second = (local, remote) if here else (remote, local)
     return merge(first, generated, also=second)

@@ -43,7 +43,7 @@ def attention(explainer: DiffMaskModel, features: dict[str, Tensor], state: int 
     reader = next((name for name in names[state % len(names) :] if name != "embeddings"), None)
     if reader not in blocks:
         raise DiffMaskError(
-            f"No block reads the state {names[state]!r} of {type(model).__name__}, so that nothing attends to it: use "
+            f"No block reads the state {names[state]!r} of {type(model).__name__}, so nothing attends to it: use "
             "the embeddings or the input of a block."
         )
     block = blocks.index(reader)

@@ -73,9 +73,9 @@ def smallest_subsets(masking: Masking, *, budget: int = 200_000, batch_size: int
     least = sum(_count(len(own), size) for own in units for size in (0, 1))
     if least > budget:
         raise DiffMaskError(
-            f"Exact erasure has a budget of {budget} masked inputs. These {len(units)} need {least} for subsets of up "
-            f"to one unit alone, and the one of the most units up to 2^{max(map(len, units))} - 1: raise `budget`, or "
-            "give it fewer or shorter inputs."
+            f"Exact erasure has a budget of {budget} masked inputs. These {len(units)} inputs need {least} for "
+            f"subsets of at most one unit, and the longest input up to 2^{max(map(len, units))} - 1 in all: raise "
+            "`budget`, or give fewer or shorter inputs."
         )
     searched, spent, size = list(found), 0, 0
     while searched := [row for row in searched if size < len(units[row])]:
@@ -85,7 +85,7 @@ def smallest_subsets(masking: Masking, *, budget: int = 200_000, batch_size: int
             raise DiffMaskError(
                 f"Exact erasure stops at its budget of {budget} masked inputs: no subset of up to {size - 1} of the "
                 f"{len(units[longest])} units of input {longest} suffices, {spent} masked inputs are tried, and "
-                f"subsets of {size} need {needed} more. Raise `budget`, or give it fewer or shorter inputs."
+                f"subsets of {size} need {needed} more. Raise `budget`, or give fewer or shorter inputs."
             )
         spent += needed
         with tqdm(

@@ -56,7 +56,9 @@ def _signed(masking: Masking, samples: int, batch_size: int, seed: int) -> Tenso
         raise DiffMaskError("Kernel SHAP needs Captum: pip install 'hf-diffmask[explainers]'.") from error
     most = int(masking.maskable.sum(-1).max())
     if samples <= most:
-        raise DiffMaskError(f"Kernel SHAP of {most} units needs at least {most + 1} samples, and not {samples}.")
+        raise DiffMaskError(
+            f"Kernel SHAP for {most} units needs at least {most + 1} samples, but `samples` is {samples}."
+        )
     values = torch.zeros(masking.maskable.shape, device=masking.maskable.device)
     # Captum uses the global CPU generator; other code must not notice.
     with torch.random.fork_rng(devices=[]):

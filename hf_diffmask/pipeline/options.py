@@ -86,7 +86,7 @@ def _check_of_task(model: DiffMaskModel, of_task: dict[str, Any]) -> None:
     for name in of_task:
         if name not in model.task.options:
             task = known[name].name.replace("-", " ")
-            raise DiffMaskError(f"`{name}` is for {task}, and this explainer's is not.")
+            raise DiffMaskError(f"`{name}` is for {task}, which is not this explainer's task.")
 
 
 def check_together(
@@ -110,11 +110,10 @@ def check_together(
             raise DiffMaskError(f"`method={method!r}` stays within the margin by itself: leave `on_violation` out.")
         for name, value in {"margin": margin, **of_path}.items():
             if value:
-                raise DiffMaskError(f"`method={method!r}` does without the path: leave `{name}` out.")
+                raise DiffMaskError(f"`method={method!r}` does not use the path: leave `{name}` out.")
     elif margin and on_violation != "search" and not model.masks.is_calibrated:
         raise DiffMaskError(
-            "This explainer was trained without validation inputs, and which of its masks cost a margin is not "
-            'known: use `on_violation="search"`.'
+            'This explainer was trained without validation inputs and has no thresholds: use `on_violation="search"`.'
         )
 
 
@@ -155,7 +154,7 @@ def label_index(model: DiffMaskModel, label: str | int) -> int:
         DiffMaskError: If the explainer cannot explain one choice, or the choice does not exist.
     """
     if not model.preserved.of_choice:
-        raise DiffMaskError("This explainer explains the whole output, and no class by itself: leave `label` out.")
+        raise DiffMaskError("This explainer explains the whole output, not a class: leave `label` out.")
     names = model.task.choice_names(model.base.config)
     if label in names:
         return names.index(label)

@@ -112,13 +112,14 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             # The saved class, because AutoModel loads the model without its head.
             kind = (model.config.architectures or [type(model).__name__])[0]
             raise DiffMaskError(
-                f"{model.name_or_path} is no explainer but a {kind}: train one for it with "
-                "`hf-diffmask train --base_model ...`, then name the folder that this writes."
+                f"{model.name_or_path} is a {kind}, not an explainer: train an explainer for it with `hf-diffmask "
+                "train --base_model ...`, then name its folder."
             )
         super().__init__(model, *args, **kwargs)
         if not model.masks.is_calibrated:
             logger.warning(
-                "This path saw no validation inputs, which thresholds come from: its masks keep everything. Rank by "
+                "This explainer was trained without validation inputs and has no thresholds: its masks keep "
+                "everything. Rank by "
                 '`evidence`, or use `on_violation="search"`.'
             )
         self.length = max_length(self.model.base, self.tokenizer)

@@ -54,7 +54,7 @@ class Batcher:
         try:
             self._waiting.put_nowait(_Waiting(key, item, answer))
         except queue.Full:
-            raise DiffMaskError("Too many are asking at once: try again in a moment.") from None
+            raise DiffMaskError("There are too many requests at once: try again in a moment.") from None
         try:
             return answer.result(timeout)
         except FutureTimeoutError:

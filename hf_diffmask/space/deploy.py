@@ -113,7 +113,7 @@ def build_wheel(folder: Path) -> Path:
     # In a folder of the source there is another one, which says what it was made of, and not what is installed.
     found = [one for one in importlib.metadata.distributions(name=PACKAGE) if one.read_text("RECORD")]
     if not found:
-        raise DiffMaskError("hf-diffmask is not installed, so that no wheel can be made of it: pip install it first.")
+        raise DiffMaskError("hf-diffmask is not installed, so no wheel can be built: pip install it first.")
     installed = found[0]
     files = [file for file in installed.files or [] if ".." not in file.parts and "__pycache__" not in file.parts]
     if not any(file.as_posix() == "hf_diffmask/__init__.py" for file in files):

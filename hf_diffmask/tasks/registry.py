@@ -36,7 +36,7 @@ def fitting_task(class_names: Iterable[str], config: PreTrainedConfig, what: str
             return task
     if not class_names:
         raise DiffMaskError(
-            f"{what} names no model class in its config (`architectures`), so that its task is not known: save it "
+            f"{what} names no model class in its config (`architectures`), so its task is not known: save it "
             "with save_pretrained."
         )
     labels = f" with {config.num_labels} label(s) and problem type {config.problem_type!r}"

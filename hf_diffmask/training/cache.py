@@ -43,7 +43,7 @@ class RecordedCache:
             if size * dtype.itemsize > 0.8 * shutil.disk_usage(tempfile.gettempdir()).free:
                 raise DiffMaskError(
                     f"The hidden states of the data set take {size * dtype.itemsize / 2**30:.1f} GiB, more than "
-                    "--cache_memory allows and than the temporary folder has room for: train with --cache_memory 0."
+                    "--cache_memory and the temporary folder allow: train with --cache_memory 0."
                 )
             # Unlinked at once, so the space is free again even if the process is killed.
             descriptor, path = tempfile.mkstemp(prefix="hf_diffmask_states_")

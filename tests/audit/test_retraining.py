@@ -51,7 +51,7 @@ def test_what_cannot_be_compared_is_refused(explainer, classifier, tokenizer):
         (random, True, "it is an explainer for another base model: compare seeds for the same"),
         (seed, False, "it is an explainer for the same base model, and no random one"),
         (hidden, True, "it is an explainer of another kind: it differs in masking"),
-        (explainer, True, "it is the same explainer as --model: it says nothing of seeds"),
+        (explainer, True, "it is the same explainer as --model: it tells nothing about seeds"),
     ):
         with pytest.raises(DiffMaskError, match=message):
             check_comparable(explainer, "it", other, same_base)

@@ -39,7 +39,7 @@ def test_explainers_with_their_base_models(here, capsys):
 
 def test_where_there_are_none(here, capsys):
     assert main(["list", "--base_model", "acme/rare"]) == 0
-    assert capsys.readouterr().out == "There are none for acme/rare yet.\n"
+    assert capsys.readouterr().out == "There are no explainers for acme/rare yet.\n"
     assert main(["list", "--base_model", "acme/rare", "--json"]) == 0 and capsys.readouterr().out == ""
 
 

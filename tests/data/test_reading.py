@@ -66,7 +66,7 @@ def test_unusable_data_sets_are_one_sentence(tmp_path, make, column, message):
 
 def test_unknown_kinds_and_ids_that_cannot_be_reached(tmp_path):
     (tmp_path / "d.xlsx").write_text("x")
-    with pytest.raises(DiffMaskError, match="no known kind"):
+    with pytest.raises(DiffMaskError, match="has an unknown format"):
         load_texts(str(tmp_path / "d.xlsx"))
     with pytest.raises(DiffMaskError, match="cannot be read"):
         load_texts("nobody/nothing-here")

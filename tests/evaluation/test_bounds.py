@@ -49,5 +49,5 @@ def test_refusals(classifier, tokenizer):
         bounds(classifier, tokenizer, features, PRESET, "log_odds")
     with pytest.raises(DiffMaskError, match="leaves tokens out by their score"):
         bounds(classifier, tokenizer, features, PRESETS["ferret"])
-    with pytest.raises(DiffMaskError, match="every token is special"):
+    with pytest.raises(DiffMaskError, match="all tokens are special"):
         bounds(classifier, tokenizer, {**features, "special_tokens_mask": [1] * 5}, PRESET)

@@ -44,7 +44,7 @@ def test_ranking_leaves_special_tokens_out_and_puts_the_first_of_equals_first():
         ([1.0], [False, False], "1 scores for 2 tokens"),
         ([1.0, math.nan], [False, False], "not finite"),
         ([1.0, math.inf], [False, False], "not finite"),
-        ([1.0, 2.0], [True, True], "every token is special"),
+        ([1.0, 2.0], [True, True], "all tokens are special"),
         ([0.0, 0.0, 7.0], [False, False, True], "All scores are the same"),
     ],
 )

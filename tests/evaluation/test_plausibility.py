@@ -74,7 +74,7 @@ def test_means_and_the_share_of_a_hard_rationale():
         ([1.0, 2.0], [False, False], [False, False], "No token is marked"),
         ([1.0, 2.0, 3.0], [False, False, True], [False, False, True], "No token is marked"),
         ([1.0, 1.0], [True, False], [False, False], "All scores are the same"),
-        ([1.0, 1.0], [True, False], [True, True], "every token is special"),
+        ([1.0, 1.0], [True, False], [True, True], "all tokens are special"),
     ],
 )
 def test_refusals(scores, marked, special, message):

@@ -67,7 +67,7 @@ def test_what_passes_is_tried_again(hub, named):
 
 def test_a_base_model_in_a_folder_goes_along_on_request_only(hub, folder):
     status, said = command(hub, "push", folder, "acme/alone")
-    assert status == 0 and "nobody else could load this explainer" in said
+    assert status == 0 and "nobody else can load this explainer" in said
     assert json.loads(hub.files("acme/alone")["config.json"])["base_model_name_or_path"] is None
     assert "base_model:" not in hub.files("acme/alone")["README.md"].decode()
     status, said = command(hub, "push", folder, "acme/both", "--with_base_model", "--license", "mit")

@@ -8,7 +8,7 @@ import hf_diffmask
 
 def test_sparsity_refuses_what_has_no_answer():
     metric = evaluate.load(f"{hf_diffmask.METRICS}/sparsity")
-    with pytest.raises(ValueError, match="every token is special"):
+    with pytest.raises(ValueError, match="all tokens are special"):
         metric.compute(predictions=[[1, 1]], references=[[1, 1]])
     with pytest.raises(ValueError):
         metric.compute(predictions=[[1, 1, 0]], references=[[1, 0]])

@@ -56,5 +56,5 @@ def test_an_id_that_cannot_be_reached():
 
 
 def test_what_is_already_one_sentence_stays_as_it_is():
-    with pytest.raises(DiffMaskError, match=r"^\S+ is no explainer but a BertForSequenceClassification"):
+    with pytest.raises(DiffMaskError, match=r"^\S+ is a BertForSequenceClassification, not an explainer"):
         load_pipeline(hf_diffmask.BUNDLED_CLASSIFIER)

@@ -67,7 +67,7 @@ def test_options_of_a_task_are_for_that_task(path, answerer, tokenizer):
     assert sorted_options(answers, **{name: 5}) == ({}, {name: 5})
     with pytest.raises(DiffMaskError) as error:
         sorted_options(path, **{name: 5})
-    assert str(error.value) == f"`{name}` is for question answering, and this explainer's is not."
+    assert str(error.value) == f"`{name}` is for question answering, which is not this explainer's task."
 
 
 def test_states_by_name_and_by_number(explainer):
@@ -100,7 +100,7 @@ def test_what_goes_together(path, explainer):
     ):  # fmt: skip
         check_together(path, verify, method, on_violation, margin, label=None, curve=False)
     check_together(explainer, True, "amortised", "refine", None)
-    with pytest.raises(DiffMaskError, match="which of its masks cost a margin is not known"):
+    with pytest.raises(DiffMaskError, match="trained without validation inputs and has no thresholds"):
         check_together(path, True, "amortised", "keep", 0.2)
 
 
@@ -114,7 +114,7 @@ def test_what_does_not_go_together_is_refused_wherever_it_is_said(explain, token
     with pytest.raises(DiffMaskError, match="stays within the margin by itself"):
         anew(method="per_example")("film", on_violation="search")
     for asked in ({"margin": 0.2}, {"label": 0}, {"curve": True}, {"refine_steps": 2}):
-        with pytest.raises(DiffMaskError, match=f"does without the path: leave `{next(iter(asked))}` out"):
+        with pytest.raises(DiffMaskError, match=f"does not use the path: leave `{next(iter(asked))}` out"):
             anew(method="per_example")("film", **asked)
     assert "curve" in anew(curve=True)("film", verify=False)
 

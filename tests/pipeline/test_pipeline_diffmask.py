@@ -186,7 +186,7 @@ def test_unknown_aggregation(explain):
 
 
 def test_a_model_that_is_no_explainer_is_refused():
-    with pytest.raises(DiffMaskError, match="is no explainer but a BertForSequenceClassification"):
+    with pytest.raises(DiffMaskError, match="is a BertForSequenceClassification, not an explainer"):
         pipeline(hf_diffmask.TASK, model=hf_diffmask.BUNDLED_CLASSIFIER)
 
 

@@ -49,7 +49,7 @@ def kept_share(kept: Sequence[Sequence[bool]], special: Sequence[Sequence[bool]]
     pairs = [pair for row in zip(kept, special, strict=True) for pair in zip(*row, strict=True)]
     ordinary = [bool(is_kept) for is_kept, is_special in pairs if not is_special]
     if not ordinary:
-        raise ValueError("There is no token to count: every token is special.")
+        raise ValueError("There is no token to count: all tokens are special.")
     return sum(ordinary) / len(ordinary)
 
 

@@ -64,7 +64,7 @@ class PathRecipe(Recipe):
         """See [`Recipe.check`]."""
         if args.load_best_model_at_end and args.metric_for_best_model != "selection":
             raise DiffMaskError(
-                "Of a path only `selection` is known in training: leave --metric_for_best_model out, or add "
+                "In training a path has only the metric `selection`: leave --metric_for_best_model out, or add "
                 "--load_best_model_at_end False."
             )
         if not has_validation:
