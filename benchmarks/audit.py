@@ -1,12 +1,16 @@
-"""The audit of a sound explainer, and of three that are broken on purpose: what docs/audit.md reports.
+"""Audits of two sound explainers and three explainers that are broken on purpose: results in docs/audit.md.
 
     python benchmarks/audit.py --explainers FOLDER --output audit        (15 minutes on 2 cores)
 
-FOLDER holds what `python benchmarks/faithfulness.py train` wrote: explainers for minilm-sst2 of three seeds, input-0,
-input-1 and input-2. Trained here, on sst2_sentences_train: one that is not told the prediction, and two for the model
-with random weights. Broken on purpose: one that also says the prediction by whether it keeps the first word, one that
-keeps as many tokens anywhere, and one whose probes and baseline are those of a random base model. All sentences of
-sst2_dev.
+FOLDER is the output of `python benchmarks/faithfulness.py train`: explainers for minilm-sst2 with three seeds,
+input-0, input-1 and input-2. This script trains four more on sst2_sentences_train: two (seeds 0 and 1) that are not
+told the prediction, and two for base models with random weights. Broken on purpose:
+
+- one keeps the first word exactly if the prediction is positive;
+- one keeps as many tokens, at random positions;
+- one has the probes and baseline of an explainer for a random base model.
+
+Audits use all sentences of sst2_dev.
 """
 
 import argparse
@@ -36,7 +40,7 @@ RESULTS = Path(__file__).parent / "results" / "audit.json"
 
 
 class LabelInPattern(DiffMaskModel):
-    """Keeps what it would, and the first word where the prediction is positive."""
+    """Keeps the first word exactly if the prediction is positive; other units are unchanged."""
 
     def explain(self, *args: Any, **options: Any) -> DiffMaskOutput:
         output = super().explain(*args, **options)
@@ -48,7 +52,7 @@ class LabelInPattern(DiffMaskModel):
 
 
 class Random(DiffMaskModel):
-    """Keeps as many tokens at each state, anywhere."""
+    """Keeps as many tokens at each state, at random positions."""
 
     def explain(self, *args: Any, **options: Any) -> DiffMaskOutput:
         output = super().explain(*args, **options)
@@ -61,7 +65,7 @@ class Random(DiffMaskModel):
 
 
 def arguments(folder: Path, seed: int, margin: float) -> DiffMaskTrainingArguments:
-    """The recipe `fast`."""
+    """Training arguments for the recipe `fast`."""
     return DiffMaskTrainingArguments(
         output_dir=str(folder), recipe="fast", margin=margin, seed=seed, report_to=[], overwrite_output_dir=True
     )
@@ -70,7 +74,7 @@ def arguments(folder: Path, seed: int, margin: float) -> DiffMaskTrainingArgumen
 def trained(
     base: Any, tokenizer: Any, texts: list, folder: Path, seed: int, margin: float = 0.1, **config: Any
 ) -> DiffMaskModel:
-    """An explainer by the recipe `fast`, but for `config`; read back where it is there."""
+    """An explainer trained with the recipe `fast` and the changes in `config`; loaded if `folder` has one."""
     if (folder / "all_results.json").is_file():
         return DiffMaskModel.from_pretrained(folder, base_model=base).eval()
     set_seed(seed)
@@ -82,13 +86,13 @@ def trained(
 
 
 def random_weights(base: Any, seed: int) -> Any:
-    """The same model, untrained."""
+    """A model with the same config and random weights."""
     set_seed(seed)
     return type(base)(base.config).eval()
 
 
 def main() -> None:
-    """Trains, breaks, audits."""
+    """Trains, breaks and audits the explainers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", default="../shared", help="folder of models and data")
     parser.add_argument("--explainers", required=True, help="folder of input-0, input-1 and input-2")

@@ -1,10 +1,10 @@
-"""Builds what the package carries: the small classifier (see bundled_classifier.py), and an explainer for it.
+"""Builds the bundled models: the small classifier (see bundled_classifier.py) and its explainer.
 
     python benchmarks/bundled.py                      (about 30 minutes on one core)
-    python benchmarks/bundled.py --keep_classifier    (the explainer alone: 3 minutes on 2 cores)
+    python benchmarks/bundled.py --keep_classifier    (only the explainer: 3 minutes on 2 cores)
 
-The explainer is trained with the default recipe on sst2_sentences_train without its labels; its figures on all of
-sst2_dev go into the card beside it.
+The explainer is trained with the default recipe on sst2_sentences_train, without labels. Its card reports figures on
+all of sst2_dev.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> None:
     stored = DiffMaskModel.from_pretrained(target, base_model=base)
     dev = load_texts(str(data / "sst2_dev.jsonl.gz"))
     trainer.evaluate(type(trainer.eval_dataset)(tokenizer, dev, tokenizer.model_max_length))
-    # The figures of the card are of other data than those that checkpoints were chosen by.
+    # The card reports sst2_dev; checkpoints were chosen on the validation split.
     training |= {"dataset": "sst2_sentences_train (figures: sst2_dev)", "validation_inputs": len(dev)}
     add_training_results(str(target), stored, tokenizer, training, trainer.rows)
     print((target / "README.md").read_text())

@@ -1,23 +1,23 @@
 r"""Trains the small sentiment classifier that is bundled with the package.
 
-A BERT classifier of 2.6 million parameters is trained from random initialisation on SST-2 phrases, distilled from a
+A BERT classifier with 2.6 million parameters is trained from random initialisation on SST-2 phrases, distilled from a
 MiniLM teacher (distillation with data augmentation: Tang et al., 2019, https://arxiv.org/abs/1903.12136). The teacher
-labels, once and for all, four kinds of input:
+labels four kinds of input, once:
 
-- every phrase as it is (its target is the mean of the teacher's distribution and the gold label);
-- every phrase with 10 to 60 % of its pieces replaced, three times in four by `[MASK]`, which is what explainers do to
-  an input, else by random pieces;
-- phrases joined to texts of up to 256 pieces, half of them with replaced pieces, so that every position is trained;
-- every piece of the vocabulary on its own.
+- every phrase, unchanged (target: the mean of the teacher's distribution and the gold label);
+- every phrase with 10 to 60 % of its pieces replaced: three times in four by `[MASK]`, as explainers do, else by
+  random pieces;
+- phrases joined to texts of up to 256 pieces, to train every position; half of these texts have replaced pieces;
+- every single piece of the vocabulary.
 
-The vocabulary is the teacher's, pruned to the pieces that the training texts use, the most frequent ones and all
-single characters: the training texts are tokenized as by the teacher. Settings were chosen on sentences held out from
-the training split; the development split is only reported. Weights are saved in half precision and load in float32.
+The vocabulary is part of the teacher's: the pieces in the training texts, the most frequent pieces and all single
+characters. Training texts are thus tokenized as by the teacher. Settings were chosen on sentences held out from the
+training split; the development split is only reported. Weights are saved in half precision and load in float32.
 
     python benchmarks/bundled_classifier.py --shared ../shared
 
-(the first half of bundled.py) takes about 25 minutes on one core of a server CPU, half of them for the teacher, whose
-outputs are cached.
+(the first half of bundled.py) takes about 25 minutes on one core of a server CPU, half of it for the teacher.
+The teacher's outputs are cached.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from transformers import (
 )
 
 MAX_LENGTH = 256
-FREQUENT_PIECES = 8000  # the teacher's WordPiece ids follow frequency
+FREQUENT_PIECES = 8000  # the teacher's WordPiece ids are sorted by frequency
 HELD_OUT_SENTENCES = 400
 JOINED_TEXTS = 1600
 DRAWS = 2
@@ -56,13 +56,13 @@ LEARNING_RATE = 1e-3
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Reads a gzipped file of one JSON object a line."""
+    """Rows of a gzipped JSON Lines file."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
 def prune_tokenizer(teacher: PreTrainedTokenizerBase, texts: list[str]) -> tuple[PreTrainedTokenizerBase, list[int]]:
-    """Returns a tokenizer over part of the teacher's vocabulary, and the teacher's id of each of its pieces."""
+    """A tokenizer with part of the teacher's vocabulary, and the teacher's id for each piece."""
     used = {i for ids in teacher(texts)["input_ids"] for i in ids} | set(teacher.all_special_ids)
     kept = {}
     for piece, i in sorted(teacher.get_vocab().items(), key=lambda item: item[1]):
@@ -75,7 +75,7 @@ def prune_tokenizer(teacher: PreTrainedTokenizerBase, texts: list[str]) -> tuple
 
 
 def hold_out(records: list[dict], rng: random.Random) -> tuple[list[dict], list[dict]]:
-    """Splits sentences off the training records, and drops the phrases (4 words or more) that overlap with them."""
+    """Training records without phrases (4 words or more) that overlap held-out sentences; the held-out sentences."""
     sentences = [r for r in records if r["text"].endswith(" .") and len(r["text"].split()) >= 10]
     held_out = rng.sample(sentences, HELD_OUT_SENTENCES)
     texts = [r["text"] for r in held_out]
@@ -88,7 +88,7 @@ def hold_out(records: list[dict], rng: random.Random) -> tuple[list[dict], list[
 
 
 def corrupt(ids: list[int], tokenizer: PreTrainedTokenizerBase, rng: random.Random) -> list[int]:
-    """Replaces 10 to 60 % of the inner pieces: by `[MASK]` three times in four, else by random pieces."""
+    """The ids with 10 to 60 % of inner pieces replaced: by `[MASK]` three times in four, else by random pieces."""
     rate = rng.uniform(0.1, 0.6)
     mask = rng.random() < 0.75
     inner = [
@@ -99,7 +99,7 @@ def corrupt(ids: list[int], tokenizer: PreTrainedTokenizerBase, rng: random.Rand
 
 
 def augment(phrases: list[list[int]], tokenizer: PreTrainedTokenizerBase, rng: random.Random) -> list[list[int]]:
-    """Makes the inputs that only the teacher labels: corrupted phrases, joined phrases, single pieces."""
+    """The inputs that only the teacher labels: corrupted phrases, joined phrases, single pieces."""
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
     inputs = [corrupt(ids, tokenizer, rng) for ids in phrases]
     for n in range(JOINED_TEXTS):
@@ -113,7 +113,7 @@ def augment(phrases: list[list[int]], tokenizer: PreTrainedTokenizerBase, rng: r
 
 
 def pad(inputs: list[list[int]]) -> dict[str, torch.Tensor]:
-    """Pads lists of ids with 0, the id of `[PAD]`, to `input_ids` and `attention_mask` of shape `[B, T]`."""
+    """`input_ids`, padded with 0 (the id of `[PAD]`), and `attention_mask`, both of shape `(B, T)`."""
     length = max(map(len, inputs))
     input_ids = torch.tensor([ids + [0] * (length - len(ids)) for ids in inputs])
     attention_mask = torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids in inputs])
@@ -122,7 +122,7 @@ def pad(inputs: list[list[int]]) -> dict[str, torch.Tensor]:
 
 @torch.inference_mode()
 def predict(model: PreTrainedModel, inputs: list[list[int]]) -> torch.Tensor:
-    """Returns the model's output distributions, of shape `[N, 2]`."""
+    """The model's output distributions, of shape `(N, 2)`."""
     order = sorted(range(len(inputs)), key=lambda n: len(inputs[n]))
     probs = torch.empty(len(inputs), 2)
     for start in tqdm(range(0, len(order), BATCH_SIZE), desc="predict", mininterval=10):
@@ -132,18 +132,18 @@ def predict(model: PreTrainedModel, inputs: list[list[int]]) -> torch.Tensor:
 
 
 def teacher_targets(path: Path, inputs: list[list[int]], cache_dir: Path) -> torch.Tensor:
-    """Returns the teacher's output distributions, computed once for the same inputs."""
+    """The teacher's output distributions; cached for equal inputs."""
     cache = cache_dir / f"teacher_{path.name}_{zlib.crc32(json.dumps(inputs).encode()):08x}.pt"
     if not cache.exists():
         teacher = AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32).eval()
-        # Targets need no more precision than bfloat16, and a CPU with such instructions is twice as fast at it.
+        # bfloat16 is precise enough here, and twice as fast on a CPU that has it.
         with torch.autocast("cpu", torch.bfloat16):
             torch.save(predict(teacher, inputs), cache)
     return torch.load(cache)
 
 
 def train(model: PreTrainedModel, inputs: list[list[int]], targets: torch.Tensor, epochs: int, seed: int) -> None:
-    """Minimises the cross-entropy to the targets with AdamW, linear warm-up and decay."""
+    """Minimises the cross-entropy to the targets; AdamW with linear warm-up and decay."""
     rng = random.Random(seed)
     steps = epochs * -(-len(inputs) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, fused=True)
@@ -151,7 +151,7 @@ def train(model: PreTrainedModel, inputs: list[list[int]], targets: torch.Tensor
     progress = tqdm(total=steps, desc="train", mininterval=10)
     model.train()
     for _ in range(epochs):
-        # Batches of nearly equal lengths (the noise breaks ties anew in every epoch) spend little on padding.
+        # Batches of similar lengths need little padding; the noise changes the batches in every epoch.
         noise = [rng.random() * 2 for _ in inputs]
         order = sorted(range(len(inputs)), key=lambda n: len(inputs[n]) + noise[n])
         batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
@@ -171,19 +171,19 @@ def train(model: PreTrainedModel, inputs: list[list[int]], targets: torch.Tensor
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, output_dir: Path) -> None:
-    """Writes half-precision weights whose config asks for float32, the fast tokenizer beside them."""
+    """Writes weights in half precision, a config that loads them in float32, and the fast tokenizer."""
     model.half().save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
-    # The weights come out readable by their owner alone, and a package carries that along.
+    # Saved weights are readable only by their owner, and the package would keep these permissions.
     (output_dir / "model.safetensors").chmod(0o644)
-    # `from_pretrained` follows the config's dtype, and half precision is slow on a CPU.
+    # `from_pretrained` loads in the config's dtype; half precision is slow on a CPU.
     config_file = output_dir / "config.json"
     config = json.loads(config_file.read_text())
     config_file.write_text(json.dumps(config | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n")
 
 
 def machine() -> str:
-    """Describes the CPU in words."""
+    """Number of cores and name of the CPU."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -191,7 +191,7 @@ def machine() -> str:
 
 
 def card(figures: dict) -> str:
-    """The classifier's card: what it is, and its figures."""
+    """The classifier's card: description and figures."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items() if not isinstance(value, dict))
     data, versions = figures["data"], figures["versions"]
     return f"""# The bundled classifier
@@ -259,7 +259,7 @@ def main() -> None:
     training_seconds = time.perf_counter() - started
     save(model, tokenizer, args.output_dir)
 
-    # Everything reported is measured on what was saved, loaded as a user would.
+    # Figures are measured on the saved model, loaded as a user would load it.
     model = AutoModelForSequenceClassification.from_pretrained(args.output_dir).eval()
     tokenizer = AutoTokenizer.from_pretrained(args.output_dir)
     if {p.dtype for p in model.parameters()} != {torch.float32}:
@@ -268,7 +268,7 @@ def main() -> None:
     for split, rows in [("held_out", held_out_records), ("dev", read_jsonl(args.shared / "data/sst2_dev.jsonl.gz"))]:
         inputs, labels = tokenize(rows)
         predicted = predict(model, inputs).argmax(-1)
-        # The teacher reads with its own tokenizer here: texts outside the training split may hold pieces we pruned.
+        # The teacher uses its own tokenizer here: texts outside the training split may have pieces that we pruned.
         teacher_inputs = teacher_tokenizer([r["text"] for r in rows])["input_ids"]
         teacher_predicted = teacher_targets(teacher_path, teacher_inputs, args.cache_dir).argmax(-1)
         figures[f"accuracy_{split}"] = round((predicted == labels).float().mean().item(), 4)

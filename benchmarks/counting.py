@@ -1,11 +1,11 @@
-"""The counting task: every method against what is known to matter, at both states (paper, section 4).
+"""The counting task: every method compared with the known truth, at both states (paper, section 4).
 
     python benchmarks/counting.py --seeds 0,1,2 --output counting.json --plot counting.png     (15 minutes on 2 cores)
 
-Trains a target and explainers for each seed, and prints D_KL and D_JS between the truth and each method's attribution,
-normalised to a distribution, over the examples of the validation split that hold a digit of the query: the mean over
-seeds, and the lowest and the highest. Methods that replace units do so by the same baseline, that which the
-explainer of hidden states has learned, but for one row. The bar plot shows one example.
+Trains a base model and explainers for each seed. Prints D_KL and D_JS between the truth and each method's attribution,
+normalised to a distribution: the mean over seeds, the lowest and the highest. Examples are those of the validation
+split with a digit of the query; slow methods use the first `--examples`. Methods that replace units use the baseline
+learned by the explainer with hidden masking, except "Integrated Gradients from 0". The bar plot shows one example.
 """
 
 import argparse
@@ -52,8 +52,10 @@ def train(
     recipe: str = "fast",
 ) -> DiffMaskModel:
     """
-    An explainer of both states. They are read as they are: of two numbers, normalising leaves but a sign. The truth
-    does not depend on the answer, so the probes are not told it.
+    An explainer for both states.
+
+    States have two numbers: normalised, only a sign would be left, so probes read them unchanged. The truth does not
+    depend on the answer, so probes are not told the answer.
     """
     set_seed(seed)
     fields = {
@@ -81,14 +83,14 @@ def train(
 
 
 def amortised(explainer: DiffMaskModel, features: dict[str, torch.Tensor], state: int) -> torch.Tensor:
-    """Keep probabilities of the explainer itself."""
+    """The explainer's keep probabilities at a state."""
     with torch.no_grad():
         output = explainer(**features)
     return output.keep_probability[..., state] * output.maskable
 
 
 def from_zero(explainer: DiffMaskModel, features: dict[str, torch.Tensor], state: int, **options: Any) -> torch.Tensor:
-    """Integrated Gradients from a baseline of zeros, as in the authors' notebook."""
+    """Integrated Gradients with a baseline of zeros, as in the authors' notebook."""
     explainer = copy.deepcopy(explainer)
     with torch.no_grad():
         for baseline in explainer.baselines():
@@ -96,7 +98,7 @@ def from_zero(explainer: DiffMaskModel, features: dict[str, torch.Tensor], state
     return integrated_gradients(explainer, features, state, **options)
 
 
-# 500 steps and weight 1 as in the authors' notebook, whose figures are to be compared with, not as in their paper.
+# 500 steps and weight 1: as in the authors' notebook, not their paper, since we compare with the notebook's figures.
 METHODS: dict[str, tuple[Callable[..., torch.Tensor], dict[str, Any]]] = {
     "exact erasure": (exact_erasure, {"budget": 10_000_000}),
     "leave-one-out": (leave_one_out, {}),
@@ -113,7 +115,7 @@ METHODS: dict[str, tuple[Callable[..., torch.Tensor], dict[str, Any]]] = {
 
 
 def row(method: str, state: str, truth: torch.Tensor, scores: torch.Tensor, seconds: float) -> dict[str, Any]:
-    """One line: a method at a state for one seed."""
+    """A row of the table: a method at a state for one seed."""
     kl, js = counting.compare(truth, scores)
     return {
         "method": method, "state": state, "kl": kl.mean().item(), "js": js.mean().item(), "examples": len(truth),
@@ -143,7 +145,7 @@ def run(seed: int, count: int) -> tuple[list[dict[str, Any]], dict[str, list[flo
     minutes["path"] = (time.perf_counter() - begun) / 60
     truth = validation.truth()
     counts = torch.where(truth.sum(-1) > 0)[0]
-    # To be shown: the first with eight digits of which four are the query's, both of them among these.
+    # The example to show: the first with eight digits, four of them from the query, and both of its digits present.
     both = (validation.input_ids[..., None] == validation.query_ids[:, None]).any(1).all(-1)
     wanted = both & (validation.attention_mask.sum(-1) == 8) & ((truth > 0).sum(-1) == 4)
     example = torch.where(wanted)[0][:1]
@@ -177,7 +179,7 @@ def run(seed: int, count: int) -> tuple[list[dict[str, Any]], dict[str, list[flo
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Mean over the seeds, lowest to highest."""
+    """The table: mean over seeds, lowest and highest."""
     lines = ["| method | state | D_KL | D_JS | ms an example |", "|---|---|---|---|---|"]
     for method, state in dict.fromkeys((entry["method"], entry["state"]) for entry in rows):
         found = [entry for entry in rows if (entry["method"], entry["state"]) == (method, state)]
@@ -192,7 +194,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(shown: dict[str, list[float]], path: str) -> None:
-    """Bars of each method's attribution of one example at the encoder's output."""
+    """Saves a bar plot of each method's attribution for one example at the encoder's output."""
     from matplotlib.figure import Figure
 
     names = ["truth", *METHODS]
@@ -213,7 +215,7 @@ def plot(shown: dict[str, list[float]], path: str) -> None:
 
 
 def main() -> None:
-    """Runs one seed after the other and writes what there is after each."""
+    """Runs the seeds in turn and writes all results so far after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--examples", type=int, default=200, help="of the validation split, for the slow methods")

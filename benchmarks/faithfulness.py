@@ -1,4 +1,4 @@
-"""Faithfulness beside other methods on a real classifier: what docs/faithfulness.md reports.
+"""Faithfulness compared with other methods on a real classifier: results in docs/faithfulness.md.
 
     python benchmarks/faithfulness.py train --folder FOLDER       (35 minutes on 2 cores: six explainers)
     python benchmarks/faithfulness.py evaluate --folder FOLDER    (an hour)
@@ -6,12 +6,13 @@
     python benchmarks/faithfulness.py parity --figures others/figures.json
     python benchmarks/faithfulness.py table
 
-Base model: minilm-sst2. Explainers: the recipe `fast` with input and with hidden masking, seeds 0, 1 and 2, trained
-on sst2_sentences_train. Measured: all of sst2_dev, and its first 100 sentences with the costly methods. `evaluate`
-runs `hf-diffmask evaluate` for each seed; for the first with further figures, with --extended, and the search for the
-best and worst rankings, with --bounds. With --others others/attn_lrp.jsonl, which other_packages.py writes, AttnLRP is
-measured along. `replacements` measures the same attributions under every way of taking tokens away, and `parity`
-compares ours with ferret's and time_interpret's own figures.
+Base model: minilm-sst2. Explainers: recipe `fast` with input and with hidden masking, seeds 0, 1 and 2, trained on
+sst2_sentences_train. Measured on all of sst2_dev; costly methods on its first 100 sentences.
+
+- `evaluate` runs `hf-diffmask evaluate` for each seed. For the first seed, --extended adds more figures, --bounds
+  searches the best and worst rankings, and --others others/attn_lrp.jsonl (from other_packages.py) adds AttnLRP.
+- `replacements` measures the same attributions with every replacement.
+- `parity` compares our figures with ferret's and time_interpret's own.
 """
 
 import argparse
@@ -38,26 +39,26 @@ SEEDS = (0, 1, 2)
 CHEAP = "diffmask,diffmask_hidden,ig,loo,gradient_norm,input_x_gradient,attention,random"
 COSTLY = "diffmask_refined,kernel_shap,sequential_ig"
 SHOWN = ("comprehensiveness", "sufficiency")
-# These depend on the seed; the others give the same for each and are run for the first alone.
+# These methods depend on the seed; the others run only for the first seed.
 SEEDED = "diffmask,diffmask_hidden,random"
 SEEDED_COSTLY = "diffmask_refined"
 
 
 def run(*arguments: str) -> None:
-    """One command, which must not fail."""
+    """Runs a command; exits if it fails."""
     print("hf-diffmask", *arguments, flush=True)
     if hf_diffmask(list(arguments)):
         raise SystemExit(1)
 
 
 def save(name: str, value: Any) -> None:
-    """Adds a part to the results."""
+    """Adds one part to the results file."""
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     RESULTS.write_text(json.dumps({**results, name: value}, indent=1))
 
 
 def train(args: argparse.Namespace) -> None:
-    """Six explainers."""
+    """Trains the six explainers."""
     for seed in SEEDS:
         for masking in ("input", "hidden"):
             folder = args.folder / f"{masking}-{seed}"
@@ -72,7 +73,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """All methods, for each seed."""
+    """Runs all methods for the first seed, and the methods that depend on the seed for the others."""
     for seed in args.seeds:
         folder, first = args.folder / f"faithfulness-{seed}", seed == SEEDS[0]
         methods = f"{CHEAP},{COSTLY}" if first else f"{SEEDED},{SEEDED_COSTLY}"
@@ -88,7 +89,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def replacements(args: argparse.Namespace) -> None:
-    """The attributions of the first seed under every way of taking tokens away."""
+    """Measures the first seed's attributions with every replacement."""
     base, tokenizer, inputs = load(args.shared)
     folder = args.folder / f"faithfulness-{SEEDS[0]}" / "attributions"
     found: dict[str, Any] = {}
@@ -108,7 +109,7 @@ def replacements(args: argparse.Namespace) -> None:
 
 
 def parity(args: argparse.Namespace) -> None:
-    """Largest difference between our presets and the packages' own functions, on the same tokens and scores."""
+    """Largest differences between our presets and the packages' own functions, for the same tokens and scores."""
     base, tokenizer, inputs = load(args.shared)
     rows = json.loads(args.figures.read_text())
     differences: dict[str, float] = {}
@@ -118,7 +119,7 @@ def parity(args: argparse.Namespace) -> None:
             assert row["input_ids"] == one["input_ids"]
             try:
                 (curve,) = curves(base, tokenizer, [one], [row["scores"]], preset, [row["target"]])
-            except DiffMaskError:  # ferret returns 0 and 1 where no score is above 0
+            except DiffMaskError:  # ferret returns 0 and 1 if no score is above 0
                 refused[preset] = refused.get(preset, 0) + 1
                 continue
             ours = measures(curve)
@@ -131,7 +132,7 @@ def parity(args: argparse.Namespace) -> None:
 
 
 def load(shared: Path) -> tuple[Any, Any, list]:
-    """Base model, tokenizer, and the inputs of sst2_dev."""
+    """Base model, tokenizer and the inputs from sst2_dev."""
     torch.set_num_threads(2)
     folder = shared / "models" / "minilm-sst2"
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -142,8 +143,10 @@ def load(shared: Path) -> tuple[Any, Any, list]:
 
 def table(args: argparse.Namespace) -> None:
     """
-    Prints what is in the results, as in the docs: means over seeds with half of the 95 % interval over sentences, and
-    the lowest and highest mean of a seed where there are several.
+    Prints the results as in the docs.
+
+    Each figure is the mean over seeds, with half of the 95 % interval over sentences. With several seeds, the lowest
+    and highest mean of a seed follow.
     """
     results = json.loads(RESULTS.read_text())
     runs = list(results["evaluate"].values())

@@ -1,12 +1,12 @@
-"""How well a gradient of sampled masks tells what a unit is worth: what docs/recipe.md says of `draw_with_fading`.
+"""How well gradients at sampled masks estimate a unit's effect: figures on `draw_with_fading` in docs/recipe.md.
 
     python benchmarks/gradients.py      (about a minute on 2 cores)
 
-An explainer is trained briefly for the bundled classifier on sentences of the demo's grammar. Then, for unseen
-sentences and masks sampled from its gates, each unit's derivative of the expected divergence is computed by running
-both sides, `E[D(z_i = 1) - D(z_i = 0)]`, and set beside two estimates of it from one backward pass a mask: the
-gradient at binary masks, which a straight-through estimator uses, and that of `draw_with_fading`. Printed: correlation
-over units with the differences themselves, by keep probability.
+Trains an explainer briefly for the bundled classifier, on sentences from the demo's grammar. Then samples masks from
+its gates for unseen sentences. The exact derivative of the expected divergence for a unit is
+`E[D(z_i = 1) - D(z_i = 0)]`, from runs with and without the unit. Two estimates need one backward pass per mask: the
+gradient at binary masks, which a straight-through estimator uses, and the gradient of `draw_with_fading`. Prints the
+correlation of each estimate with the exact differences over units, by keep probability.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from hf_diffmask.training.recipes.registry import recipe_config
 
 
 def trained(steps: int, seed: int) -> tuple[DiffMaskModel, TextFeatures]:
-    """An explainer in mid-training, and unseen inputs."""
+    """An explainer after a few steps of training, and unseen inputs."""
     tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
     base = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER, dtype=torch.float32)
     with tempfile.TemporaryDirectory() as folder:

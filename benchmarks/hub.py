@@ -1,10 +1,10 @@
-"""How large an explainer is on the Hub, and how long it takes to load beside its base model.
+"""Size of an explainer on the Hub, and its load time compared with its base model.
 
     python benchmarks/hub.py        (5 minutes)
 
-Base model: a BERT-base of random weights for two classes, 14 states with the embeddings and the last output. Sizes are
-those of model.safetensors, of the recipe `path`, for the prediction. Load times are of a fresh process each, from a
-folder in the file cache: the base model alone, and the explainer with its base model, in turns; imports are left out.
+Base model: BERT-base with random weights and two classes; 14 states with the embeddings and the last output.
+Explainer: recipe `path`, target `prediction`. Sizes are for model.safetensors. Each load runs in a fresh process, from
+a folder in the file cache: in turns the base model, and the explainer with its base model. Imports are not timed.
 """
 
 import argparse
@@ -38,7 +38,7 @@ print(time.perf_counter() - begun)
 
 
 def main() -> None:
-    """Measures both."""
+    """Measures sizes and load times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11)
     args = parser.parse_args()
@@ -56,7 +56,7 @@ def main() -> None:
             for part, load in LOAD.items():
                 command = [sys.executable, "-c", CODE.format(load=load), str(base_folder), str(folder)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
-                if number > 0:  # the first fills the file cache
+                if number > 0:  # the first round fills the file cache
                     seconds[part].append(float(done.stdout))
     ratios = [both / alone for alone, both in zip(seconds["base"], seconds["explainer"], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)

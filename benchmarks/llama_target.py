@@ -1,13 +1,13 @@
-"""A classifier of another architecture for SST-2: the second base model of path.py.
+"""Fine-tunes a Llama classifier for SST-2: the second base model of path.py.
 
     python benchmarks/llama_target.py --output llama-sst2        (10 minutes on 2 cores)
     python benchmarks/path.py train --base_model llama-sst2 --folder FOLDER ...
 
-stories260k, a Llama of 5 blocks that was trained on stories for children, fine-tuned whole on sst2_train: causal
-attention, rotary positions, no token for the whole input, and pieces of few letters. It has no mask token: one is
-added, and put in the place of a tenth of the tokens in training, so that its embedding is no noise. Its padding token
-is its unknown one, and where that stands the classifier takes the input to end: of the replacements of path.py `mask`,
-`attention` and `delete` are left.
+All weights of stories260k are fine-tuned on sst2_train. stories260k is a Llama with 5 blocks, trained on stories for
+children: causal attention, rotary positions, no token for the whole input, and pieces of few letters. It has no mask
+token, so a mask token is added; in training it replaces a tenth of the tokens, to train its embedding. The padding
+token is also the unknown token, and the classifier takes it for the end of the input. So only the replacements `mask`,
+`attention` and `delete` of path.py work.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[list[str], list[int]]:
 
 
 def main() -> None:
-    """Fine-tunes and saves it, with its accuracy."""
+    """Fine-tunes and saves the classifier, with its accuracy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")

@@ -1,13 +1,13 @@
-"""How close methods come to the smallest set of words that suffices: a GRU on sentences of the SST.
+"""How close methods come to the smallest sufficient set of words, for a GRU on sentences from the SST.
 
     python benchmarks/sst5_target.py --output sst5-gru
     python benchmarks/optimality.py --target sst5-gru --output optimality.json     (10 minutes on 2 cores)
 
-Trains an explainer for the target on sst5_trees_train, then searches the sentences of sst5_trees_dev of at most 15
-tokens exhaustively, and those of 16 to 25 by increasing subset size while the budget lasts. For each method:
-precision, recall and F1 of its units against the optimal subset that is nearest (highest F1), how many units it keeps
-beyond the optimum, the share of sentences where it stays within the margin, and its time. Leave-one-out is a ranking:
-its mask is the shortest prefix of it that stays within the margin.
+Trains an explainer for the base model on sst5_trees_train. Then searches the smallest subsets for sentences of
+sst5_trees_dev: exhaustively up to 15 tokens, and for 16 to 25 tokens by increasing subset size until `--budget` is
+spent. For each method: precision, recall and F1 against the nearest optimal subset (highest F1), the number of units
+kept beyond the optimum, the share of sentences within the margin, and the time. Leave-one-out gives a ranking; its
+mask is the shortest prefix within the margin.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from hf_diffmask.methods.erasure import smallest_subsets
 from hf_diffmask.methods.leave_one_out import leave_one_out
 from hf_diffmask.methods.per_example import per_example
 from hf_diffmask.methods.reinforce import reinforce
-from hf_diffmask.testbeds import gru  # noqa: F401  registers the target's class
+from hf_diffmask.testbeds import gru  # noqa: F401  registers the base model's class
 from hf_diffmask.training.recipes.registry import recipe_config
 
 EXHAUSTIVE, LONGEST = 15, 25
@@ -43,12 +43,12 @@ LENGTH = 128  # tokens: no sentence is longer
 
 @torch.no_grad()
 def amortised(explainer: DiffMaskModel, features: dict[str, Tensor]) -> Tensor:
-    """Hard mask of the last state."""
+    """The explainer's hard mask at the last state."""
     return hard_mask(explainer(**features).keep_probability[..., -1])
 
 
 def prefix(explainer: DiffMaskModel, features: dict[str, Tensor]) -> Tensor:
-    """The shortest prefix of leave-one-out's ranking that stays within the margin."""
+    """Mask of the shortest prefix of leave-one-out's ranking within the margin."""
     masking = Masking(explainer, features)
     scores = leave_one_out(explainer, features).masked_fill(~masking.maskable, -1)
     rank = scores.argsort(-1, descending=True).argsort(-1)
@@ -72,7 +72,7 @@ METHODS: dict[str, Callable[[DiffMaskModel, dict[str, Tensor]], Tensor]] = {
 
 
 def score(mask: Tensor, optimal: Tensor) -> tuple[float, float, float]:
-    """Precision, recall and F1 against the nearest of the optimal subsets `(K, T)`; all 1 where both are empty."""
+    """Precision, recall and F1 against the nearest optimal subset of `(K, T)`; all 1 if both are empty."""
     best = (-1.0, 0.0, 0.0)
     for subset in optimal:
         shared, kept, needed = ((mask & subset).sum().item(), mask.sum().item(), subset.sum().item())
@@ -84,7 +84,7 @@ def score(mask: Tensor, optimal: Tensor) -> tuple[float, float, float]:
 
 
 def train(target: Any, tokenizer: Any, texts: list[str], seed: int) -> DiffMaskModel:
-    """An explainer by the recipe `fast`."""
+    """An explainer trained with the recipe `fast`."""
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("fast"))
@@ -102,7 +102,7 @@ def train(target: Any, tokenizer: Any, texts: list[str], seed: int) -> DiffMaskM
 def optimal_subsets(
     explainer: DiffMaskModel, items: list[dict[str, Any]], tokenizer: Any, budget: int
 ) -> tuple[list[int], list[Tensor], float]:
-    """Numbers of the sentences whose search ends within the budget, their optimal subsets, and the seconds it took."""
+    """Numbers of the sentences searched within the budget, their optimal subsets, and the seconds for all."""
     numbers, optimal = [], []
     begun = time.perf_counter()
     for number, item in enumerate(tqdm(items, desc="Exact search")):
@@ -116,7 +116,7 @@ def optimal_subsets(
 
 
 def batch_of(items: list[dict[str, Any]], tokenizer: Any) -> dict[str, Tensor]:
-    """Features of sentences, padded."""
+    """Padded features of sentences."""
     batch = collate(tokenizer, [{**item, "example_ids": 0} for item in items])
     batch.pop("example_ids")
     return batch
@@ -160,7 +160,7 @@ def compare(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The table as text."""
+    """The table in Markdown."""
     lines = [
         "| sentences | method | precision | recall | F1 | units more | within margin | ms a sentence |",
         "|---|---|---|---|---|---|---|---|",
@@ -173,7 +173,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Trains an explainer, searches, compares."""
+    """Trains an explainer, searches, and compares the methods."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", required=True, help="folder that sst5_target.py wrote")
     parser.add_argument("--data", default="../shared/data", help="folder of the trees")

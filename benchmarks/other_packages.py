@@ -1,7 +1,6 @@
-"""What other packages say and measure of the same tokens: AttnLRP, and ferret's and time_interpret's own figures.
+"""Results of other packages for the same tokens: AttnLRP scores, and ferret's and time_interpret's own figures.
 
-Those packages need an older Transformers than we do, so that this runs in an environment of its own, without
-hf_diffmask:
+These packages need an older Transformers, so this script runs in its own environment, without hf_diffmask:
 
     python3.11 -m venv others
     others/bin/pip install torch "transformers==4.51.3" "numpy<2" "datasets<3" "pandas<3" "pyarrow<20" "captum<0.8" \\
@@ -10,8 +9,8 @@ hf_diffmask:
     others/bin/pip install --no-deps lxt==2.1 ferret-xai==0.4.2 time-interpret==0.3.0
     others/bin/python benchmarks/other_packages.py --model MODEL --attributions attributions/ig.jsonl --output others
 
-The attributions are those of `hf-diffmask evaluate`. Writes attn_lrp.jsonl, for `hf-diffmask evaluate --attributions
-attn_lrp=FILE`, and figures.json, which `faithfulness.py parity` compares with ours.
+The attributions come from `hf-diffmask evaluate`. Writes attn_lrp.jsonl for `hf-diffmask evaluate --attributions
+attn_lrp=FILE`, and figures.json for `faithfulness.py parity`.
 """
 
 import argparse
@@ -27,13 +26,13 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BatchEncoding
 
-# What those packages import along with what is used of them here, and need more packages for.
+# Modules that these packages import, that we do not use, and that need more packages.
 for unused in ("thermostat", "lxt.efficient.models.vit_torch", "lxt.efficient.zennit_patches"):
     sys.modules[unused] = MagicMock()
 
 
 class Numbers:
-    """A tokenizer whose text is token ids: ferret turns ids into text and back, which changes some with a real one."""
+    """A tokenizer with ids as text: ferret turns ids into text and back, and with words some ids would change."""
 
     mask_token_id, cls_token = 103, "[CLS]"
 
@@ -50,7 +49,7 @@ class Numbers:
 
 
 def ferret(model: Any, tokenizer: Any, ids: list[int], scores: list[float], target: int) -> dict[str, float]:
-    """ferret's own comprehensiveness and sufficiency, with its defaults."""
+    """ferret's comprehensiveness and sufficiency, with its defaults."""
     from ferret.evaluators.faithfulness_measures import (
         AOPC_Comprehensiveness_Evaluation,
         AOPC_Sufficiency_Evaluation,
@@ -68,13 +67,13 @@ def ferret(model: Any, tokenizer: Any, ids: list[int], scores: list[float], targ
 
 
 def time_interpret(model: Any, ids: list[int], scores: list[float], target: int) -> dict[str, float]:
-    """time_interpret's own figures, with its defaults, of the tokens that are not special."""
+    """time_interpret's figures, with its defaults, for the tokens that are not special."""
     from tint.metrics.comprehensiveness import comprehensiveness
     from tint.metrics.log_odds import log_odds
     from tint.metrics.sufficiency import sufficiency
 
     def forward(inner: torch.Tensor) -> torch.Tensor:
-        # Noise of deviation 0 is added to the ids, which makes numbers with a point of them.
+        # time_interpret adds noise with deviation 0 to the ids, which makes them floats.
         ends = torch.tensor(ids)[[0, -1]].expand(len(inner), 2)
         return model(torch.cat([ends[:, :1], inner.round().long(), ends[:, 1:]], 1)).logits
 
@@ -84,14 +83,14 @@ def time_interpret(model: Any, ids: list[int], scores: list[float], target: int)
 
 
 def attn_lrp(model: Any, ids: list[int]) -> list[float]:
-    """Relevance of each token for the predicted class's logit; the model's classes must be patched already."""
+    """Relevance of each token for the predicted class's logit. The model's classes must be patched already."""
     embedded = model.get_input_embeddings()(torch.tensor([ids])).detach().requires_grad_()
     model(inputs_embeds=embedded, attention_mask=torch.ones(1, len(ids))).logits.max(-1).values.sum().backward()
     return (embedded * embedded.grad).sum(-1)[0].tolist()
 
 
 def main() -> None:
-    """Runs all three."""
+    """Runs all three packages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder of a BERT classifier")
     parser.add_argument("--attributions", required=True, help="JSON lines with input_ids and scores")
@@ -116,7 +115,7 @@ def main() -> None:
         figures.append({"input_ids": ids, "scores": scores, "target": target, **measured})
     (Path(args.output) / "figures.json").write_text(json.dumps(figures))
 
-    # lxt replaces classes for the whole process: all else is done by now, and the model is loaded anew.
+    # lxt patches classes for the whole process, so it runs last, on a newly loaded model.
     from lxt.efficient import monkey_patch
     from transformers.models.bert import modeling_bert
 

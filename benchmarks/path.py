@@ -1,10 +1,10 @@
-"""The mask path beside Integrated Gradients and leave-one-out: what docs/path.md and the README report of it.
+"""The mask path compared with Integrated Gradients and leave-one-out: results in docs/path.md and the README.
 
     python benchmarks/path.py train --folder FOLDER        (six explainers, each 8 minutes on 2 cores)
     python benchmarks/path.py evaluate --folder FOLDER     (an hour on 2 cores)
-    python benchmarks/path.py compare --folder FOLDER      (from what `evaluate` wrote, in seconds)
+    python benchmarks/path.py compare --folder FOLDER      (seconds; reads the output of `evaluate`)
     python benchmarks/path.py few --folder FOLDER          (an hour)
-    python benchmarks/path.py plot --folder FOLDER         (docs/faithfulness.png, from what `few` saved)
+    python benchmarks/path.py plot --folder FOLDER         (docs/faithfulness.png, from the results of `few`)
     python benchmarks/path.py masks --folder FOLDER        (5 minutes)
     python benchmarks/path.py refine --folder FOLDER       (20 minutes)
     python benchmarks/path.py decided --folder FOLDER      (20 minutes)
@@ -12,18 +12,22 @@
     python benchmarks/path.py pattern --folder FOLDER      (20 minutes)
     python benchmarks/path.py other_class --folder FOLDER  (10 minutes)
 
-Base model: minilm-sst2, or with --base_model another, such as llama_target.py makes. Explainers: the recipe `path`,
-for the prediction and for the distribution, seeds 0, 1 and 2, trained on sst2_sentences_train; training sees the
-learned baseline alone, and none of the replacements. Measured on
-all of sst2_dev, preset hf_diffmask, where tokens become the mask token, and under four other replacements. `evaluate`
-runs `hf-diffmask evaluate` for each explainer, for the first along with its rivals. `compare` sets each beside each
-rival: means of both figures under each replacement and over all five, with 95 % intervals of the paired difference,
-for each seed and for the mean of the seeds. `few` sets every method, the costly ones as well, beside the best rankings
-that a beam search finds, on the first 100 sentences: the plot of faithfulness over cost. `masks` measures the masks of
-the config's margin. `refine` follows gradient steps on single inputs, on the first 100 sentences, `decided`
-searches the smallest budgets at every state, and `audit` audits the first seeds beside the others, and trains the
-explainers of random base models for it; `pattern` repeats one of its tests with other masks. `other_class` asks for
-the class that is not predicted, which training never asks for.
+Base model: minilm-sst2, or another with --base_model, such as the model from llama_target.py. Explainers: recipe
+`path`, targets `prediction` and `distribution`, seeds 0, 1 and 2, trained on sst2_sentences_train. Training sees only
+the learned baseline, none of the replacements. Measured on all of sst2_dev, with the preset hf_diffmask (tokens become
+the mask token) and with four other replacements.
+
+- `evaluate` runs `hf-diffmask evaluate` for each explainer; for the first explainer also for its rivals.
+- `compare` compares each explainer with each rival: means of both figures for each replacement and over all five, and
+  95 % intervals of the paired difference, for each seed and for the mean of the seeds.
+- `few` compares all methods, with the costly ones, to the best rankings of a beam search, on the first 100 sentences.
+- `plot` draws faithfulness over cost.
+- `masks` measures the masks at the config's margin.
+- `refine` measures faithfulness after gradient steps on single inputs, on the first 100 sentences.
+- `decided` searches the smallest budgets at every state.
+- `audit` audits the first seed of each target with the other seeds, and trains explainers for random base models.
+- `pattern` repeats one test of the audit with other masks.
+- `other_class` asks for the class that is not predicted; training never asks for this class.
 """
 
 import argparse
@@ -64,18 +68,18 @@ CHEAP = ("gradient_norm", "input_x_gradient", "attention", "random")
 COSTLY = ("diffmask_refined", "kernel_shap", "sequential_ig")
 FIGURES = ("comprehensiveness", "sufficiency")
 MARGINS = (0.03, 0.1, 0.3)
-STEPS = (0, 5, 10, 20, 40)  # of refining
+STEPS = (0, 5, 10, 20, 40)  # for `refine`
 
 
 def run(*arguments: str) -> None:
-    """One command, which must not fail."""
+    """Runs a command; exits if it fails."""
     print("hf-diffmask", *arguments, flush=True)
     if hf_diffmask(list(arguments)):
         raise SystemExit(1)
 
 
 def save(args: argparse.Namespace, part: str, value: Any) -> None:
-    """Adds a part to the results of a base model."""
+    """Adds one part to the base model's results."""
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     machine = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}"
     of_model = {**results.get(base_model(args).name, {}), part: {"machine": machine, "found": value}}
@@ -83,12 +87,12 @@ def save(args: argparse.Namespace, part: str, value: Any) -> None:
 
 
 def base_model(args: argparse.Namespace) -> Path:
-    """The folder of the base model."""
+    """Folder of the base model."""
     return args.base_model or args.shared / "models" / "minilm-sst2"
 
 
 def train(args: argparse.Namespace) -> None:
-    """An explainer for each target and seed."""
+    """Trains an explainer for each target and seed."""
     for seed, target in itertools.product(args.seeds, args.targets):
         folder = args.folder / f"{target}-{seed}"
         if (folder / "all_results.json").is_file():
@@ -102,7 +106,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """What each explainer, and once its rivals, say of sst2_dev, under all replacements."""
+    """Measures each explainer on sst2_dev with all replacements; the rivals once."""
     for seed, target in itertools.product(args.seeds, args.targets):
         first = (seed, target) == (SEEDS[0], TARGETS[0])
         output = args.folder / f"measured-{target}-{seed}"
@@ -115,16 +119,16 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def lines_of(folder: Path, name: str) -> list[dict[str, Any]]:
-    """What `hf-diffmask evaluate` wrote of a method."""
+    """Rows that `hf-diffmask evaluate` wrote for a method."""
     return [json.loads(line) for line in (folder / "attributions" / f"{name}.jsonl").read_text().splitlines()]
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Each explainer beside each rival, paired."""
+    """Compares each explainer with each rival, paired by input."""
     first = args.folder / f"measured-{TARGETS[0]}-{SEEDS[0]}"
 
     tokenizer = AutoTokenizer.from_pretrained(base_model(args))
-    # The unknown token stands for a word.
+    # The unknown token replaces a word, so it is not special here.
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
     def ordinary(line: dict[str, Any]) -> list[float]:
@@ -132,7 +136,7 @@ def compare(args: argparse.Namespace) -> None:
         return [score for score, token in zip(line["scores"], line["input_ids"], strict=True) if token not in special]
 
     def figures(lines: list[dict[str, Any]]) -> np.ndarray:
-        """`(N, 2, 5)`: inputs, figures, replacements."""
+        """Array of shape `(N, 2, R)`: inputs, figures, replacements."""
         return np.array([[[line[name][way] for way in args.replacements] for name in FIGURES] for line in lines])
 
     rivals = {name: figures(lines_of(first, name)) for name in (*RIVALS, *CHEAP)}
@@ -146,7 +150,7 @@ def compare(args: argparse.Namespace) -> None:
         for name, values in measured_ones.items():
             found["means"][name] = {figure: values[:, k].mean(0).tolist() for k, figure in enumerate(FIGURES)}
             for rival in RIVALS:
-                # Above 0 where the explainer is ahead, in both figures.
+                # Above 0 if the explainer is better, for both figures.
                 lead = (values - rivals[rival]) * np.array([1, -1])[None, :, None]
                 found["leads"][f"{name} over {rival}"] = {
                     figure: {
@@ -177,7 +181,7 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def few(args: argparse.Namespace) -> None:
-    """Everything on the first 100 sentences, with bounds and the plot."""
+    """Measures all methods on the first 100 sentences, with bounds."""
     output = args.folder / "measured-few"
     names = ["diffmask", *RIVALS, *CHEAP, *COSTLY]
     if not (output / "attributions" / f"{names[-1]}.jsonl").is_file():
@@ -199,7 +203,7 @@ def few(args: argparse.Namespace) -> None:
 
 
 def plot(args: argparse.Namespace) -> None:
-    """docs/faithfulness.png, from what `few` saved."""
+    """Draws docs/faithfulness.png from the results of `few`."""
     found = json.loads(RESULTS.read_text())[base_model(args).name]["few"]["found"]
     title = f"{base_model(args).name}, first {found['inputs']} sentences of sst2_dev, tokens become the mask token"
     figure = faithfulness_by_cost(found["on_few"], title, found["bounds"])
@@ -207,7 +211,7 @@ def plot(args: argparse.Namespace) -> None:
 
 
 def masks(args: argparse.Namespace) -> None:
-    """What the masks of the margin keep and cost, at every state, on all of sst2_dev; and what training took."""
+    """Measures what masks at the margin keep and cost at every state, on all of sst2_dev, and the training time."""
     base, tokenizer, texts = load(args)
     items = sorted(TextFeatures(tokenizer, texts, 512).items, key=lambda item: len(item["input_ids"]))
     found: dict[str, Any] = {}
@@ -228,7 +232,7 @@ def masks(args: argparse.Namespace) -> None:
 
 
 def refine(args: argparse.Namespace) -> None:
-    """Faithfulness over the forward passes that refining takes, on the first 100 sentences."""
+    """Measures faithfulness by number of forward passes for refining, on the first 100 sentences."""
     base, tokenizer, texts = load(args)
     inputs = TextFeatures(tokenizer, texts[:100], 512).items
     trained = DiffMaskModel.from_pretrained(args.folder / f"{TARGETS[0]}-{SEEDS[0]}", base_model=base).eval()
@@ -259,7 +263,7 @@ def refine(args: argparse.Namespace) -> None:
 
 
 def decided(args: argparse.Namespace) -> None:
-    """How much of its tokens an input needs at each state, verified, over sst2_dev."""
+    """Measures the verified share of tokens that an input needs at each state, over sst2_dev."""
     base, tokenizer, texts = load(args)
     found = {}
     for target in args.targets:
@@ -273,7 +277,7 @@ def decided(args: argparse.Namespace) -> None:
 
 
 def audit(args: argparse.Namespace) -> None:
-    """`hf-diffmask audit` for each target."""
+    """Runs `hf-diffmask audit` for each target."""
     found = {}
     for target in args.targets:
         first, *others = (str(args.folder / f"{target}-{seed}") for seed in SEEDS)
@@ -288,7 +292,7 @@ def audit(args: argparse.Namespace) -> None:
 
 
 def pattern(args: argparse.Namespace) -> None:
-    """What the pattern of masks tells of the class: of every seed, at other margins, searched, and of one share."""
+    """Measures how well the class can be read from masks: at three margins, searched, and with one kept share."""
     base, tokenizer, texts = load(args)
     inputs = TextFeatures(tokenizer, texts, 512).items
     found: dict[str, Any] = {}
@@ -323,7 +327,7 @@ def pattern(args: argparse.Namespace) -> None:
 
 
 def other_class(args: argparse.Namespace) -> None:
-    """Rankings for the class that is not predicted, of two, on all of sst2_dev."""
+    """Measures rankings for the class that is not predicted (of two), on all of sst2_dev."""
     base, tokenizer, texts = load(args)
     inputs = TextFeatures(tokenizer, texts, 512).items
     explainer = DiffMaskModel.from_pretrained(args.folder / f"{TARGETS[0]}-{SEEDS[0]}", base_model=base).eval()
@@ -360,7 +364,7 @@ def other_class(args: argparse.Namespace) -> None:
 
 
 def load(args: argparse.Namespace) -> tuple[Any, Any, list]:
-    """Base model, tokenizer, and the sentences of sst2_dev."""
+    """Base model, tokenizer and the sentences of sst2_dev."""
     folder = base_model(args)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()

@@ -1,13 +1,13 @@
-"""The recipe `path` with one thing changed at a time: the table of what was tried in docs/path.md.
+"""Variants of the recipe `path` with one change each: the table of variants in docs/path.md.
 
-    python benchmarks/path_choices.py recipe                    (10 minutes on 2 cores, and as long for each other)
+    python benchmarks/path_choices.py recipe                    (10 minutes on 2 cores, as for each variant)
     python benchmarks/path_choices.py mask_baseline log_uniform ...
     python benchmarks/path_choices.py table
 
-Base model: minilm-sst2; explainers for input masking and the target `prediction`, trained on the training part of
-sst2_sentences_train and measured on the first 256 sentences of its validation part, so that nothing is chosen by
-sst2_dev: comprehensiveness and sufficiency, preset hf_diffmask, under the mask token and four other replacements. Each
-run adds to results/path_choices.json, under its name and seed.
+Base model: minilm-sst2. Explainers: input masking and target `prediction`, trained on the training split of
+sst2_sentences_train. Measured on the first 256 sentences of its validation split, so sst2_dev takes no part in the
+choice: comprehensiveness and sufficiency, preset hf_diffmask, with the mask token and four other replacements. Each
+run is saved in results/path_choices.json under its name and seed.
 """
 
 import argparse
@@ -54,28 +54,28 @@ WARM_TEXTS, WARM_STEPS = 1000, 150
 
 
 class AddedProbes(DiffMaskProbes):
-    """Probes whose last state is what it is plus something learned, which is nothing at first."""
+    """Probes that add a learned vector to the last state; the vector starts at 0."""
 
     attention: nn.MultiheadAttention
     out: nn.Linear
 
     def forward(self, states: list[Tensor], target: Tensor, units: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Scores, as of [`DiffMaskProbes`]."""
+        """See [`DiffMaskProbes`]."""
         normed = [nn.functional.layer_norm(state.float(), state.shape[-1:]) for state in (states[-1], states[3])]
         last = states[-1].float() + states[-1].float().std(-1, keepdim=True) * self.added(normed, units)
         return super().forward([*states[:-1], last], target, units, classes)
 
     def added(self, normed: list[Tensor], units: Tensor) -> Tensor:
-        """What is added, in deviations of the state."""
+        """The added vector, in standard deviations of the state."""
         if hasattr(self, "attention"):
             there = units.clone()
-            there[:, 0] = True  # a row must attend to something
+            there[:, 0] = True  # each row needs a position to attend to
             return self.out(self.attention(normed[0], normed[0], normed[0], key_padding_mask=~there)[0])
         return self.out(normed[1])
 
 
 def with_added(model: DiffMaskModel, attends: bool) -> None:
-    """Gives an explainer such probes."""
+    """Gives an explainer [`AddedProbes`]."""
     width = model.config.hidden_size
     model.probes.__class__ = AddedProbes
     if attends:
@@ -86,7 +86,7 @@ def with_added(model: DiffMaskModel, attends: bool) -> None:
 
 
 class LogUniform(PathObjective):
-    """Budgets whose logarithm is uniform."""
+    """Budgets with a uniform logarithm."""
 
     def drawn(self, seed: int, step: int, batch: Batch) -> DrawnPaths:
         """The masks of a step."""
@@ -96,24 +96,25 @@ class LogUniform(PathObjective):
 
 
 class FewUnits(PathObjective):
-    """Budgets that are numbers of units, 1 to 12 of them, whatever the length (of 19 on average)."""
+    """Budgets of 1 to 12 units, for any length of input (19 on average)."""
 
     def drawn(self, seed: int, step: int, batch: Batch) -> DrawnPaths:
-        """The masks of a step; their shares are numbers."""
+        """The masks of a step; `shares` holds numbers of units."""
         assert batch.example_ids is not None
         numbers = 1 + 12 * hashed_uniform(seed, step, batch.example_ids, BUDGET_DRAW)
         return replace(super().drawn(seed, step, batch), shares=numbers)
 
 
 def numbers_of_units(shares: Tensor, maskable: Tensor) -> Tensor:
-    """Budgets that are numbers already."""
+    """Budgets from `shares` that are already numbers of units."""
     return torch.minimum(shares.long(), maskable.sum(-1)).clamp(min=1)
 
 
 class EveryState(PathObjective):
     """
-    Each example draws a state, whose scores mask it, with input masking, too: as with hidden masking, and without the
-    distances of the lower states.
+    Each example draws a state, and the scores of this state mask it, as with hidden masking.
+
+    Lower states have no loss on their distance to the last state's scores.
     """
 
     def __init__(self, num_states: int):
@@ -121,7 +122,7 @@ class EveryState(PathObjective):
 
 
 def weighted(complement: float) -> Callable[..., Tensor]:
-    """The objective with another weight of what the complement still has."""
+    """The path loss with another weight for the complement."""
 
     def loss(task: Task, preserved: Preserved, target: Tensor, masked: Tensor, left_out: Tensor) -> Tensor:
         chosen = task.predicted(target)[:, None]
@@ -132,7 +133,7 @@ def weighted(complement: float) -> Callable[..., Tensor]:
 
 
 def in_probability(task: Task, preserved: Preserved, target: Tensor, masked: Tensor, left_out: Tensor) -> Tensor:
-    """Probabilities in both terms, as in the figures."""
+    """The path loss with probabilities in both terms, as in the figures."""
     chosen = task.predicted(target)[:, None]
     whole, kept, left = (values.gather(-1, chosen)[:, 0].exp() for values in (target, masked, left_out))
     return whole - kept + left
@@ -146,34 +147,34 @@ def straight_through(logits: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
 
 
 class Anneal(TrainerCallback):
-    """Gates that are soft at first and hard at the end."""
+    """Anneals gates from soft to hard."""
 
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """The temperature falls from 1 to 0.25, in equal factors."""
+        """Lowers the temperature from 1 to 0.25 exponentially."""
         model.config.temperature = 4.0 ** -(state.global_step / state.max_steps)
 
 
 class Resampled(TrainerCallback):
-    """The baseline of each step is that learned, the mask token's or the padding token's embedding."""
+    """Changes the baseline each step: the learned one, the mask token's and the padding token's embedding in turns."""
 
     def __init__(self, vectors: list[Tensor]):
         self.vectors = vectors
         self.learned: Tensor | None = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Takes turns."""
+        """Sets the next baseline."""
         if self.learned is None:
             self.learned = model.baseline.detach().clone()
         vectors = [self.learned, *self.vectors]
         model.baseline.data.copy_(vectors[state.global_step % len(vectors)])
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """The learned one stays."""
+        """Restores the learned baseline."""
         model.baseline.data.copy_(self.learned)
 
 
 def warm_start(trainer: DiffMaskTrainer, plain: DiffMaskModel, tokenizer: Any, texts: list, method: str) -> None:
-    """The last state's scores learn those of another method, of a part of the texts, before the path."""
+    """Trains the last state's scores on another method's scores for some texts, before the path is trained."""
     items = TextFeatures(tokenizer, texts[:WARM_TEXTS], 512).items
     explainers = Explainers(plain, plain, None, 0)
     wanted = attribute(explainers, tokenizer, items, method).scores
@@ -189,7 +190,7 @@ def warm_start(trainer: DiffMaskTrainer, plain: DiffMaskModel, tokenizer: Any, t
             scores[row, : len(wanted[k])] = torch.tensor(wanted[k])
         units = output.maskable
         scores = scores / scores[units].std()
-        # Differences within an input are what ranks.
+        # Only differences within an input affect the ranking.
         apart = (output.logits[..., -1] - scores) * units
         apart = apart - (apart.sum(-1) / units.sum(-1))[:, None] * units
         loss = (apart.square().sum(-1) / units.sum(-1)).mean()
@@ -198,7 +199,7 @@ def warm_start(trainer: DiffMaskTrainer, plain: DiffMaskModel, tokenizer: Any, t
         optimizer.step()
 
 
-# Each: settings of the training arguments, fields of the config, or the name of a change that `run` makes.
+# Changed training arguments or config fields; empty if `run` makes the change.
 CHOICES: dict[str, dict[str, Any]] = {
     "recipe": {},
     "mask_baseline": {"args": {"baseline_steps": 0}},
@@ -234,7 +235,7 @@ OBJECTIVES = {"log_uniform": LogUniform, "every_state": EveryState, "few_units":
 
 
 def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Trains one and measures it."""
+    """Trains and measures one variant."""
     set_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.base_model)
     base = AutoModelForSequenceClassification.from_pretrained(args.base_model, dtype=torch.float32).eval()
@@ -304,7 +305,7 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs some, or prints what was found."""
+    """Runs variants, or prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("choices", nargs="+", choices=[*CHOICES, "table"])
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")

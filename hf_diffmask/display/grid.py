@@ -7,7 +7,7 @@ from typing import Any
 from .colors import paint
 from .wording import certificate, fate, kept_at, predicted, visible
 
-# Shared by all grids. Unpainted parts inherit their colours, so that grids also suit dark pages.
+# Shared by all grids. Unpainted parts inherit their colours, for dark pages.
 STYLE = """
 .dm-grid { color: inherit; overflow-wrap: anywhere; }
 .dm-grid fieldset { border: 0; margin: 0.5rem 0; padding: 0; min-width: 0; }
@@ -43,7 +43,7 @@ def shown(text: object) -> str:
     HTML text for any object, with markup, template braces and control characters escaped.
 
     Args:
-        text (`object`): Any.
+        text (`object`): Any object.
 
     Returns:
         `str`
@@ -92,7 +92,7 @@ def grid(result: dict[str, Any], name: str | None = None) -> str:
 
 
 def _line(result: dict[str, Any], number: int, name: str) -> str:
-    """The tokens in the colours of one state."""
+    """The tokens, coloured by their scores at one state."""
     units = []
     for unit, token in enumerate(result["tokens"]):
         value = token["states"][number]

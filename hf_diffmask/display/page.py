@@ -31,7 +31,7 @@ section { padding: 1rem 0; }
 
 def to_html(results: Iterable[dict[str, Any]], title: str = "Attributions by Differentiable Masking") -> str:
     """
-    A self-contained page with one grid for each input, see [`~hf_diffmask.display.grid.grid`].
+    A self-contained page with a grid for each input, see [`~hf_diffmask.display.grid.grid`].
 
     Args:
         results (`Iterable[dict]`): Results of the pipeline.

@@ -10,18 +10,18 @@ class GroupCurve(TypedDict):
     count: int
     """Number of tokens in the group, over all inputs."""
     mean: list[float]
-    """One for each state, in [0, 1]."""
+    """Mean for each state, in [0, 1]."""
 
 
 class KeepByState(TypedDict):
-    """What [`keep_by_state`] returns."""
+    """Result of [`keep_by_state`]."""
 
     states: list[str]
     groups: list[GroupCurve]
 
 
 class LabelMean(TypedDict):
-    """Mean number of states at which the tokens of a label are kept."""
+    """Mean number of states that keep a token with this label."""
 
     label: str
     special: bool
@@ -35,32 +35,32 @@ class LabelMean(TypedDict):
 
 
 class StatesKept(TypedDict):
-    """What [`states_kept_by_label`] returns."""
+    """Result of [`states_kept_by_label`]."""
 
     num_states: int
     groups: list[LabelMean]
 
 
 class FixedByState(TypedDict):
-    """What [`fixed_by_state`] returns."""
+    """Result of [`fixed_by_state`]."""
 
     states: list[str]
     count: int
-    """Inputs."""
+    """Number of inputs."""
     unchanged: list[float]
-    """Share of inputs whose prediction is unchanged under the hard mask of each state, in [0, 1]."""
+    """Share of inputs with an unchanged prediction under the hard mask of each state, in [0, 1]."""
     fixed: list[float]
-    """Share of inputs whose prediction is unchanged at a state and at all above it; never falls."""
+    """Share of inputs with an unchanged prediction at a state and at all states above; never falls with depth."""
 
 
 class DecidedByState(TypedDict):
-    """What [`decided_by_state`] returns."""
+    """Result of [`decided_by_state`]."""
 
     states: list[str]
     count: int
-    """Inputs."""
+    """Number of inputs."""
     margin: float
-    """Largest cost of the masks."""
+    """The margin: largest cost of the masks."""
     lower: list[float]
     """For each state, the first quartile of the share of tokens that an input needs, in [0, 1]."""
     median: list[float]
@@ -72,16 +72,16 @@ class DecidedByState(TypedDict):
 
 
 class HeatMapPanel(TypedDict):
-    """One explainer's view of an input."""
+    """Keep probabilities from one explainer for an input."""
 
     title: str
     states: list[str]
     keep_probability: list[list[float]]
-    """`T` rows of `S`, in [0, 1]."""
+    """`T` rows of `S` values, in [0, 1]."""
 
 
 class HeatMap(TypedDict):
-    """What [`heat_map`] returns."""
+    """Result of [`heat_map`]."""
 
     tokens: list[str]
     panels: list[HeatMapPanel]

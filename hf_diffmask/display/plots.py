@@ -67,7 +67,7 @@ def heat_map(data: HeatMap) -> "Figure":
     Draws keep probabilities, tokens x states, with one panel for each explainer.
 
     Args:
-        data ([`~hf_diffmask.display.plot_data.HeatMap`]): One input, as one or two explainers see it.
+        data ([`~hf_diffmask.display.plot_data.HeatMap`]): One input, with one or two explainers.
 
     Returns:
         `matplotlib.figure.Figure`
@@ -96,7 +96,7 @@ def heat_map(data: HeatMap) -> "Figure":
     panels[0].set_ylabel("token")
     for axes in panels[1:]:
         axes.tick_params(axis="y", length=0)
-    # The colour scale of a long map is only as long as for 30 tokens.
+    # The colour scale of a long map gets the length for 30 tokens.
     figure.colorbar(
         image,
         ax=list(panels),
@@ -133,7 +133,7 @@ def keep_by_state(data: KeepByState, title: str = "") -> "Figure":
 
 def fixed_by_state(data: FixedByState, title: str = "") -> "Figure":
     """
-    Draws the share of predictions unchanged at each state, and the share unchanged from each state on up.
+    Draws the share of predictions unchanged at each state, and the share unchanged from each state upwards.
 
     Args:
         data ([`~hf_diffmask.display.plot_data.FixedByState`]): The shares.
@@ -205,7 +205,7 @@ def sparsity_divergence(data: dict[str, list[tuple[float, float]]], margin: floa
 
     Args:
         data (`dict`): Points of share and cost by state, see [`~hf_diffmask.training.validation.cost_by_share`].
-        margin (`float`): Drawn as a horizontal line.
+        margin (`float`): The margin, drawn as a horizontal line.
         cost (`str`): Name of the cost, with its unit.
 
     Returns:
@@ -280,13 +280,13 @@ def faithfulness_by_cost(
     Draws comprehensiveness and sufficiency of methods over their cost.
 
     Args:
-        methods (`dict`): For each method `figures`, with `mean`, `low` and `high`, and `forwards`, or `None`.
+        methods (`dict`): For each method: `figures`, each with `mean`, `low` and `high`; and `forwards`, its cost in
+            forward passes, or `None`.
         title (`str`, *optional*): Title.
-        bounds (`dict`, *optional*): `low` and `high` for both figures, the worst and the best ranking.
+        bounds (`dict`, *optional*): For both figures, `low` and `high`: lowest and highest value of any ranking.
 
     Returns:
-        `matplotlib.figure.Figure`: Two panels. Methods without their own cost, and the better bound,
-        are horizontal lines.
+        `matplotlib.figure.Figure`: Two panels. Methods without a cost, and the better bound, are horizontal lines.
 
     Raises:
         DiffMaskError: If matplotlib is not installed.

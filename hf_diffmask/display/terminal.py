@@ -16,8 +16,8 @@ def to_text(result: dict[str, Any], color: bool) -> str:
         color (`bool`): Whether to use ANSI colours.
 
     Returns:
-        `str`: Prediction, tokens, certificate, and one line for each token: the state that dropped the token, or for
-        a path whether the token is kept.
+        `str`: Prediction, tokens, certificate, and one line for each ordinary token: the state that dropped the
+        token, or for a path whether the token is kept.
     """
 
     def paint(text: str, value: float, kept: bool) -> str:

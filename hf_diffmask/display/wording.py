@@ -8,13 +8,13 @@ from ..tasks.registry import task_of_result
 
 def visible(text: str) -> str:
     """
-    Text with visible control and format characters, which could otherwise hide text or steer a terminal.
+    Text with control and format characters written out: they could hide text or steer a terminal.
 
     Args:
         text (`str`): Any text.
 
     Returns:
-        `str`: The text with characters such as `\\x1b` or `\\u202e` written out.
+        `str`: The text with escapes such as `\\x1b` or `\\u202e` for these characters.
     """
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") else char
@@ -37,13 +37,13 @@ def predicted(result: dict[str, Any]) -> str:
 
 def certificate(result: dict[str, Any]) -> str:
     """
-    One sentence: the claim of an explanation, and whether it was checked.
+    The claim of an explanation in one sentence, and whether the claim was checked.
 
     Args:
         result (`dict`): A result of the pipeline.
 
     Returns:
-        `str`: One sentence.
+        `str`
     """
     if result.get("abstained"):
         return (
@@ -88,11 +88,12 @@ def kept_at(result: dict[str, Any], token: dict[str, Any], number: int) -> bool:
 
     Args:
         result (`dict`): A result of the pipeline.
-        token (`dict`): One of its tokens.
+        token (`dict`): A token of the result.
         number (`int`): Number of the state.
 
     Returns:
-        `bool`: At the result's own state, the returned mask decides, which may come from a search.
+        `bool`: At the result's own state the returned mask decides; it may come from a search. At other states the
+        keep probability must be above 0.5.
     """
     return token["kept"] if result["states"][number] == result["state"] else token["states"][number] > 0.5
 
@@ -120,7 +121,7 @@ def fate(token: dict[str, Any], states: list[str], kept: str) -> str:
     Args:
         token (`dict`): A token of the pipeline's result.
         states (`list[str]`): Names of the states.
-        kept (`str`): Words for a token that is kept to the end.
+        kept (`str`): Words for a token that the last state keeps.
 
     Returns:
         `str`

@@ -33,18 +33,18 @@ def render(
     Makes the model card of an explainer from its results.
 
     Args:
-        config ([`DiffMaskConfig`]): The explainer's.
+        config ([`DiffMaskConfig`]): The explainer's config.
         coverage (`float`, *optional*): See [`Masks.coverage`].
         results (`dict`): Results of the explainer, see [`~hf_diffmask.hub.results.read_results`].
         model_id (`str`): Hub id or folder to load the explainer from.
-        base_model (`str`, *optional*): Hub id of the base model, if it has one.
+        base_model (`str`, *optional*): Hub id of the base model.
         license (`str`, *optional*): Identifier of the licence.
         plot (`str`, *optional*): File name of the plot of divergence over kept share.
         loadable (`bool`, *optional*, defaults to `True`): Whether readers of the card can load the base model.
-        remote_code (`bool`, *optional*, defaults to `False`): Whether the repo holds the code.
+        remote_code (`bool`, *optional*, defaults to `False`): Whether the repo holds code to load the explainer.
 
     Returns:
-        `str`: Front matter and sections, each section between marks.
+        `str`: Front matter and sections, each section between two comments.
     """
     named = base_model or Path(config.base_model_name_or_path or "the base model").name.replace("`", "'")
     task, preserved = TASKS[config.task](), PRESERVED[config.target]

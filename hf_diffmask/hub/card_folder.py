@@ -23,10 +23,10 @@ def write_card(folder: str | os.PathLike, explainer: DiffMaskModel, license: str
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.
         explainer ([`DiffMaskModel`]): The explainer; its base model is not loaded.
-        license (`str`, *optional*): Identifier of the licence; by default the card's.
+        license (`str`, *optional*): Identifier of the licence; by default the card's licence.
 
     Returns:
-        `Path` or `None`: The card; `None` if there is a card without generated sections.
+        `Path` or `None`: The card; `None` if the existing card has no generated sections.
 
     Raises:
         DiffMaskError: If the existing front matter cannot be read.
@@ -95,7 +95,7 @@ def check_local(folder: str | os.PathLike | None) -> None:
         folder (`str` or `os.PathLike`, *optional*): The explainer's folder.
 
     Raises:
-        DiffMaskError: If the folder holds no explainer.
+        DiffMaskError: If there is no folder, or it holds no explainer.
     """
     if folder is None or not (Path(folder) / "config.json").is_file():
         raise DiffMaskError("There is no card to update: name a local folder of an explainer.")
@@ -103,7 +103,7 @@ def check_local(folder: str | os.PathLike | None) -> None:
 
 def write_eval_results(folder: str | os.PathLike) -> None:
     """
-    Writes `.eval_results/hf-diffmask.yaml`, which the Hub reads, if the evaluation data are on the Hub.
+    Writes `.eval_results/hf-diffmask.yaml` for the Hub. Deletes the file if the evaluation data are not on the Hub.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.
@@ -111,7 +111,7 @@ def write_eval_results(folder: str | os.PathLike) -> None:
     path = Path(folder) / ".eval_results" / f"{LIBRARY}.yaml"
     measured = read_results(folder).get("faithfulness")
     if not measured or not measured["dataset_on_hub"]:
-        path.unlink(missing_ok=True)  # of other data
+        path.unlink(missing_ok=True)  # stale: from an earlier evaluation
         return
     entries = [
         EvalResultEntry(

@@ -32,7 +32,7 @@ def persist(commit: Callable[[], str], folder: Path, repo_id: str, token: str | 
 
     Args:
         commit (`Callable`): Makes the commit.
-        folder (`Path`): The published folder, for messages.
+        folder (`Path`): The folder to publish, for messages.
         repo_id (`str`): The repo, for messages.
         token (`str`, *optional*): Kept out of messages.
 
@@ -119,11 +119,11 @@ def _what_happened(error: BaseException, repo_id: str, token: str | None) -> str
 
 def safe(text: str, token: str | None) -> str:
     """
-    A text without tokens.
+    A text with access tokens hidden.
 
     Args:
         text (`str`): A message.
-        token (`str`, *optional*): The token in use. Other tokens are found by their form.
+        token (`str`, *optional*): The token in use. Other tokens are found by their prefix `hf_`.
 
     Returns:
         `str`
@@ -134,7 +134,7 @@ def safe(text: str, token: str | None) -> str:
 @contextmanager
 def bounded(timeout: float) -> Iterator[None]:
     """
-    Gives up silent connections: the client itself has no time limit for a commit's answer.
+    Gives up silent connections, because the client has no time limit for a commit's answer.
 
     Args:
         timeout (`float`): Seconds without a byte.

@@ -11,15 +11,16 @@ def example_attributions(
     explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, pairs: bool = False
 ) -> list[dict[str, str]]:
     """
-    Explains a few sentences of our own.
+    Example attributions for a few sentences of our own.
 
     Args:
-        explainer ([`DiffMaskModel`]): The explainer, holding its base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        explainer ([`DiffMaskModel`]): The explainer, with its base model loaded.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         pairs (`bool`, *optional*, defaults to `False`): Whether the base model, a classifier, takes pairs.
 
     Returns:
-        `list[dict[str, str]]`: `text` with kept tokens in bold, `prediction`, `kept` and `cost`, as markdown.
+        `list[dict[str, str]]`: `text` with kept tokens in bold, `prediction`, `kept` (the kept share) and `cost`, as
+        Markdown.
     """
     explain = DiffMaskAttributionPipeline(explainer.eval(), tokenizer=tokenizer, device=explainer.device)
     found = []

@@ -1,4 +1,4 @@
-"""Which files of an explainer's folder are published."""
+"""Selects the files of an explainer's folder to publish."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def published(folder: Path, allowed: list[str] | None = None) -> dict[str, Path]
 
     Args:
         folder (`Path`): The folder.
-        allowed (`list[str]`, *optional*): Patterns of names; by default those of an explainer.
+        allowed (`list[str]`, *optional*): Patterns of names; by default `PUBLISHED`.
 
     Returns:
         `dict[str, Path]`: Paths by name in the repo.
@@ -57,13 +57,13 @@ def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> 
     Args:
         folder (`Path`): The explainer's folder.
         explainer ([`DiffMaskModel`]): The explainer.
-        with_base (`bool`): Whether the base model is pushed along.
+        with_base (`bool`): Whether to push the base model as well.
 
     Returns:
-        `tuple`: The folder (`None` for a base model on the Hub) and the config.
+        `tuple`: The folder (`None` if the base model is no local folder) and the config.
 
     Raises:
-        DiffMaskError: If the base model cannot be pushed along.
+        DiffMaskError: If `with_base` is set and the base model is no local folder or has no safetensors.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     location = explainer.guest.location
@@ -83,6 +83,6 @@ def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> 
         )
     elif config.get("base_model_revision") is None:
         logger.warning(f"The explainer names no revision of {location}: a later version of it will be refused.")
-    # Same check as on loading, so that users do not get a config with an unknown field.
+    # Same check as on loading: a published config must load.
     DiffMaskConfig.from_dict(dict(config))
     return base, config

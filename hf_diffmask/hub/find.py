@@ -15,7 +15,7 @@ def find(base_model: str | None = None, token: str | None = None, limit: int = 1
     Finds explainers on the Hub.
 
     Args:
-        base_model (`str`, *optional*): Id of the explained base model; all by default.
+        base_model (`str`, *optional*): Hub id of the explained base model; by default any.
         token (`str`, *optional*): By default from `hf auth login`; also finds private explainers.
         limit (`int`, *optional*, defaults to 100): Largest number of results.
 

@@ -58,7 +58,7 @@ def push(
             code always comes from this package, not from the folder.
         overwrite_card (`bool`, *optional*, defaults to `False`):
             Whether the owner's text in the local card replaces the owner's text on the Hub.
-        license (`str`, *optional*): Identifier of the licence; by default the card's.
+        license (`str`, *optional*): Identifier of the licence; by default the card's licence.
         timeout (`float`, *optional*, defaults to 60): Seconds without a byte before a connection is given up.
 
     Returns:
@@ -128,7 +128,7 @@ def push_model(
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
         repo_id (`str`): The repo.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): The base model's.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): The base model's tokenizer.
         kwargs: Passed on to [`push`].
 
     Returns:
@@ -169,7 +169,7 @@ def push_checkpoint(
     folder: str | os.PathLike, repo_id: str, revision: str | None, token: str | None, timeout: float = TIMEOUT
 ) -> None:
     """
-    Publishes a checkpoint as `last-checkpoint/`, in place of an earlier one.
+    Publishes a checkpoint as `last-checkpoint/` and replaces an earlier checkpoint.
 
     Args:
         folder (`str` or `os.PathLike`): The checkpoint.
@@ -202,7 +202,7 @@ def push_checkpoint(
 
 def check_writable(repo_id: str, token: str | None, private: bool | None, revision: str | None = None) -> str:
     """
-    Creates the repo if missing, so that a run that cannot be published fails before training.
+    The full id of a repo, checked for write access before training; the repo is created if missing.
 
     Args:
         repo_id (`str`): The repo; a name alone means the user's own repo.
@@ -221,7 +221,7 @@ def check_writable(repo_id: str, token: str | None, private: bool | None, revisi
     def check() -> str:
         name = repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
         head, _ = _remote(api, name, revision, private)
-        # A commit's first request, about a file that is never sent.
+        # The first request of a commit needs write access. The file itself is never sent.
         operation = CommitOperationAdd("explainer_results.json", b"{}")
         api.preupload_lfs_files(name, [operation], revision=revision or head)
         return name
@@ -257,7 +257,7 @@ def merged_card(local: str, remote: str, generated: str, overwrite: bool = False
 
 
 def _remote(api: HfApi, repo_id: str, revision: str | None, private: bool | None) -> tuple[str, str]:
-    """Head commit and card of the branch, which is created if missing."""
+    """Head commit and card of the branch; repo and branch are created if missing."""
     try:
         head = str(api.repo_info(repo_id, revision=revision).sha)
     except RevisionNotFoundError:

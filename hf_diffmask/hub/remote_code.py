@@ -62,8 +62,8 @@ def code_files() -> dict[str, str]:
     """
     The code for loading and explaining, as one flat folder.
 
-    Folders become name prefixes and imports are rewritten to match, because `transformers` finds remote code by the
-    form of its imports, and only in the importing file's folder.
+    `transformers` finds remote code by the form of its imports, and only in the importing file's folder. Folders
+    therefore become name prefixes, and imports are rewritten to match.
 
     Returns:
         `dict[str, str]`: File texts by name.
@@ -84,10 +84,10 @@ def code_files() -> dict[str, str]:
 
 def add_code(config: DiffMaskConfig, folder: Path) -> None:
     """
-    Writes the code beside an explainer, and the code's location into the config.
+    Writes the code beside an explainer, and sets `auto_map` in the config.
 
     Args:
-        config ([`DiffMaskConfig`]): The explainer's.
+        config ([`DiffMaskConfig`]): The explainer's config.
         folder (`Path`): The explainer's folder; created if missing.
     """
     config.auto_map = dict(AUTO_MAP)
@@ -101,7 +101,7 @@ def _flat(path: Path) -> str:
 
 
 def _target(level: int, module: str, path: Path) -> Path:
-    """Path, without its ending, of the module or folder that `from` names."""
+    """Path of the module or folder in a `from` import, without its ending."""
     folder = path.parents[level - 1]
     return folder.joinpath(*module.split(".")) if module else folder
 

@@ -19,7 +19,7 @@ def read_results(folder: str | os.PathLike) -> dict[str, Any]:
         folder (`str` or `os.PathLike`): The explainer's folder.
 
     Returns:
-        `dict`: Its parts: `training`, `states`, `examples`, `faithfulness` and `audit`, each if present.
+        `dict`: The parts `training`, `states`, `examples`, `faithfulness` and `audit`, each if present.
 
     Raises:
         DiffMaskError: If the file cannot be read.
@@ -41,11 +41,11 @@ def read_results(folder: str | os.PathLike) -> dict[str, Any]:
 
 def add_results(folder: str | os.PathLike, **parts: Any) -> None:
     """
-    Adds parts to an explainer's results; they replace earlier ones of the same name.
+    Adds parts to an explainer's results, and replaces earlier parts with the same name.
 
     Args:
         folder (`str` or `os.PathLike`): The explainer's folder.
-        parts: By name, ready for JSON.
+        parts: Parts by name, ready for JSON.
     """
     path = Path(folder) / RESULTS_FILE
     path.write_text(json.dumps({**read_results(folder), **parts}, indent=1), encoding="utf-8")

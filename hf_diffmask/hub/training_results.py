@@ -24,8 +24,8 @@ def add_training_results(
 
     Args:
         folder (`str`): The explainer's folder.
-        explainer ([`DiffMaskModel`]): The explainer, holding its base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's.
+        explainer ([`DiffMaskModel`]): The explainer, with its base model loaded.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         training (`dict`): Data, settings and machine of the training.
         rows (`list[StateRow]`): The table of states.
     """

@@ -1,1 +1,1 @@
-"""The Space: a page that explains, lets its claims be tried, and compares them."""
+"""The Space: a page that explains predictions, tries other masks and compares methods."""

@@ -1,4 +1,4 @@
-"""The page of the Space: how it is built and launched."""
+"""Builds and launches the page of the Space."""
 
 import importlib.util
 import os
@@ -18,7 +18,7 @@ from .settings import CONCURRENCY, Settings
 from .tabs import lay_out
 from .views import CSS, INTRODUCTION
 
-# After each event Gradio sums up its last ones. Its default of ten thousand takes memory and time.
+# By default Gradio summarises its last 10,000 events after each event, which takes memory and time.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
 SESSIONS = 200
@@ -26,14 +26,14 @@ SESSIONS = 200
 
 def build(settings: Settings | None = None, service: Service | None = None) -> gr.Blocks:
     """
-    Builds the page. The first explainer is loaded and warm when this returns.
+    The page of the Space. Its first explainer is loaded and warm.
 
     Args:
-        settings ([`Settings`], *optional*): By default those of the environment.
-        service ([`Service`], *optional*): One that is there already.
+        settings ([`Settings`], *optional*): By default from environment variables.
+        service ([`Service`], *optional*): An existing service; by default a new one.
 
     Returns:
-        `gradio.Blocks`: To be launched with [`launch`].
+        `gradio.Blocks`: The page for [`launch`].
 
     Raises:
         DiffMaskError: If a setting is wrong, or the first explainer cannot be loaded.
@@ -55,11 +55,11 @@ def launch(page: gr.Blocks, settings: Settings | None = None, **options: Any) ->
 
     Args:
         page (`gradio.Blocks`): See [`build`].
-        settings ([`Settings`], *optional*): By default those of the environment.
-        options: Of `gradio.Blocks.launch`.
+        settings ([`Settings`], *optional*): By default from environment variables.
+        options: Passed on to `gradio.Blocks.launch`.
 
     Returns:
-        `tuple`: What `gradio.Blocks.launch` returns.
+        `tuple`: Result of `gradio.Blocks.launch`.
     """
     settings = settings or Settings.from_environment()
     page.queue(default_concurrency_limit=CONCURRENCY, max_size=1000)
@@ -79,10 +79,10 @@ def launch(page: gr.Blocks, settings: Settings | None = None, **options: Any) ->
 
 async def health(request: Request) -> JSONResponse:
     """
-    That the page is there. The first explainer was loaded before it was.
+    Answer for health checks. The page starts after the first explainer is loaded.
 
     Args:
-        request (`starlette.requests.Request`): Any.
+        request (`starlette.requests.Request`): Any request.
 
     Returns:
         `starlette.responses.JSONResponse`: `status` and `version`.

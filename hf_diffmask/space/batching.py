@@ -1,4 +1,4 @@
-"""Requests that wait at the same time, run as one batch. Gradio's own batching fails all of a batch with one of it."""
+"""Batches waiting requests. In Gradio's own batching, one failing request fails the whole batch."""
 
 import queue
 import threading
@@ -18,37 +18,37 @@ class _Waiting(NamedTuple):
 
 class Batcher:
     """
-    Runs items one thread at a time, and as a batch those that came in meanwhile.
+    Runs items in one thread. Items that arrive during a run, with the same key, are run as a batch.
 
     Args:
-        run (`Callable`): From a key and a list of items to a list of results. Items of one key run together.
-        size (`int`, *optional*, defaults to 16): Most items of a batch.
-        waiting (`int`, *optional*, defaults to 200): Most items that wait; more are refused.
+        run (`Callable`): Maps a key and a list of items to a list of results. All items have this key.
+        size (`int`, *optional*, defaults to 16): Largest number of items in a batch.
+        waiting (`int`, *optional*, defaults to 200): Length of the queue; further items are refused.
     """
 
     def __init__(self, run: Callable[[Any, list[Any]], list[Any]], size: int = 16, waiting: int = 200):
         self.run, self.size = run, size
         self.batches: list[int] = []
-        """Sizes of the latest batches."""
+        """Sizes of the last 1,000 batches."""
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(waiting)
         self._thread = threading.Thread(target=self._work, daemon=True, name="batcher")
         self._thread.start()
 
     def __call__(self, key: Hashable, item: Any, timeout: float) -> Any:
         """
-        Runs an item.
+        Result of an item.
 
         Args:
-            key (`Hashable`): What it can be run together with.
+            key (`Hashable`): Items with the same key can run together.
             item (`Any`): The item.
-            timeout (`float`): Seconds to wait.
+            timeout (`float`): Seconds to wait for the result.
 
         Returns:
-            `Any`: Its result.
+            `Any`: The result.
 
         Raises:
-            DiffMaskError: If too many are waiting, or the time is over.
-            Exception: What running it by itself raises.
+            DiffMaskError: If the queue is full, or the time is over.
+            Exception: Error of this item. Other items of the batch do not fail with it.
         """
         answer: Future = Future()
         try:
@@ -64,7 +64,7 @@ class Batcher:
             ) from None
 
     def close(self) -> None:
-        """Ends the thread, once what waits has been run."""
+        """Runs the waiting items, then ends the thread."""
         self._waiting.put(None)
         self._thread.join()
 
@@ -79,10 +79,10 @@ class Batcher:
             while len(held) < 4 * self.size and not self._waiting.empty():
                 one = self._waiting.get()
                 if one is None:
-                    self._waiting.put(None)  # what came before it is run first
+                    self._waiting.put(None)  # run earlier items first
                     break
                 held.append(one)
-            # The oldest first, and with it those of its key.
+            # The oldest item first, together with others of its key.
             taken = [number for number, one in enumerate(held) if one.key == held[0].key][: self.size]
             batch = [held[number] for number in taken]
             held = [one for number, one in enumerate(held) if number not in taken]
@@ -95,9 +95,9 @@ class Batcher:
         try:
             for one, result in zip(batch, self.run(batch[0].key, [one.item for one in batch]), strict=True):
                 one.answer.set_result(result)
-        except Exception as error:  # whatever it is, it is the caller's
+        except Exception as error:  # the caller gets any error
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
                 return
-            for one in batch:  # each by itself: only those that cannot be run fail
+            for one in batch:  # run each item alone: only faulty items fail
                 self._answer([one])

@@ -1,4 +1,4 @@
-"""The methods that the page compares, and what each says of one text."""
+"""Methods that the page compares, and their results for one text."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,13 +13,12 @@ from .shelf import Held
 
 
 class Method(NamedTuple):
-    """A method that is compared."""
+    """A method to compare."""
 
     name: str
     """The name that visitors see."""
     passes: Callable[[int], int]
-    """Passes of the base model over one input, forward and backward, by the number of its tokens without special
-    ones."""
+    """Maps the number of ordinary tokens of an input to passes of the base model, forward and backward."""
 
 
 COMPARED = {
@@ -27,8 +26,8 @@ COMPARED = {
     "loo": Method("leave-one-out", lambda tokens: tokens),
     "ig": Method("Integrated Gradients, 32 steps", lambda tokens: 64),
 }
-"""The methods by their names in `hf_diffmask.methods.registry.METHODS`."""
-PROTOCOL = PRESETS["hf_diffmask"]._replace(replacement="attention")  # which every base model has
+"""Methods by name in `hf_diffmask.methods.registry.METHODS`."""
+PROTOCOL = PRESETS["hf_diffmask"]._replace(replacement="attention")  # every base model has an attention mask
 
 
 def compare(held: Held, item: dict[str, str], most: int) -> list[dict[str, Any]]:
@@ -36,9 +35,9 @@ def compare(held: Held, item: dict[str, str], most: int) -> list[dict[str, Any]]
     Explains one text by each method.
 
     Args:
-        held ([`Held`]): The explainer, and the untrained one that the other methods need.
+        held ([`Held`]): The explainer, with the untrained explainer for the other methods.
         item (`dict[str, str]`): An input of the pipeline.
-        most (`int`): Most tokens of the text.
+        most (`int`): Largest number of tokens in the text, special tokens included.
 
     Returns:
         `list[dict]`: See [`Service.compare`].

@@ -1,4 +1,4 @@
-"""The Space as files, and on the Hub: the app, what it needs, and this package as a wheel."""
+"""Writes and pushes a Space: the app, its requirements, and this package as a wheel."""
 
 import hashlib
 import importlib.metadata
@@ -25,7 +25,7 @@ from ..hub.client import TIMEOUT, bounded, persist
 
 PACKAGE = "hf-diffmask"
 FILES = ("app.py", "README.md", "requirements.txt")
-# What pip writes beside a package for itself.
+# Files that pip writes for itself.
 _OF_THE_INSTALLER = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")
 
 
@@ -38,14 +38,14 @@ def push_space(
     timeout: float = TIMEOUT,
 ) -> str:
     """
-    Makes a Space, or brings one up to date, in one commit.
+    Creates or updates a Space in one commit.
 
     Args:
-        repo_id (`str`): The Space, `user/name` or `organisation/name`; made where there is none.
-        explainers (`tuple[str, ...]`, *optional*): Ids on the Hub of its menu; by default the bundled one.
-        private (`bool`, *optional*): Whether a Space that is made is private.
-        token (`str`, *optional*): By default that of `hf auth login`.
-        timeout (`float`, *optional*, defaults to 60): Seconds without a byte after which a connection is given up.
+        repo_id (`str`): The Space, `user/name` or `organisation/name`; created if missing.
+        explainers (`tuple[str, ...]`, *optional*): Hub ids for its menu; by default the bundled explainer.
+        private (`bool`, *optional*): Whether a new Space is private.
+        token (`str`, *optional*): By default from `hf auth login`.
+        timeout (`float`, *optional*, defaults to 60): Seconds without a byte before a connection is given up.
 
     Returns:
         `str`: Address of the commit.
@@ -76,11 +76,11 @@ def push_space(
 
 def write_space(folder: Path, explainers: tuple[str, ...] = ()) -> None:
     """
-    Writes a Space.
+    Writes the files of a Space.
 
     Args:
-        folder (`Path`): Where to; it is there already.
-        explainers (`tuple[str, ...]`, *optional*): Its menu.
+        folder (`Path`): An existing folder to write to.
+        explainers (`tuple[str, ...]`, *optional*): Hub ids for its menu; by default the bundled explainer.
 
     Raises:
         DiffMaskError: If the wheel cannot be built.
@@ -99,18 +99,18 @@ def write_space(folder: Path, explainers: tuple[str, ...] = ()) -> None:
 
 def build_wheel(folder: Path) -> Path:
     """
-    The package that is running, as a wheel.
+    A wheel of the running package.
 
     Args:
-        folder (`Path`): Where to.
+        folder (`Path`): The folder to write to.
 
     Returns:
-        `Path`: Of the wheel: built of the source that was installed in editable mode, or else of the installed files.
+        `Path`: Path of the wheel. It holds the source of an editable installation, or else the installed files.
 
     Raises:
-        DiffMaskError: If it cannot be built.
+        DiffMaskError: If the wheel cannot be built, or the package is not installed.
     """
-    # In a folder of the source there is another one, which says what it was made of, and not what is installed.
+    # The metadata in a source folder is found as well, but has no RECORD of installed files.
     found = [one for one in importlib.metadata.distributions(name=PACKAGE) if one.read_text("RECORD")]
     if not found:
         raise DiffMaskError("hf-diffmask is not installed, so no wheel can be built: pip install it first.")
@@ -127,7 +127,7 @@ def build_wheel(folder: Path) -> Path:
             content = Path(str(file.locate())).read_bytes()
             digest = urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
             record.append(f"{file.as_posix()},sha256={digest},{len(content)}\n")
-            # The same time in every wheel: one of the same content is the same file, and not sent again.
+            # A fixed date: a wheel with the same content is the same file, and is not sent again.
             wheel.writestr(ZipInfo(file.as_posix()), content, ZIP_DEFLATED)
         name = next(file for file in files if file.name == "RECORD").as_posix()
         wheel.writestr(ZipInfo(name), "".join([*record, f"{name},,\n"]), ZIP_DEFLATED)
@@ -135,18 +135,18 @@ def build_wheel(folder: Path) -> Path:
 
 
 def _built(installed: importlib.metadata.Distribution, folder: Path) -> Path:
-    """From the source that an editable installation points to."""
+    """A wheel of the source of an editable installation."""
     where = json.loads(installed.read_text("direct_url.json") or "{}").get("url", "")
     source = Path(url2pathname(urlsplit(where).path))
     if not where.startswith("file:") or not (source / "pyproject.toml").is_file():
         raise DiffMaskError("The source that hf-diffmask was installed from is gone: install it again.")
     with tempfile.TemporaryDirectory() as name:
-        # A copy: building leaves a folder behind, whose files would come back in the next wheel.
+        # Built in a copy: a build leaves a folder in the source, and the next wheel would include its files.
         copy = Path(name) / "source"
         left = shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__", "tests", "benchmarks", "docs")
         shutil.copytree(source, copy, ignore=left)
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(copy)]
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}  # see above
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}  # 1980-01-01, the fixed date again
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         except subprocess.CalledProcessError as error:

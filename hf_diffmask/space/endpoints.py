@@ -1,4 +1,4 @@
-"""The named endpoints of the page, which are tools of MCP, too."""
+"""Named endpoints of the page; they are also MCP tools."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,10 +13,10 @@ from .settings import CONCURRENCY
 
 class Endpoints:
     """
-    The endpoints. Names, types and docstrings of the methods are what clients and MCP are told.
+    The endpoints. Clients and MCP see the names, types and docstrings of the methods.
 
     Args:
-        service ([`Service`]): What explains.
+        service ([`Service`]): The service that answers.
     """
 
     def __init__(self, service: Service):
@@ -25,49 +25,49 @@ class Endpoints:
     def explain(
         self, text: str, pair: str = "", explainer: str = "", margin: float | None = None, on_violation: str = "keep"
     ) -> dict:
-        """Explains a prediction: which tokens of a text the model's output needs, and what dropping the others costs.
+        """Explains a prediction: the tokens that the model's output needs, and the cost of masking the others.
 
         Args:
             text: The text, or the question.
             pair: Second text of a pair, or the context of the question.
-            explainer: A name of the menu, or an id on the Hub that is allowed; by default the first of the menu.
-            margin: What the explanation may cost; by default the explainer's.
-            on_violation: keep, search or abstain.
+            explainer: A name from the menu, or an allowed id on the Hub; by default the first of the menu.
+            margin: Largest cost of the explanation; by default the explainer's.
+            on_violation: Outside the margin: keep, abstain, search (for paths) or refine (for other explainers).
         """
         return dict(self.service.explain(text, pair, explainer, margin, None, on_violation))
 
     def what_if(self, text: str, kept: list[int], pair: str = "", explainer: str = "") -> dict:
-        """Predicts from some tokens of a text, beside the prediction of the whole.
+        """Predicts from chosen tokens of a text, next to the prediction for the whole text.
 
         Args:
             text: The text, or the question.
-            kept: Numbers of the tokens that stay, as in the tokens of explain.
+            kept: Numbers of the tokens to keep, from the tokens of explain.
             pair: Second text of a pair, or the context of the question.
-            explainer: A name of the menu, or an id on the Hub that is allowed; by default the first of the menu.
+            explainer: A name from the menu, or an allowed id on the Hub; by default the first of the menu.
         """
         return self.service.what_if(text, kept, pair, explainer)
 
     def compare(self, text: str, pair: str = "", explainer: str = "") -> list[dict]:
-        """Explains a prediction by DiffMask, leave-one-out and Integrated Gradients, with the cost of each.
+        """Explains a prediction with DiffMask, leave-one-out and Integrated Gradients, with the cost of each.
 
         Args:
             text: The text.
             pair: Second text of a pair.
-            explainer: A name of the menu, or an id on the Hub that is allowed; by default the first of the menu.
+            explainer: A name from the menu, or an allowed id on the Hub; by default the first of the menu.
         """
         return self.service.compare(text, pair, explainer)
 
     def explainers(self) -> list[str]:
-        """Names of the explainers that are served."""
+        """Names of the explainers on the menu."""
         return list(self.service.shelf.menu)
 
 
 def add_endpoints(service: Service) -> None:
     """
-    Adds the endpoints to the page that is being built.
+    Adds the endpoints to the page under construction.
 
     Args:
-        service ([`Service`]): What explains.
+        service ([`Service`]): The service that answers.
     """
     endpoints = Endpoints(service)
     for endpoint in (endpoints.explain, endpoints.what_if, endpoints.compare, endpoints.explainers):
@@ -76,13 +76,13 @@ def add_endpoints(service: Service) -> None:
 
 def refusing(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """
-    An endpoint that says what was wrong, instead of `Internal error`.
+    An endpoint that reports errors with their message, instead of `Internal error`.
 
     Args:
-        endpoint (`Callable`): One that raises [`DiffMaskError`].
+        endpoint (`Callable`): An endpoint that raises [`DiffMaskError`].
 
     Returns:
-        `Callable`: The same, but that it raises `gradio.Error`.
+        `Callable`: The same endpoint, with `gradio.Error` instead.
     """
 
     @wraps(endpoint)

@@ -1,4 +1,4 @@
-"""Files of the page: texts that a visitor uploads, and attributions to download."""
+"""Files of the page: uploaded texts, and attributions to download."""
 
 import json
 from pathlib import Path
@@ -16,17 +16,17 @@ SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 def read_rows(path: Path, column: str, pair_column: str, settings: Settings) -> list[list[str]]:
     """
-    Reads the texts of a file.
+    The texts of a file.
 
     Args:
         path (`Path`): A csv, jsonl or parquet file.
-        column (`str`): The column of the texts. An empty one means `"text"`.
-        pair_column (`str`): The column of second texts. An empty one means that there are none.
+        column (`str`): The column of the texts; an empty name means `"text"`.
+        pair_column (`str`): The column of second texts; an empty name means no second texts.
         settings ([`Settings`]): The limits.
 
     Returns:
-        `list[list[str]]`: Of each row the text, and the second text if there is a column of those. What is no string
-        is read as an empty text.
+        `list[list[str]]`: For each row the text, and the second text if `pair_column` is not empty. Values other than
+        strings become empty texts.
 
     Raises:
         DiffMaskError: If the file cannot be read, is too large, has no rows, or lacks a column.
@@ -47,7 +47,7 @@ def read_rows(path: Path, column: str, pair_column: str, settings: Settings) -> 
     if table.empty:
         raise DiffMaskError("The file has no rows.")
     rows = table[columns].itertuples(index=False, name=None)
-    # A parquet file can have several columns of one name. No more than two are used.
+    # A parquet file can have several columns with one name. At most two values are used.
     return [[value if isinstance(value, str) else "" for value in row[:2]] for row in rows]
 
 
@@ -57,12 +57,12 @@ def write_results(results: list[dict[str, Any]], inputs: list[dict[str, str]], f
 
     Args:
         results (`list[dict]`): Results of the pipeline.
-        inputs (`list[dict]`): The inputs that they explain.
+        inputs (`list[dict]`): The explained inputs.
         folder (`Path`): The folder to write to.
 
     Returns:
-        `list[Path]`: `attributions.parquet`, one row an input, its tokens in a list; `attributions.jsonl`, the
-        results as they are; `attributions.html`, to look at.
+        `list[Path]`: `attributions.parquet`, with a row for each input and its tokens in a list;
+        `attributions.jsonl`, the unchanged results; `attributions.html`, a page to read.
     """
     files = [folder / f"attributions.{kind}" for kind in ("parquet", "jsonl", "html")]
     rows = [
@@ -76,7 +76,7 @@ def write_results(results: list[dict[str, Any]], inputs: list[dict[str, str]], f
 
 
 def _table(path: Path, columns: list[str], most: int) -> pd.DataFrame:
-    """A table with one row more than the limit if the file has too many."""
+    """At most one row more than the limit. A parquet file with too many rows raises `ValueError`."""
     if path.suffix.lower() == ".csv":
         return pd.read_csv(path, nrows=most + 1, dtype=str, keep_default_na=False)
     if path.suffix.lower() == ".jsonl":
@@ -85,5 +85,5 @@ def _table(path: Path, columns: list[str], most: int) -> pd.DataFrame:
     if file.metadata.num_rows > most:
         raise ValueError(f"it has {file.metadata.num_rows:,} rows, and the limit is {most}")
     names = file.schema_arrow.names
-    # Only the columns that are needed are read. If one is missing, the names alone are enough to say so.
+    # Reads only the needed columns. If a column is missing, the error message needs only the names.
     return file.read(columns).to_pandas() if set(columns) <= set(names) else pd.DataFrame(columns=names)

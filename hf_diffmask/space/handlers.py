@@ -1,4 +1,4 @@
-"""What happens when a visitor does something on the page."""
+"""Handlers for the events of the page."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ from .service import Service
 from .settings import CONCURRENCY, Settings
 from .tabs import Layout
 
-BATCHES = 4  # files that are run at the same time
+BATCHES = 4  # files that run at the same time
 
 Explained = dict[str, Any]
-"""What was explained: `text`, `pair`, `explainer`, and `order`, the numbers of its tokens, highest score first."""
+"""The explained input: `text`, `pair`, `explainer`, and `order`, numbers of ordinary tokens, highest score first."""
 
 
 class Handlers:
     """
-    The handlers of the page's events. Each returns new values for its outputs, in the order that [`connect`] names.
+    Handlers for the page's events. Each returns new values for its outputs, in the order in [`connect`].
 
-    A [`DiffMaskError`] is shown instead of the result.
+    For a [`DiffMaskError`] the page shows the message instead of the result.
 
     Args:
-        service ([`Service`]): What explains.
+        service ([`Service`]): The service that explains.
         settings ([`Settings`]): The limits.
     """
 
@@ -38,13 +38,13 @@ class Handlers:
 
     def on_choose(self, name: str) -> list[Any]:
         """
-        Another explainer is chosen.
+        Shows another explainer.
 
         Args:
             name (`str`): See [`Shelf.get`].
 
         Returns:
-            `list`: Its card, its states, and an empty explanation.
+            `list`: The card, the slider of states, and an empty explanation.
         """
         try:
             held = self.service.shelf.get(name)
@@ -54,7 +54,7 @@ class Handlers:
 
     def on_explain(self, text: str, pair: str, name: str) -> list[Any]:
         """
-        A text is to be explained.
+        Explains a text.
 
         Args:
             text (`str`): The text, or the question.
@@ -62,8 +62,8 @@ class Handlers:
             name (`str`): See [`Shelf.get`].
 
         Returns:
-            `list`: The grid, what was explained, its tokens, the share that is kept, the states, and what
-            [`Handlers.on_keep`] returns.
+            `list`: The grid, the explained input, its ordinary tokens, the kept share in percent, the slider of
+            states, and the result of [`Handlers.on_keep`].
         """
         try:
             result = self.service.explain(text, pair or "", name or "")
@@ -84,14 +84,15 @@ class Handlers:
 
     def on_keep(self, about: Explained | None, kept: list[int]) -> list[Any]:
         """
-        Other tokens are to stay.
+        Predicts from the chosen tokens.
 
         Args:
-            about (`dict`, *optional*): What was explained, see [`Explained`]; nothing before the first explanation.
-            kept (`list[int]`): Numbers of the tokens that stay.
+            about (`dict`, *optional*): The explained input, see [`Explained`]; `None` before the first explanation.
+            kept (`list[int]`): Numbers of the tokens to keep.
 
         Returns:
-            `list`: The prediction of the whole, that of the tokens that stay, and the claim about the others.
+            `list`: The prediction for the whole input, the prediction for the kept tokens, and the claim about the
+            dropped tokens.
         """
         if not about:
             return [None, None, ""]
@@ -107,21 +108,21 @@ class Handlers:
 
     def on_budget(self, about: Explained | None, share: float) -> list[Any]:
         """
-        A share of the tokens is to stay.
+        Predicts from the tokens with the highest scores.
 
         Args:
             about (`dict`, *optional*): See [`Handlers.on_keep`].
-            share (`float`): Percent of the tokens, those with the highest scores.
+            share (`float`): Share of the ordinary tokens to keep, in percent.
 
         Returns:
-            `list`: Numbers of the tokens that stay, and what [`Handlers.on_keep`] returns.
+            `list`: Numbers of the kept tokens, and the result of [`Handlers.on_keep`].
         """
         kept = about["order"][: round(share / 100 * len(about["order"]))] if about else []
         return [kept, *self.on_keep(about, kept)]
 
     def on_compare(self, text: str, pair: str, name: str) -> str:
         """
-        Methods are to be compared.
+        Compares methods on a text.
 
         Args:
             text (`str`): The text.
@@ -145,14 +146,14 @@ class Handlers:
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Iterator[list[Any]]:
         """
-        A file is to be explained.
+        Explains a file of texts.
 
         Args:
-            path (`str`, *optional*): The file as it was uploaded.
+            path (`str`, *optional*): The uploaded file.
             column (`str`): The column of the texts.
             pair_column (`str`): The column of second texts.
             name (`str`): See [`Shelf.get`].
-            progress (`gradio.Progress`): Gradio fills it in.
+            progress (`gradio.Progress`): Given by Gradio.
 
         Yields:
             `list`: The status, and at the end the files of attributions.
@@ -177,15 +178,15 @@ class Handlers:
 
 def connect(layout: Layout, handlers: Handlers) -> None:
     """
-    Connects the components of the page that is being built to what they do. None of it is part of the API.
+    Connects the page's components to their handlers. These events are not part of the API.
 
     Args:
         layout ([`Layout`]): The components.
-        handlers ([`Handlers`]): What they do.
+        handlers ([`Handlers`]): The handlers.
     """
     inputs, explained, explain, what_if, compare, batch = layout
     private: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": CONCURRENCY}
-    # Of several quick choices the last is shown.
+    # After several quick choices, show the last.
     live = {**private, "show_progress": "hidden", "trigger_mode": "always_last"}
     asked = [inputs.text, inputs.pair, inputs.explainer]
     by_keep = [what_if.whole, what_if.masked, what_if.claim]

@@ -1,4 +1,4 @@
-"""What the page and its endpoints do, without the page: limits, and one thread that runs the models."""
+"""The service behind the page and its endpoints: limits, and one thread that runs the models."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from .files import read_rows
 from .settings import Settings
 from .shelf import Held, Shelf
 
-# On ZeroGPU, what runs the model has to be marked. Elsewhere the package is not there, or its mark does nothing.
+# ZeroGPU needs a mark on the function that runs models. Elsewhere the package is missing, or its mark does nothing.
 if importlib.util.find_spec("spaces"):
     import spaces
 
@@ -21,7 +21,7 @@ if importlib.util.find_spec("spaces"):
 else:
 
     def on_gpu(function: Any) -> Any:
-        """Runs it here."""
+        """Leaves the function as is, without ZeroGPU."""
         return function
 
 
@@ -29,11 +29,11 @@ class Service:
     """
     Explains, masks and compares for many visitors at once.
 
-    Explainers hook into their base model, so that two threads must not run one. All of it happens in one thread.
-    Requests that queue up for it are run as one batch.
+    Explainers hook into their base model, so two threads must not run the same explainer. One thread therefore runs
+    all models. Waiting requests with the same explainer and options run as one batch.
 
     Args:
-        settings ([`Settings`]): What is served, and the limits.
+        settings ([`Settings`]): The explainers and the limits.
     """
 
     def __init__(self, settings: Settings):
@@ -59,15 +59,15 @@ class Service:
             text (`str`): The text, or the question.
             pair (`str`, *optional*): Second text of a pair, or the context of the question.
             explainer (`str`, *optional*): See [`Shelf.get`].
-            margin (`float`, *optional*): What the explanation may cost; by default the explainer's.
-            state (`str` or `int`, *optional*): The state whose mask is handed out; by default the last.
+            margin (`float`, *optional*): Largest cost of the mask; by default the explainer's margin.
+            state (`str` or `int`, *optional*): The state with the mask to return; by default the last.
             on_violation (`str`, *optional*): See [`DiffMaskAttributionPipeline`].
 
         Returns:
             `dict`: The pipeline's result.
 
         Raises:
-            DiffMaskError: If a limit is passed, or the pipeline refuses.
+            DiffMaskError: If a limit is exceeded, or the pipeline refuses.
         """
         item, held = self._input(text, pair), self.shelf.get(explainer)
         options = {"margin": margin, "state": state, "on_violation": on_violation}
@@ -76,11 +76,11 @@ class Service:
 
     def what_if(self, text: str, kept: list[int], pair: str = "", explainer: str = "") -> dict[str, Any]:
         """
-        Predicts from the tokens that somebody chose.
+        Predicts from chosen tokens.
 
         Args:
             text (`str`): The text, or the question.
-            kept (`list[int]`): Numbers of the tokens that stay.
+            kept (`list[int]`): Numbers of the tokens to keep.
             pair (`str`, *optional*): Second text of a pair, or the context of the question.
             explainer (`str`, *optional*): See [`Shelf.get`].
 
@@ -88,7 +88,7 @@ class Service:
             `dict`: See [`~hf_diffmask.pipeline.what_if.what_if`].
 
         Raises:
-            DiffMaskError: If a limit is passed, or there is no such token.
+            DiffMaskError: If a limit is exceeded, or a token does not exist.
         """
         item = self._input(text, pair)
         if not isinstance(kept, list) or not all(type(number) is int for number in kept):
@@ -105,12 +105,12 @@ class Service:
             explainer (`str`, *optional*): See [`Shelf.get`].
 
         Returns:
-            `list[dict]`: Of each method `method`, `tokens` (each with `token` and `score`), `passes` of the base
-            model, forward and backward, `seconds`, beside the `bare_seconds` of one forward pass in the same run, and
-            of a text that is long enough `comprehensiveness` and `sufficiency`, tokens taken out of the attention.
+            `list[dict]`: For each method: `method`; `tokens`, each with `token`, `score` and `special`; `passes` of
+            the base model, forward and backward; `seconds`; `bare_seconds`, for one forward pass in the same run; and
+            for texts with enough tokens `comprehensiveness` and `sufficiency`, with tokens removed from the attention.
 
         Raises:
-            DiffMaskError: If a limit is passed, or the explainer is for no classifier.
+            DiffMaskError: If a limit is exceeded, or the explainer is not for a classifier.
         """
         item, held = self._input(text, pair), self.shelf.get(explainer)
         if held.plain is None:
@@ -119,18 +119,18 @@ class Service:
 
     def read(self, path: str | Path, column: str = "", pair_column: str = "") -> list[Any]:
         """
-        Reads the texts of a file.
+        Inputs from the texts of a file.
 
         Args:
             path (`str` or `Path`): A csv, jsonl or parquet file.
-            column (`str`, *optional*, defaults to `"text"`): The column of the texts.
-            pair_column (`str`, *optional*): That of second texts.
+            column (`str`, *optional*): The column of the texts; an empty name means `"text"`.
+            pair_column (`str`, *optional*): The column of second texts; by default none.
 
         Returns:
             `list`: Inputs of the pipeline.
 
         Raises:
-            DiffMaskError: If it cannot be read, is too large, or lacks the column.
+            DiffMaskError: If the file cannot be read, is too large or lacks a column, or a row is empty or too long.
         """
         found = []
         for number, texts in enumerate(read_rows(Path(path), column, pair_column, self.settings), start=1):
@@ -142,7 +142,7 @@ class Service:
 
     def batch(self, inputs: list[Any], explainer: str = "") -> Iterator[dict[str, Any]]:
         """
-        Explains many inputs; between two parts of them, others are served.
+        Explains many inputs in parts; other requests run between two parts.
 
         Args:
             inputs (`list`): See [`Service.read`].
@@ -152,7 +152,7 @@ class Service:
             `dict`: Results of the pipeline, in the order of the inputs.
 
         Raises:
-            DiffMaskError: If the explainer is not served.
+            DiffMaskError: If the explainer is not served, or a limit is exceeded.
         """
         held = self.shelf.get(explainer)
         for start in range(0, len(inputs), self.settings.batch_size):
@@ -185,7 +185,7 @@ def _run(key: tuple[Any, ...], items: list[Any]) -> list[Any]:
 
 
 def _explained(held: Held, inputs: list[dict[str, str]], **options: Any) -> list[dict[str, Any]]:
-    """Results of inputs. They are run as one batch if the tokenizer can pad one."""
+    """Results of inputs, run as one batch if the tokenizer has a padding token."""
     return held.explain(
         inputs, batch_size=1 if held.explain.tokenizer.pad_token_id is None else len(inputs), **options
     )

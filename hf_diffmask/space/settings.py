@@ -1,4 +1,4 @@
-"""What a Space serves, and its limits."""
+"""Settings of a Space: its explainers and limits."""
 
 import os
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ from ..about import BUNDLED_EXPLAINER
 from ..errors import DiffMaskError
 from ..hub.card_sections import front_matter
 
-CONCURRENCY = 64  # requests that may wait for the thread that runs the models
+CONCURRENCY = 64  # requests that may wait for the model thread
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,16 @@ class Settings:
     Settings of a Space.
 
     Args:
-        explainers (`tuple[str, ...]`): The menu: ids on the Hub, or folders of this machine. The first is the default.
+        explainers (`tuple[str, ...]`): The menu: Hub ids or local folders. The first is the default.
         allowed (`tuple[str, ...]`):
-            Patterns of ids that visitors may name besides, such as `my-org/*`, or `*` for every one. None by default.
-        characters (`int`): Most characters of a text, its pair included.
-        tokens (`int`): Most tokens of a text that is compared, or masked by its reader.
-        rows (`int`): Most rows of a file.
-        upload_megabytes (`float`): Largest file.
-        seconds (`float`): Longest time of a request, waiting included.
-        memory_gigabytes (`float`): Of explainers and base models that are held; the one used last stays in any case.
-        batch_size (`int`): Requests that are run at once when they queue up.
+            Patterns of further Hub ids that visitors may name, such as `my-org/*`, or `*` for all. None by default.
+        characters (`int`): Largest number of characters in a text, its second text included.
+        tokens (`int`): Largest number of tokens in a text to compare, special tokens included.
+        rows (`int`): Largest number of rows in a file.
+        upload_megabytes (`float`): Largest size of a file, in MB.
+        seconds (`float`): Longest time of a request, waiting included; loading an explainer does not count.
+        memory_gigabytes (`float`): Memory for explainers and base models, in GB. The last used explainer always stays.
+        batch_size (`int`): Largest number of requests in a batch.
     """
 
     explainers: tuple[str, ...] = (BUNDLED_EXPLAINER,)
@@ -51,18 +51,18 @@ class Settings:
     @classmethod
     def from_environment(cls, readme: Path | None = None, **given: Any) -> "Settings":
         """
-        Settings from variables such as `DIFFMASK_EXPLAINERS` and `DIFFMASK_ALLOWED`, lists with commas, or
-        `DIFFMASK_SECONDS`: one for each field.
+        Settings from environment variables, one for each field, such as `DIFFMASK_SECONDS`. `DIFFMASK_EXPLAINERS` and
+        `DIFFMASK_ALLOWED` are lists with commas.
 
         Args:
-            readme (`Path`, *optional*): The Space's, whose `models` are the menu where no variable says another.
-            given: Fields that are not looked up.
+            readme (`Path`, *optional*): The Space's README. Its `models` are the menu without `DIFFMASK_EXPLAINERS`.
+            given: Fields that override the variables.
 
         Returns:
             [`Settings`]
 
         Raises:
-            DiffMaskError: If one is no number, or out of its range.
+            DiffMaskError: If a value is not a number or out of range, or the README's front matter cannot be read.
         """
         found: dict[str, Any] = {}
         if readme is not None and (models := front_matter(readme.read_text(encoding="utf-8")).get("models")):

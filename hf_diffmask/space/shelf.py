@@ -1,4 +1,4 @@
-"""The explainers that a Space holds: loaded once, the least recently used put away first."""
+"""Loaded explainers of a Space. The least recently used is dropped first."""
 
 import os
 import re
@@ -26,15 +26,15 @@ BUNDLED_NAME = "bundled"
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """An explainer that is loaded. Equal to itself alone: requests for it run together."""
+    """A loaded explainer. It is equal only to itself: requests for the same object run as one batch."""
 
     explain: Any
     """The pipeline."""
     plain: DiffMaskModel | None
-    """An untrained one of the same base model, whose baseline is the mask token: as other methods use."""
+    """Untrained explainer with the mask token as baseline, for the other methods; `None` for tasks without choices."""
     card: str
     size: int
-    """Bytes."""
+    """Memory for weights, in bytes."""
 
     @property
     def last_state(self) -> int:
@@ -44,19 +44,19 @@ class Held:
 
 class Shelf:
     """
-    Loads explainers by the names that visitors may say, and never code of a repo.
+    Loads explainers by the names that visitors may use. Never runs code from a repo.
 
     Args:
-        settings ([`Settings`]): Menu, patterns, and memory.
+        settings ([`Settings`]): Menu, allowed ids and memory limit.
 
     Raises:
-        DiffMaskError: If two of the menu have the same name.
+        DiffMaskError: If two explainers of the menu have the same name.
     """
 
     def __init__(self, settings: Settings):
         self.settings = settings
         self.menu = {_label(name): name for name in settings.explainers}
-        """What is loaded, by the name that visitors see."""
+        """Hub ids or folders by the name that visitors see."""
         if len(self.menu) < len(settings.explainers):
             raise DiffMaskError("Two explainers of the menu have one name: rename a folder, or leave one out.")
         self._held: OrderedDict[str, Held] = OrderedDict()
@@ -64,22 +64,22 @@ class Shelf:
 
     def get(self, name: str) -> Held:
         """
-        An explainer.
+        A loaded explainer.
 
         Args:
-            name (`str`): One of the menu, or an id on the Hub that is allowed; nothing is the first of the menu.
+            name (`str`): A name of the menu or an allowed Hub id; an empty name means the first of the menu.
 
         Returns:
             [`Held`]
 
         Raises:
-            DiffMaskError: If it is not allowed, or cannot be loaded.
+            DiffMaskError: If the explainer is not allowed or cannot be loaded.
         """
         name = (name or next(iter(self.menu))).strip()
         source = self.menu.get(name) or self._allowed(name)
         held = self._lookup(source)
         if held is None:
-            with self._loading:  # one at a time, and what is there is handed out meanwhile
+            with self._loading:  # one load at a time; loaded explainers stay available
                 held = self._lookup(source) or self._keep(source, self._load(source))
         return held
 
@@ -98,7 +98,7 @@ class Shelf:
         return held
 
     def _allowed(self, name: str) -> str:
-        """An id on the Hub; a folder of this machine has to be in the menu."""
+        """An allowed Hub id. A local folder must be in the menu."""
         try:
             validate_repo_id(name)
         except HFValidationError:
@@ -126,7 +126,7 @@ class Shelf:
 
 
 def _check_base(source: str) -> None:
-    """Whoever wrote a repo's config named its base model: it must not lead to a folder of this machine."""
+    """Refuses a local folder as base model: the author of the repo chose the path."""
     try:
         config, _ = DiffMaskConfig.get_config_dict(source)
     except OSError as error:
@@ -143,7 +143,7 @@ def _label(name: str) -> str:
 
 
 def _card(source: str) -> str:
-    """The card's text, without front matter, and without tags and images, which could call other servers."""
+    """The card without front matter. Tags are escaped and images become links: both could call other servers."""
     try:
         path = Path(source, "README.md") if os.path.isdir(source) else Path(hf_hub_download(source, "README.md"))
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The layout of the page: its inputs, and one tab for each thing that a visitor can do."""
+"""Layout of the page: the inputs and four tabs."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from .views import COMPARE, EXAMPLES, WHAT_IF, limits
 
 
 class Inputs(NamedTuple):
-    """What all tabs share: the explainer and the text."""
+    """Explainer and text, above the tabs."""
 
     explainer: gr.Dropdown
     card: gr.Markdown
@@ -28,7 +28,7 @@ class ExplainTab(NamedTuple):
 
 
 class WhatIfTab(NamedTuple):
-    """Tokens to choose, and the predictions with and without the others."""
+    """Tokens to keep, and the predictions for the whole and the masked input."""
 
     tokens: gr.CheckboxGroup
     budget: gr.Slider
@@ -61,7 +61,7 @@ class Layout(NamedTuple):
 
     inputs: Inputs
     explained: gr.JSON
-    """What the tabs speak of: the text may be edited meanwhile. The browser holds it, not the server."""
+    """The explained input, for the What if tab: visitors may edit the text meanwhile. The browser holds it."""
     explain: ExplainTab
     what_if: WhatIfTab
     compare: CompareTab
@@ -70,12 +70,12 @@ class Layout(NamedTuple):
 
 def lay_out(settings: Settings, menu: list[str], first: Held) -> Layout:
     """
-    Adds the components to the page that is being built.
+    Adds the components to the page under construction.
 
     Args:
         settings ([`Settings`]): The limits.
         menu (`list[str]`): Names of the explainers.
-        first ([`Held`]): The explainer that is chosen at the start.
+        first ([`Held`]): The explainer at the start.
 
     Returns:
         [`Layout`]

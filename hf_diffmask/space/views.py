@@ -1,4 +1,4 @@
-"""What the page shows: its fixed texts and style, and results as HTML."""
+"""Content of the page: fixed texts, style, and results as HTML."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ CSS = """
 .compared { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); gap: 1rem; }
 .compared .dm-units { display: block; }
 """
-# The grid has a radio button for each state, so that it works without scripts. The slider checks one of them.
+# The grid has a radio button for each state and works without scripts. The slider checks one button.
 SHOW_STATE = """(number) => {
   const choices = document.querySelectorAll('#explanation input[type=radio]');
   if (choices.length) choices[Math.min(number, choices.length - 1)].checked = true;
@@ -40,7 +40,7 @@ SHOW_STATE = """(number) => {
 
 def limits(settings: Settings) -> str:
     """
-    The limits on files, in words.
+    The limits for files, in words.
 
     Args:
         settings ([`Settings`]): The limits.
@@ -56,7 +56,7 @@ def limits(settings: Settings) -> str:
 
 def refusal(error: DiffMaskError) -> str:
     """
-    The sentence of an error, set off from other text.
+    The message of an error, highlighted.
 
     Args:
         error ([`DiffMaskError`]): The error.
@@ -69,24 +69,24 @@ def refusal(error: DiffMaskError) -> str:
 
 def probabilities(prediction: dict[str, Any]) -> dict[str, float]:
     """
-    A prediction as `gradio.Label` takes it.
+    A prediction in the form for `gradio.Label`.
 
     Args:
         prediction (`dict`): `whole` or `masked` of [`~hf_diffmask.pipeline.what_if.what_if`].
 
     Returns:
-        `dict[str, float]`: Probabilities by label. Without those, the score of what is predicted.
+        `dict[str, float]`: Probabilities by label, or without probabilities the score of the prediction.
     """
     return prediction.get("probabilities") or {predicted(prediction): prediction["score"]}
 
 
 def claim(found: dict[str, Any], count: int) -> str:
     """
-    What dropping tokens does to the output, in one sentence.
+    One sentence about the effect of dropped tokens on the output.
 
     Args:
         found (`dict`): A result of [`~hf_diffmask.pipeline.what_if.what_if`].
-        count (`int`): Tokens of the input that are not special.
+        count (`int`): Number of ordinary tokens in the input.
 
     Returns:
         `str`: HTML.
@@ -101,10 +101,10 @@ def comparison(methods: list[dict[str, Any]]) -> str:
     Several methods side by side.
 
     Args:
-        methods (`list[dict]`): What [`Service.compare`] returns.
+        methods (`list[dict]`): Result of [`Service.compare`].
 
     Returns:
-        `str`: HTML: of each method the coloured tokens, the cost, and the faithfulness if it was measured.
+        `str`: HTML. For each method: coloured tokens, cost, and faithfulness if measured.
     """
     return (
         f'<div class="dm-grid compared">{"".join(map(_method, methods))}</div><p>Bright: what speaks most for the '
@@ -115,11 +115,11 @@ def comparison(methods: list[dict[str, Any]]) -> str:
 
 def progressed(done: int, count: int) -> str:
     """
-    How far a batch is.
+    Progress of a batch.
 
     Args:
-        done (`int`): Texts that are explained.
-        count (`int`): Texts of the file.
+        done (`int`): Number of explained texts.
+        count (`int`): Number of texts in the file.
 
     Returns:
         `str`: HTML.
@@ -129,10 +129,10 @@ def progressed(done: int, count: int) -> str:
 
 def finished(count: int) -> str:
     """
-    That a batch is done, and in which forms its results are there.
+    Message after a batch, with the formats of its results.
 
     Args:
-        count (`int`): Texts that are explained.
+        count (`int`): Number of explained texts.
 
     Returns:
         `str`: HTML.
@@ -141,7 +141,7 @@ def finished(count: int) -> str:
 
 
 def _method(compared: dict[str, Any]) -> str:
-    """One method. Colours are shares of its largest score."""
+    """One method. Colours show scores divided by its largest score; scores below 0 count as 0."""
     tokens = [token for token in compared["tokens"] if not token["special"]]
     largest = max((token["score"] for token in tokens), default=0.0)
     units = []

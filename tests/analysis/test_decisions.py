@@ -1,4 +1,4 @@
-"""When a prediction is settled is checked by hand, and against the pipeline's own masked passes."""
+"""The state that settles a prediction, checked by hand and against masked passes of the pipeline."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_fixed_means_unchanged_from_there_on_up():
     unchanged = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 0]], dtype=torch.bool)
     data = fixed_by_state(STATE_NAMES, unchanged)
     assert data["unchanged"] == [0.75, 0.75, 0.75]
-    # The first from state 0, the third from 1, the second from 2, the last never.
+    # Inputs are fixed from states 0, 2 and 1; the last one never is.
     assert data["fixed"] == [0.25, 0.5, 0.75]
     assert data["count"] == 4 and data["states"] == STATE_NAMES
     assert json.loads(json.dumps(data)) == data
@@ -41,7 +41,7 @@ def test_fixed_means_unchanged_from_there_on_up():
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_unchanged_predictions_are_the_pipeline_s(explainer, tokenizer, batch_size):
-    """In the order of the inputs, although they run sorted by length."""
+    """Results keep the order of the inputs, although batches are sorted by length."""
     with torch.no_grad():
         explainer.probes.out_bias.fill_(0.3)
     explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer)
@@ -62,7 +62,7 @@ def test_windows_of_one_text_must_all_be_unchanged(explainer, tokenizer, monkeyp
         "silly , dull and pointless , yet the cast is warm and lovely and the music is superb",
         "a warm film",
     ]
-    rows: list[list[list[bool]]] = []  # of each text a row for each window
+    rows: list[list[list[bool]]] = []  # for each text, a row for each window
     for text in texts:
         parts = list(windows(encode(tokenizer, text), 8))
         rows.append([])
@@ -75,7 +75,7 @@ def test_windows_of_one_text_must_all_be_unchanged(explainer, tokenizer, monkeyp
             rows[-1].append([bool(one.argmax() == output.target.argmax()) for one in masked])
     assert len(rows[0]) > 2 and len(rows[1]) == 1
     expected = [[all(column) for column in zip(*of_text, strict=True)] for of_text in rows]
-    assert expected[0] not in (rows[0][-1], rows[0][1])  # one window alone does not say it
+    assert expected[0] not in (rows[0][-1], rows[0][1])  # a single window does not decide
     assert unchanged_predictions(explainer, tokenizer, texts).tolist() == expected
 
 
@@ -102,7 +102,7 @@ def test_smallest_shares_are_within_the_margin_at_every_state(classifier, tokeni
             ]  # fmt: skip
             assert share * output.maskable.sum() == pytest.approx(budget.item(), abs=1e-4)
             assert costs[0] <= 0.02 + 1e-6 and (budget == 0 or costs[1] > 0.02)
-    # All may go where anything may be lost.
+    # No unit is needed if the margin allows any loss.
     assert smallest_shares(explainer, tokenizer, texts, margin=2.0).count_nonzero() == 0
 
 
@@ -119,7 +119,7 @@ def test_windows_of_a_long_text_add_up(classifier, tokenizer, monkeypatch):
         of_windows.append((budget.item(), output.maskable.sum().item()))
     kept, units = (sum(column) for column in zip(*of_windows, strict=True))
     alone = {budget / size for budget, size in of_windows}
-    assert len(parts) > 2 and kept / units not in alone, "no window's own share is that of all"
+    assert len(parts) > 2 and kept / units not in alone, "no window has the share of the whole text"
     shares = smallest_shares(explainer, tokenizer, [text, ""])
     assert shares[0, -1].item() == pytest.approx(kept / units) and (shares[1] == 0).all()
 

@@ -1,4 +1,4 @@
-"""Figures of a report hold the data of the analyses, and their words and tables say the same."""
+"""Figures of a report hold the data of the analyses; captions and tables agree with them."""
 
 import pytest
 import torch
@@ -109,5 +109,5 @@ def test_states_at_which_labels_are_kept(explain):
     assert header == ["part of speech", "tokens", "mean", "standard error"] and first[:2] == ["WORD", "2"]
     letter = next(row for row in rows if row[0] == "LETTER")
     kept = sum(keep > 0.5 for keep in results[0]["tokens"][1]["states"])
-    assert letter == ["LETTER", "1", f"{kept:.3f}", ""], "of a single token there is no error"
+    assert letter == ["LETTER", "1", f"{kept:.3f}", ""], "a single token has no standard error"
     assert f"of {len(results[0]['states'])}, whose hard mask" in entry.caption[0] and f"WORD {first[2]}" in entry.alt

@@ -1,4 +1,4 @@
-"""A report is a page that holds every figure and its data, and whatever a text says stays text."""
+"""A report is a page with every figure and its data; input texts are escaped."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""Tags of words are checked with spaCy, and one sentence says what is missing without it."""
+"""Tags of words with spaCy, and the error without spaCy."""
 
 import sys
 
@@ -27,7 +27,7 @@ def test_tags_stand_where_the_words_stand(tmp_path):
     tagger.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "Aunt Ida"}])
     tagger.to_disk(tmp_path / "tagger")
     first, second = tag(["Aunt  Ida", "a \ud800\n warm soup"], str(tmp_path / "tagger"))
-    # Blanks are no words, and an unpaired surrogate is one character, as it is for the tokenizer.
+    # Blanks are no words. An unpaired surrogate is one character, as for the tokenizer.
     assert [(t.start, t.end) for t in first] == [(0, 4), (6, 9)]
     assert [(t.start, t.end) for t in second] == [(0, 1), (2, 3), (5, 9), (10, 14)]
     assert second[2] == Tag(5, 9, "ADJ", "") and second[3].pos == ""

@@ -1,4 +1,4 @@
-"""How long tokens are kept is checked by hand on small made-up results."""
+"""Number of states that keep a token, checked by hand on small results."""
 
 import json
 import math
@@ -32,7 +32,7 @@ PAIR = [
 
 
 def make(*tokens, **fields):
-    """A result of (token, start, end, states) or, of a pair, (token, start, end, states, segment); [..] is special."""
+    """A result of (token, start, end, states), for a pair (token, start, end, states, segment); [..] is special."""
     rows = []
     for token, start, end, states, *segment in tokens:
         row = {"token": token, "start": start, "end": end, "special": token.startswith("["), "states": states}
@@ -51,7 +51,7 @@ SINGLE = make(
 def test_states_kept_counts_hard_masks():
     # 0.5 is not above 0.5.
     assert states_kept(SINGLE) == [3, 3, 1, 3]
-    # With hidden masking a token may come back.
+    # With hidden masking, a higher state may keep a dropped token again.
     assert states_kept(make(("warm", 0, 4, [0.2, 0.9, 0.4]), ("soup", 5, 9, [0.9, 0.1, 0.8]))) == [1, 2]
 
 
@@ -77,7 +77,7 @@ def test_keep_by_state_of_pairs_and_of_questions():
     groups = {group["group"]: group for group in keep_by_state([answered])["groups"]}
     assert list(groups) == ["question", "passage", "predicted answer", "special tokens"]
     assert groups["question"]["mean"] == pytest.approx([0.7, 0.5, 0.3])
-    # The answer's tokens are not the passage's, too, and offsets into the context say nothing of the question.
+    # Tokens of the answer do not count for the passage. Answer offsets do not apply to the question.
     assert groups["passage"]["count"] == 2 and groups["passage"]["mean"] == pytest.approx([0.3, 0.2, 0.1])
     assert groups["predicted answer"]["mean"] == pytest.approx([0.8, 0.8, 0.8])
     assert groups["special tokens"]["mean"] == pytest.approx([1.0, 1.0, 0.5])

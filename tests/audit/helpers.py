@@ -1,4 +1,4 @@
-"""What tests of the audit share: texts, and explainers that are sound or broken on purpose."""
+"""Helpers for audit tests: texts, and explainers that are sound or broken on purpose."""
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ MANY = [f"{text} {end}" for text in TEXTS for end in ENDS]
 
 
 class LeaveOneOut(DiffMaskModel):
-    """A sound explainer, by hand: keeps the words that its base model needs, whatever it predicts."""
+    """A sound explainer without training: keeps the three units that the prediction needs most."""
 
     def explain(self, recorded, classes=None, margin=None):
         output = super().explain(recorded, classes, margin)
@@ -44,13 +44,13 @@ class LeaveOneOut(DiffMaskModel):
         return output
 
     def keep(self, needed, output, scores):
-        """From 0.1 to 0.4, and 0.9 where a unit is kept: in the order of the scores."""
+        """Keep probabilities in the order of the scores: 0.6 to 0.9 for needed units, below 0.4 for the others."""
         rank = scores.argsort(-1).argsort(-1) / scores.shape[1]
         return torch.where(needed, 0.6 + 0.3 * rank, 0.4 * rank).masked_fill(~output.maskable, 1.0)
 
 
 class LabelInPattern(LeaveOneOut):
-    """Says the prediction by whether the first word is kept."""
+    """Gives the prediction away: keeps the first word for class 1 only."""
 
     def keep(self, needed, output, scores):
         keep = super().keep(needed, output, scores)
@@ -59,7 +59,7 @@ class LabelInPattern(LeaveOneOut):
 
 
 class Random(LeaveOneOut):
-    """Keeps as much, anywhere."""
+    """Keeps three random units."""
 
     def keep(self, needed, output, scores):
         noise = torch.rand(scores.shape).masked_fill(~output.maskable, -99)

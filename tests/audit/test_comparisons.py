@@ -1,4 +1,4 @@
-"""Comparisons of two explainers are checked by hand."""
+"""Comparisons of two explainers, checked by hand."""
 
 import pytest
 from scipy.stats import spearmanr
@@ -13,7 +13,7 @@ def test_correlations_leave_special_tokens_out():
     marks = [1, 0, 0, 0, 0, 1]
     same = one(scores=[9.0, 1.0, 1.0, 1.0, 1.0, 9.0])
     found = correlations([one(scores=scores), one(scores=scores)], [one(scores=others), same], [marks, marks])
-    assert found == [pytest.approx(spearmanr(scores[1:-1], others[1:-1]).statistic)], "the second ranks nothing"
+    assert found == [pytest.approx(spearmanr(scores[1:-1], others[1:-1]).statistic)], "the second input has no ranking"
     with pytest.raises(DiffMaskError, match="no input whose tokens both explainers rank"):
         correlations([same], [same], [marks])
 
@@ -22,7 +22,7 @@ def test_verdicts_by_correlation():
     marks, up, down = [[0, 0, 0]], [one(scores=[1, 2, 3])], [one(scores=[3, 2, 1])]
     middle = [one(scores=[1, 3, 2])]
     for same in (up, down):
-        assert random_base(up, same, marks, 0.5, 0.1).verdict == "fail", "ranked backwards is alike, too"
+        assert random_base(up, same, marks, 0.5, 0.1).verdict == "fail", "a reversed ranking gets the same verdict"
     both = random_base(up * 2, [*up, *down], marks * 2, 0.5, 0.1)
     assert both.verdict == "pass" and both.figures["rank_correlation"] == 0.0
     free = random_base(up * 2, [*up, *down], marks * 2, 0.1, 0.1)

@@ -1,4 +1,4 @@
-"""The distance of masked inputs is checked on masks whose distance is known."""
+"""Distance of masked inputs, checked on masks with a known distance."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.audit.helpers import MANY
 
 
 def test_distance_of_masked_inputs(explainer, tokenizer):
-    """Whole inputs are as far from others as they are; those of one vector for all words are farther."""
+    """Whole inputs have the usual distance; inputs with one vector for all words are farther away."""
     inputs = TextFeatures(tokenizer, MANY, 64).items
     texts = range(len(inputs))
     whole = [found._replace(kept=[True] * len(found.kept)) for found in explain_inputs(explainer, tokenizer, inputs)]

@@ -1,4 +1,4 @@
-"""What an explainer says of many inputs is checked against its own passes."""
+"""Explanations of many inputs, checked against single passes of the explainer."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""An excess is judged where it can be, and findings are a table."""
+"""Verdicts on an excess of accuracy, and the table of findings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Explainers that give the prediction away are caught."""
+"""The audit finds explainers that give the prediction away."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ def test_a_label_in_the_pattern_is_caught(classifier, tokenizer):
     told = pattern(found, special, texts, class_conditional=True)
     assert told.verdict == "reported" and told.figures == said.figures and "class-conditional" in told.note
     shut = [one._replace(kept=[False] * len(one.kept)) for one in found]
-    assert pattern(shut, special, texts, class_conditional=False).verdict == "pass", "a mask that says nothing"
+    assert pattern(shut, special, texts, class_conditional=False).verdict == "pass", "empty masks hold no prediction"
     of_one_class = [one._replace(predicted=int(number < 20)) for number, one in enumerate(found)]
     said = pattern(of_one_class, special, texts, class_conditional=False)
     assert said.verdict == "reported" and "nearly all inputs are of one class" in said.note
 
 
 def test_what_the_gates_say_alone():
-    """Logits that differ with the class are read, but not what untrained probes say as well, or what lengths do."""
+    """Logits that tell the class fail, unless untrained probes or input lengths tell the class as well."""
     generator = np.random.default_rng(0)
     predicted, texts = [k % 2 for k in range(600)], range(600)
 
@@ -42,7 +42,7 @@ def test_what_the_gates_say_alone():
     assert said.verdict == "fail" and said.figures["accuracy"] > 0.95
     assert said.figures["selectivity"] == pytest.approx(said.figures["accuracy"] - said.figures["control"])
     assert 0.4 < said.figures["control"] < 0.6 and said.figures["untrained"] < 0.6
-    assert probe_alone(telling, probes(shift=9.0), texts, False).verdict == "pass", "the states say it themselves"
+    assert probe_alone(telling, probes(shift=9.0), texts, False).verdict == "pass", "untrained probes tell it"
     lengths = probe_alone(probes(longer=9), silent, texts, False)
     assert lengths.figures["accuracy"] > 0.8 and lengths.verdict == "pass", lengths
     above = [row._replace(logits=row.logits * [1, 0] + [[0, 9 * row.predicted]]) for row in silent]

@@ -1,4 +1,4 @@
-"""What can be read from masks is checked by hand."""
+"""Features of masks and the accuracy read from them, checked by hand."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_what_can_be_read():
 
 
 def test_windows_of_a_text_are_read_together():
-    """A text's own mark on all its windows tells nothing of other texts, and would if they were split up."""
+    """A mark shared by all windows of a text must not help: no text is in both training and test folds."""
     generator = np.random.default_rng(0)
     texts = np.repeat(np.arange(40), 10)
     classes = (texts % 2).tolist()
@@ -28,9 +28,9 @@ def test_windows_of_a_text_are_read_together():
 
 def test_features_of_a_pattern_by_hand():
     found = pattern_features([True, True, False, True])
-    assert found[:4] == [3.0, 0.75, 1.0, 2], "three, of four; both odd places; two runs"
+    assert found[:4] == [3.0, 0.75, 1.0, 2], "3 kept; 3 of 4; both odd positions; 2 runs"
     tenths = found[4:14]
-    # Places 0, 2, 5 and 7 of ten; the mean where there is none.
+    # Units fall into tenths 0, 2, 5 and 7. Empty tenths hold the mean.
     assert [tenths[k] for k in (0, 2, 5, 7)] == [1.0, 1.0, 0.0, 1.0] and tenths[1] == 0.75
     assert found[14:18] == [1.0, 1.0, 0.0, 1.0] and found[22:26] == [1.0, 0.0, 1.0, 1.0] and found[18] == 0.0
     assert len(pattern_features([False])) == len(found) and not any(pattern_features([False]))

@@ -1,4 +1,4 @@
-"""Explainers are trained like the audited one, and what cannot be compared is refused."""
+"""Explainers for comparison train like the audited one; explainers of another kind are refused."""
 
 import json
 
@@ -68,7 +68,7 @@ def test_the_margin_of_another_base_model_is_the_same_part_of_what_there_is_to_l
         output_dir=str(tmp_path), recipe="fast", baseline_steps=3, use_cpu=True, disable_tqdm=True
     )
     found = margin_alike(explainer, made, tokenizer, TEXTS, inputs, args)
-    assert not torch.equal(before, made.baseline), "what there is to lose is measured with the learned baseline"
+    assert not torch.equal(before, made.baseline), "the baseline is learned before the loss is measured"
     own, real = (masking_everything(one, tokenizer, inputs) for one in (made, explainer))
     assert own < real / 100
     assert found == pytest.approx(explainer.config.margin * max(own, ROUNDING) / real, rel=0.01)

@@ -1,4 +1,4 @@
-"""The whole audit passes sound explainers, and says what it does not check."""
+"""The whole audit: sound explainers pass, and tests that cannot run are not checked."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.audit.helpers import LeaveOneOut, made, one
 
 
 def test_a_sound_explainer_passes(classifier, tokenizer, inputs):
-    """Of too few texts to judge by what can be read from it, but that it holds is seen."""
+    """The texts are too few for `pattern` and `probe_alone`, but enough for `seeds` and `swapped_baseline`."""
     explainer = made(LeaveOneOut, classifier, tokenizer)
     other = made(LeaveOneOut, classifier, tokenizer)
     findings = {found.name: found for found in audit(explainer, tokenizer, inputs, None, [other])}
@@ -25,7 +25,7 @@ def test_margin_by_hand():
     found = [one(cost=cost) for cost in (0.0, 0.05, 0.1, 0.3)]
     said = margin(found, 0.1)
     assert said.figures == {"outside": 0.25, "cost": pytest.approx(0.1125), "margin": 0.1}
-    assert said.verdict == "fail", "a mean beyond the margin"
+    assert said.verdict == "fail", "the mean is above the margin"
     assert margin(found, 0.12).verdict == "pass" and margin([*found, one(cost=0.2)], 0.14).verdict == "fail"
 
 

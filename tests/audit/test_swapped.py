@@ -1,4 +1,4 @@
-"""Masks that do not hold under another replacement are caught."""
+"""The audit finds masks that fail under another replacement."""
 
 from hf_diffmask.audit.explained import explain_inputs
 from hf_diffmask.audit.run import margin

@@ -1,4 +1,4 @@
-"""Fingerprints tell models apart."""
+"""Fingerprints differ between models."""
 
 import torch
 from transformers import AutoModelForSequenceClassification

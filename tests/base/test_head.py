@@ -1,4 +1,4 @@
-"""The positions that a head reads are found, and turned into weights."""
+"""Positions that a head reads, and their weights."""
 
 import pytest
 import torch

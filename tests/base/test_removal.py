@@ -1,4 +1,4 @@
-"""Tokens are taken away in each of the ways there are, against inputs made by hand."""
+"""Every way to remove tokens, checked against inputs made by hand."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""States are recorded and replaced, for several architectures, without a trace in the guest."""
+"""Recording and replacing states for several architectures leaves the base model unchanged."""
 
 import copy
 
@@ -19,7 +19,7 @@ def test_states_are_those_that_transformers_reports(name, features):
     assert len(states) == len(state_names(model)) == 3 + 2
     torch.testing.assert_close(output.logits, reported.logits)
     torch.testing.assert_close(states[0], model.get_input_embeddings()(features["input_ids"]))
-    # transformers reports the inputs of all blocks; what follows the last may be normalised once more.
+    # transformers reports the input of every block. It may normalise the last output once more.
     for ours, theirs in zip(states[1:4], reported.hidden_states[-4:-1], strict=True):
         torch.testing.assert_close(ours, theirs)
     if name not in ("llama", "gpt2", "modernbert"):
@@ -38,7 +38,7 @@ def test_replacing_by_itself_changes_nothing_and_by_another_token_is_that_token(
         assert not torch.allclose(output.logits, changed.logits)
         for state, hidden, hidden_of_other in zip(names, states, of_other, strict=True):
             torch.testing.assert_close(replace(model, features, state, hidden).logits, output.logits)
-            # Every state holds all that the rest of the model needs to know of the input.
+            # The rest of the model depends on the input only through the state.
             torch.testing.assert_close(replace(model, features, state, hidden_of_other).logits, changed.logits)
 
 
@@ -74,7 +74,7 @@ def test_guest_is_left_as_it_was(features):
     first, states = record(model, features, state_names(model))
     second, _ = record(model, features, state_names(model))
     replace(model, features, "block.2.input", states[3])
-    # Eval mode meanwhile, or dropout would make the two differ; no gradient reaches the weights.
+    # Runs are in eval mode, or dropout would make the two differ. No gradient reaches the weights.
     assert torch.equal(first.logits, second.logits) and not first.logits.requires_grad
     assert model.training and not model.classifier.training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())

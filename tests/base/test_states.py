@@ -1,4 +1,4 @@
-"""States are found by block and by module path, and models without them are refused."""
+"""States are found by block and by module path; models without blocks are refused."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_states_by_module_path(features):
 
 
 def _shared_activation(model):
-    """Has all blocks use one module, and returns its path."""
+    """Path of a module that all blocks now share."""
     for block in model.bert.encoder.layer:
         block.intermediate.intermediate_act_fn = model.bert.encoder.layer[0].intermediate.intermediate_act_fn
     return "bert.encoder.layer.0.intermediate.intermediate_act_fn"

@@ -1,4 +1,4 @@
-"""The bundled classifier and explainer are there, small, sound, and used where no model is named."""
+"""The bundled classifier and explainer are small and sound, and the default if no model is named."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_words_of_judgement_are_kept_over_the_others():
 
 
 def test_the_share_kept_does_not_give_the_class_away():
-    # A baseline that is evidence for one class lets the inputs of that class be masked whole.
+    # If the baseline is evidence for one class, inputs of this class can be masked completely.
     explain = pipeline(hf_diffmask.TASK, device="cpu", batch_size=32)
     results = explain(sentences(200, seed=5))
     shares = {
@@ -59,5 +59,5 @@ def test_the_share_kept_does_not_give_the_class_away():
     }
     means = [sum(values) / len(values) for values in shares.values()]
     assert max(means) < 2 * min(means)
-    # A prediction near the decision can be preserved by nothing, whatever its class.
+    # Near the decision boundary, an empty mask can preserve a prediction of either class.
     assert all(sum(value == 0 for value in values) < 0.25 * len(values) for values in shares.values())

@@ -1,4 +1,4 @@
-"""`python -m hf_diffmask.cli` is the command, and its status is that of the process."""
+"""`python -m hf_diffmask.cli` runs the command and exits with its status."""
 
 import runpy
 

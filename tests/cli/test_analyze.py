@@ -1,4 +1,4 @@
-"""`hf-diffmask analyze` is run as a user runs it: what it writes, says and refuses."""
+"""`hf-diffmask analyze` as a user runs it: files, messages and refusals."""
 
 import json
 import sys
@@ -35,12 +35,12 @@ TREES = [
     "(3 (2 (2 My) (2 aunt)) (3 (2 wrote) (3 (2 a) (4 (4 lovely) (2 letter)))))",
     "(1 (2 It) (1 (2 was) (1 (1 drearily) (1 (0 awful) (2 ``)))))",
 ]
-# A tagger that is not there, whether spaCy is or not.
+# A tagger that is never installed, with or without spaCy.
 ABSENT = ["--tagger", "absent_tagger"]
 
 
 class Page(HTMLParser):
-    """What a page holds."""
+    """Content of a page."""
 
     def __init__(self, path):
         super().__init__()
@@ -110,10 +110,10 @@ def test_report_of_a_data_set(capsys, data, tmp_path):
     files = {f"{name}.{kind}" for name in names for kind in ("png", "json")} | {"index.html", "report.json"}
     assert {path.name for path in out.iterdir()} == files
     assert all((out / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in names)
-    # Nothing says where on this machine things are.
+    # The report holds no local path.
     assert str(tmp_path) not in (out / "report.json").read_text() + (out / "index.html").read_text()
 
-    # The figures' data are the pipeline's, of all inputs.
+    # The figures hold the results of the pipeline for all inputs.
     results = load_pipeline(None)(SENTENCES)
     assert load(out / "heat_map_2.json")["panels"][0]["keep_probability"] == [
         pytest.approx(token["states"], abs=1e-5) for token in results[1]["tokens"]
@@ -164,7 +164,7 @@ def test_page_is_escaped_and_refers_to_nothing_but_its_own_files(capsys, data, t
     assert "The analyses by part of speech and by entity type are left out." in page.text
     alts = page.values("alt")
     assert len(alts) == page.tags.count("img") == 15 and all(len(alt) > 30 for alt in alts)
-    # The data of each figure are on the page, too.
+    # The page holds the data of each figure.
     assert page.tags.count("table") == 15 and "ordinary tokens" in page.text
 
 

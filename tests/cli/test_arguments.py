@@ -1,4 +1,4 @@
-"""Typed options become settings, and folders are not written over unasked."""
+"""Typed options become settings; folders are not overwritten without the option."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ DESCRIPTION = """Bakes bread.
 
 @dataclass
 class BakeArguments:
-    """What to bake."""
+    """Options for baking."""
 
     flour: str = field(metadata={"help": "Kind of flour."})
     minutes: int = field(default=40, metadata={"help": "Time in the oven."})
@@ -72,7 +72,7 @@ def test_help_keeps_its_lines_and_names_defaults_once(parser):
 def test_output_folders(tmp_path):
     folder = output_folder(str(tmp_path / "deep" / "out"), False)
     assert folder == tmp_path / "deep" / "out" and folder.is_dir()
-    assert output_folder(str(folder), False) == folder, "still empty"
+    assert output_folder(str(folder), False) == folder, "an empty folder is allowed"
     (folder / "thesis.txt").write_text("mine")
     assert output_folder(str(folder), True) == folder and (folder / "thesis.txt").read_text() == "mine"
     with pytest.raises(DiffMaskError) as error:

@@ -1,4 +1,4 @@
-"""`hf-diffmask audit` trains what it compares with, and refuses what it cannot use."""
+"""`hf-diffmask audit` trains the explainers for comparison, and refuses unsuitable ones."""
 
 import json
 
@@ -52,10 +52,10 @@ def test_the_command_trains_what_it_compares_with(tmp_path, classifier, tokenize
     assert "is named twice" in capsys.readouterr().err
     before = (folder / "random-base" / "model.safetensors").stat().st_mtime_ns
     assert main([*asked, "--overwrite_output_dir"]) == 0
-    assert (folder / "random-base" / "model.safetensors").stat().st_mtime_ns == before, "nothing is trained again"
+    assert (folder / "random-base" / "model.safetensors").stat().st_mtime_ns == before, "not trained again"
     assert json.loads((folder / "audit.json").read_text())["findings"] == found["findings"]
     assert (model / "README.md").read_text().count("## Audit") == 1
-    assert main([*asked, "--overwrite_output_dir", "--limit", "30"]) == 0, "on other data, too"
+    assert main([*asked, "--overwrite_output_dir", "--limit", "30"]) == 0, "other data needs no training"
     (model / "training_args.json").write_text(json.dumps({**settings, "learning_rate": 0.5}))
     assert main([*asked, "--overwrite_output_dir"]) == 2
     assert "holds an explainer with other settings" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`hf-diffmask card` writes into what the owner wrote, and refuses what cannot be published."""
+"""`hf-diffmask card` updates the owner's card, and refuses explainers that cannot be published."""
 
 from hf_diffmask.hub.card_folder import write_card
 from hf_diffmask.hub.card_sections import front_matter, outside

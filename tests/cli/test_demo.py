@@ -1,4 +1,4 @@
-"""`hf-diffmask demo` runs the whole way."""
+"""`hf-diffmask demo` runs to the end."""
 
 from hf_diffmask_entry import main
 from tests.helpers import refused

@@ -1,4 +1,4 @@
-"""`hf-diffmask evaluate` is run as a user runs it: what it writes, says and refuses."""
+"""`hf-diffmask evaluate` as a user runs it: files, messages and refusals."""
 
 import json
 import re
@@ -64,14 +64,14 @@ def test_what_is_written_can_be_read_back(data, tmp_path, capsys):
     of_diffmask = found["methods"]["diffmask"]["figures"]
     assert values == {name: pytest.approx(of["mean"], abs=1e-4) for name, of in of_diffmask.items()}
 
-    # The scores of a method, read back as those of another library, are the same explanation.
+    # Scores written by a method and read back as attributions give the same figures.
     lines = tmp_path / "out" / "attributions" / "loo.jsonl"
     assert run(data, tmp_path / "again", "--methods", "random", "--attributions", f"mine={lines}", *options[:2]) == 0
     again = json.loads((tmp_path / "again" / "faithfulness.json").read_text())
     assert again["methods"]["mine"]["figures"] == loo and again["methods"]["mine"]["forwards"] is None
     assert again["methods"]["random"]["figures"] == chance
 
-    # A second table takes the place of the first in the card.
+    # In the card, a second table replaces the first.
     assert run(data, tmp_path / "third", "--methods", "random", *options[:2], "--update_card") == 0
     updated = (explainer / "README.md").read_text()
     assert updated.count("## Faithfulness") == 1 and "| loo |" not in updated and "| random |" in updated
@@ -98,7 +98,7 @@ def test_means_over_several_replacements(data, tmp_path, capsys):
         less = found["methods"]["random"]["every_replacement"]["less_the_first"][figure]
         assert less["low"] <= means["random"] - means["loo"] <= less["high"]
         assert found["methods"]["loo"]["every_replacement"]["less_the_first"][figure] == {"low": 0.0, "high": 0.0}
-    # Each of them is what it is as the only one.
+    # Each replacement has the same figures if it is the only one.
     assert run(data, tmp_path / "one", "--methods", "loo", "--held_out", "pad") == 0
     one = json.loads((tmp_path / "one" / "faithfulness.json").read_text())["methods"]["loo"]
     assert one["held_out"] == {
@@ -198,7 +198,7 @@ def test_inputs_that_cannot_be_measured_are_left_out_and_rows_that_rank_nothing_
     data = tmp_path / "texts.jsonl"
     data.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     rows = [tokenizer(text)["input_ids"] for text in texts]
-    assert len(rows[-1]) == 2, "no token but special ones"
+    assert len(rows[-1]) == 2, "the input has only special tokens"
     lines = [{"input_ids": ids, "scores": [1.0] * len(ids) if k == 2 else list(range(len(ids)))}
              for k, ids in enumerate(rows)]  # fmt: skip
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
@@ -216,7 +216,7 @@ def test_inputs_that_cannot_be_measured_are_left_out_and_rows_that_rank_nothing_
 
 
 def test_further_figures(data, tmp_path, capsys):
-    """Against the functions that they are made of; what comes from elsewhere cannot be run again."""
+    """Checks figures against their functions. Attributions from a file have no method to run again."""
     from hf_diffmask.data.features import TextFeatures
     from hf_diffmask.evaluation.faithfulness import Preset, areas, curves
     from hf_diffmask.evaluation.soft_faithfulness import soft_measures

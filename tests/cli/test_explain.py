@@ -1,4 +1,4 @@
-"""`hf-diffmask explain` is run as a user runs it: what it prints, writes and refuses."""
+"""`hf-diffmask explain` as a user runs it: output, files and refusals."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_output_is_never_overwritten_unasked(capsys, explainer_folder, tmp_path)
     refused(capsys, arguments, "exists", "--overwrite")
     assert target.read_text() == "mine"
     assert main([*arguments, "--overwrite"]) == 0 and "tokens" in target.read_text()
-    # A failure half-way leaves what was there.
+    # A failure half-way leaves the old file unchanged.
     bad = ["explain", "--model", explainer_folder, "--output", str(target), "--format", "json", "fine", "\u200b"]
     kept = target.read_text()
     refused(capsys, [*bad, "--overwrite"], "holds no token")

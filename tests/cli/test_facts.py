@@ -1,4 +1,4 @@
-"""Facts about a run say what was run, and nothing of where it lies on this machine."""
+"""Facts about a run name its model and data without local paths."""
 
 import json
 import platform

@@ -1,4 +1,4 @@
-"""Inputs of commands come from files and from data sets of the Hub."""
+"""Inputs for commands come from files and from data sets on the Hub."""
 
 import json
 

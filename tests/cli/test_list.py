@@ -1,4 +1,4 @@
-"""`hf-diffmask list` shows explainers of the Hub, and cards cannot steer the terminal."""
+"""`hf-diffmask list` shows explainers on the Hub; text from cards cannot control the terminal."""
 
 import json
 
@@ -19,7 +19,7 @@ base_model: acme/base
 
 @pytest.fixture
 def here(hub, monkeypatch):
-    """This process asks the Hub of the tests."""
+    """Points this process at the test Hub."""
     for name, value in (("ENDPOINT", hub.url), ("HF_HUB_OFFLINE", False)):
         monkeypatch.setattr(huggingface_hub.constants, name, value)
     hub.commit("acme/one", {"README.md": CARD.encode()})

@@ -1,4 +1,4 @@
-"""`hf-diffmask` without a command, with an unknown one and with --help says what there is."""
+"""`hf-diffmask` without a command, with an unknown command or with --help lists the commands."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`hf-diffmask push` publishes what was trained, and others find and load it."""
+"""`hf-diffmask push` publishes a trained explainer; other users find and load it."""
 
 import json
 
@@ -13,7 +13,7 @@ def test_the_whole_way_as_a_user(hub, tmp_path):
     sha = base_on(hub)
     data, output = tmp_path / "texts.jsonl", tmp_path / "explainer"
     data.write_text("\n".join(json.dumps({"text": text}) for text in sentences(120)))
-    hub.fail("POST .*/commit/", 403, after=1)  # of a checkpoint: training goes on
+    hub.fail("POST .*/commit/", 403, after=1)  # the push of a checkpoint fails; training goes on
     status, said = command(
         hub, "train", "--base_model", "acme/base", "--dataset", data, "--output_dir", output, "--max_steps", 12,
         "--baseline_steps", 4, "--per_device_train_batch_size", 16, "--report_to", "none", "--push_to_hub",
@@ -36,13 +36,13 @@ def test_the_whole_way_as_a_user(hub, tmp_path):
     front = front_matter(card)
     assert (front["base_model"], front["base_model_relation"]) == ("acme/base", "adapter")
     assert front["library_name"] == "hf-diffmask" and front["model-index"][0]["name"] == "explainer"
-    # One commit of the explainer itself: the last, after those of checkpoints.
+    # Only the last commit holds the explainer; the earlier ones hold checkpoints.
     before = hub.files("acme/explainer", hub.commits("acme/explainer")[1])
     assert "model.safetensors" not in before and "last-checkpoint/model.safetensors" in before
     local = scores(hub, output)
     for more in ({"home": "empty"}, {"home": "empty", "HF_HUB_OFFLINE": "1"}):
         assert scores(hub, "acme/explainer", **more) == pytest.approx(local, abs=1e-6)
-    # The card's example runs as it stands.
+    # The card's example runs unchanged.
     example = card.partition("```python\n")[2].partition("```")[0]
     assert "pipeline(" in example and "same_prediction" in hub.run(example, home="empty")
     head = hub.head("acme/explainer")

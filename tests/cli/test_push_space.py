@@ -1,4 +1,4 @@
-"""`hf-diffmask push-space` writes a Space into a new folder, and pushes nothing then."""
+"""`hf-diffmask push-space` can write a Space into a new folder instead of pushing it."""
 
 import pytest
 

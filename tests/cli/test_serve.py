@@ -1,4 +1,4 @@
-"""`hf-diffmask serve` says what is wrong."""
+"""`hf-diffmask serve` reports wrong settings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`hf-diffmask train` is run as a user runs it: what it prints, writes and refuses."""
+"""`hf-diffmask train` as a user runs it: output, files and refusals."""
 
 import json
 import os

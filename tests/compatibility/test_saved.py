@@ -1,4 +1,4 @@
-"""Explainers and checkpoints that earlier versions saved: they load, give the same numbers, and resume."""
+"""Explainers and checkpoints of earlier versions load, give the same numbers, and resume."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ RUNS = [name for name in NUMBERS if name.startswith("run-")]
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """The numbers were made with one thread; with two, sums in another order differ in the seventh digit."""
+    """Uses one thread, as the saved numbers did: another order of sums changes the seventh digit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -25,7 +25,7 @@ def one_thread():
 
 
 def assert_same(found, wanted, where=""):
-    """Compares to 1e-6; what a later version adds to a result is no difference."""
+    """Compares to 1e-6. Fields that a later version adds are allowed."""
     if isinstance(wanted, dict):
         assert wanted.keys() <= found.keys(), where
         for name, value in wanted.items():
@@ -55,7 +55,7 @@ def test_a_saved_explainer_is_saved_with_the_same_weights_and_fields(name, tmp_p
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
     fields = [json.loads((folder / "config.json").read_text()) for folder in (SAVED / name, tmp_path)]
-    named = {"base_model_name_or_path", "transformers_version", "use_cache"}  # the last: a trainer adds it
+    named = {"base_model_name_or_path", "transformers_version", "use_cache"}  # a trainer adds `use_cache`
     assert {k: v for k, v in fields[0].items() if k not in named} == {
         k: fields[1].get(k) for k in fields[0] if k not in named
     }

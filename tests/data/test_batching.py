@@ -1,4 +1,4 @@
-"""Batches hold inputs of like length, and results come back in the order of the inputs."""
+"""Batches hold inputs of similar length; results keep the order of the inputs."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 
 def inputs_of(*lengths):
-    """Inputs whose first token is their number."""
+    """Inputs that start with their number."""
     return [
         {"input_ids": [number, *[7] * (length - 1)], "attention_mask": [1] * length}
         for number, length in enumerate(lengths)
@@ -18,7 +18,7 @@ def inputs_of(*lengths):
 
 
 def run_on(tokenizer, inputs, batch_size, **options):
-    """Runs them, and keeps the batches."""
+    """Results of the inputs, and the batches they ran in."""
     batches = []
 
     def run(batch):

@@ -1,4 +1,4 @@
-"""Tokens keep their places in the text."""
+"""Tokens keep their offsets into the text."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_encode_gives_offsets_into_the_original_text(tokenizer):
 
 
 def test_words_that_have_no_token_are_no_special_tokens(tokenizer):
-    """As `encode` has it, from the text; a pair cannot be told from its ids."""
+    """Marks of special tokens agree with `encode`; ids of a pair are refused."""
     ids = tokenizer(f"the \u2603 film {tokenizer.mask_token}")["input_ids"]
     assert tokenizer.unk_token_id in ids and tokenizer.mask_token_id in ids
     assert features_of_ids(tokenizer, ids)["special_tokens_mask"] == [1, 0, 0, 0, 0, 1]

@@ -1,4 +1,4 @@
-"""What sub-words and windows say is merged, as the pipeline shows it."""
+"""The pipeline merges the results of sub-words and windows."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Texts are read from files of every kind, and what cannot be read is one sentence."""
+"""Texts are read from every kind of file; a file that cannot be read is an error of one sentence."""
 
 import csv
 import gzip

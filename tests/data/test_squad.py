@@ -1,4 +1,4 @@
-"""Questions in SQuAD's format are read, and what is wrong with a file is one sentence."""
+"""Questions in SQuAD's format are read; a wrong file is an error of one sentence."""
 
 import gzip
 import json

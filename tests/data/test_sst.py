@@ -1,4 +1,4 @@
-"""Trees of sentiment give sentences and phrases, and malformed lines are named."""
+"""Sentiment trees give sentences and phrases; errors name the malformed line."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""Windows cover every token, overlap and fit."""
+"""Windows cover every token, overlap, and fit the model."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What tests of the display share."""
+"""Helpers for display tests."""
 
 from tests.helpers import STATE_NAMES
 

@@ -1,4 +1,4 @@
-"""Every colour leaves its text legible."""
+"""Text stays legible on every colour."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from hf_diffmask.display.page import to_html
 from tests.display.helpers import make
 
 
-@pytest.mark.parametrize("value", [0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize("value", [0.0, 0.2, 0.4, 0.456, 0.47, 0.5, 0.6, 0.8, 1.0])
 def test_contrast_of_every_colour(value):
     import re
 

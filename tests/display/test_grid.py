@@ -1,4 +1,4 @@
-"""A grid shows an explanation with the numbers of its result, and whatever a text says stays text."""
+"""A grid shows the numbers of a result; input texts are escaped."""
 
 import re
 from html.parser import HTMLParser
@@ -67,7 +67,7 @@ def test_evidence_is_said_at_the_state_of_the_result_alone():
     found = Grid(grid(result, "a"))
     titles = found.of("button", "title")
     assert [title.partition(", evidence ")[2] for title in titles] == ["", "", "", "", "+1.250", "-0.500"]
-    assert titles[4].startswith("dropped, ") and titles[5].startswith("kept, "), "as the searched mask says"
+    assert titles[4].startswith("dropped, ") and titles[5].startswith("kept, "), "the title follows the searched mask"
     assert "mask" in found.cells and found.cells[-1] == "kept"
 
 

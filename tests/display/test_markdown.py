@@ -1,4 +1,4 @@
-"""Nothing in a text is markup."""
+"""Markup in texts is escaped."""
 
 from hf_diffmask.display.markdown import emphasised, markdown
 

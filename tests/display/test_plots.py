@@ -1,4 +1,4 @@
-"""Figures are drawn with exactly the data they are given, whatever these hold."""
+"""Figures show exactly their data, for all kinds of values."""
 
 import io
 import itertools
@@ -22,7 +22,7 @@ def panel(title, rows):
 
 
 def drawn(figure):
-    """The pixels of a figure, which must not fail to be drawn."""
+    """Pixels of a figure; fails if drawing fails."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=50)
     assert buffer.getvalue().startswith(b"\x89PNG")
@@ -41,7 +41,7 @@ def test_heat_map_shows_each_cell_and_name():
     np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(2, 3), rows)
     assert mesh.get_clim() == (0, 1) and mesh.get_cmap().name == "cividis"
     assert ticks(axes.yaxis) == ["warm", "soup"] and ticks(axes.xaxis) == STATE_NAMES
-    # The first token on top, and ticks in the middle of its cells.
+    # The first token is on top, with ticks in the middle of its cells.
     assert axes.get_ylim() == (2, 0)
     assert list(axes.get_yticks()) == [0.5, 1.5] and list(axes.get_xticks()) == [0.5, 1.5, 2.5]
     assert axes.get_title() == "input masking" and axes.get_xlabel() == "state" and axes.get_ylabel() == "token"
@@ -79,7 +79,7 @@ def test_texts_are_shown_as_they_are():
     tokens = [*HOSTILE, "w" * 100]
     rows = [[0.5, 0.5, 0.5]] * len(tokens)
     figure = plots.heat_map({"tokens": tokens, "panels": [{**panel("$\\bad{$", rows), "states": HOSTILE[:3]}]})
-    drawn(figure)  # a formula that cannot be read would raise
+    drawn(figure)  # an invalid formula would raise
     labels = ticks(figure.axes[0].yaxis)
     assert labels[: len(HOSTILE)] == [
         "$x$", "$\\unknown{$", "\\frac{1}{0}", "a\\nb", "\\x1b[31m", "<script>", "%_^&#{}", "5 $", "\\u202e", "",
@@ -101,7 +101,7 @@ def test_lines_of_groups():
     assert list(special.get_ydata()) == [1.0, 1.0, 1.0]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["question (n = 1,234)", "special tokens (n = 2)"]
-    # Told apart without colour, too.
+    # The lines differ without colour as well.
     assert question.get_marker() != special.get_marker() and question.get_linestyle() != special.get_linestyle()
     assert ticks(axes.xaxis) == STATE_NAMES and figure.get_suptitle() == "of all"
     assert axes.get_ylabel() == "mean keep probability" and axes.get_ylim()[0] <= 0 and axes.get_ylim()[1] >= 1
@@ -130,7 +130,7 @@ def test_quartiles_of_what_was_decided():
     data |= {"lower": [0.4, 0.2, 0.1], "median": [0.6, 0.3, 0.2], "upper": [1.0, 0.9, 0.5]}
     figure = plots.decided_by_state(data, "of all")
     (axes,) = figure.axes
-    # In the order in which they lie on the page.
+    # In the order of the page.
     assert [list(line.get_ydata()) for line in axes.get_lines()] == [data["upper"], data["median"], data["lower"]]
     assert "n = 1,234" in axes.get_ylabel() and axes.get_ylim()[0] <= 0 and axes.get_ylim()[1] >= 1
     drawn(figure)
@@ -150,7 +150,7 @@ def test_bars_and_their_errors():
     ends = [[point[0] for point in segment] for segment in segments.get_segments()]
     assert ends == [[2.25, 2.75], [1.0, 1.0], [3.0, 3.0]]
     assert ticks(axes.yaxis) == ["ADJ (n = 1,200)", "X (n = 1)", "[SEP] (n = 3)"]
-    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is on top
     assert [bool(bar.get_hatch()) for bar in bars] == [False, False, True]
     assert "of 3" in axes.get_xlabel() and axes.get_xlim()[0] == 0 and axes.get_xlim()[1] >= 3
     cividis = colormaps["cividis"](np.linspace(0, 1, 256))

@@ -1,4 +1,4 @@
-"""Text for terminals marks what is dropped, and cannot steer them."""
+"""Text for terminals marks dropped tokens; input texts cannot control the terminal."""
 
 from hf_diffmask.display.terminal import to_text
 from hf_diffmask.display.wording import visible

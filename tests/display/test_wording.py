@@ -1,4 +1,4 @@
-"""Words say what the numbers say."""
+"""Sentences agree with the numbers of a result."""
 
 from hf_diffmask.display.page import to_html
 from hf_diffmask.display.terminal import to_text

@@ -1,4 +1,4 @@
-"""Attributions come back as they were written, and those of other tokens are refused."""
+"""Attributions are read back unchanged; attributions for other tokens are refused."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_what_is_written_can_be_read(tmp_path):
     found = read_attributions(path, INPUTS)
     assert found == [[0.0, -1.5, 1e-9], [0.1, 2.0]] and all(isinstance(score, float) for row in found for score in row)
     path.write_text("\n" + path.read_text().replace("\n", "\n  \n"))
-    assert read_attributions(path, INPUTS) == found, "empty lines say nothing"
+    assert read_attributions(path, INPUTS) == found, "empty lines are skipped"
     write_attributions(path, [])
     assert path.read_text() == "" and read_attributions(path, []) == []
 

@@ -1,4 +1,4 @@
-"""Bounds of faithfulness are checked against every ranking there is."""
+"""Bounds of faithfulness, checked against every possible ranking."""
 
 import itertools
 
@@ -33,7 +33,7 @@ def test_a_wide_beam_finds_the_best_and_the_worst_of_all_rankings(classifier, to
 def test_bounds_of_another_class(classifier, tokenizer):
     features = dict(tokenizer("the plot is dull !", return_special_tokens_mask=True))
     ours, other = (bounds(classifier, tokenizer, features, PRESET, choice=choice) for choice in (0, 1))
-    assert ours.high == pytest.approx(-other.low, abs=1e-5), "of two classes one gains what the other loses"
+    assert ours.high == pytest.approx(-other.low, abs=1e-5), "with two classes, one gains as much as the other loses"
 
 
 def test_reached():

@@ -1,4 +1,4 @@
-"""Methods side by side see the same tokens however they run."""
+"""All methods of a comparison see the same tokens."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_ours_are_those_of_the_pipeline(explainers, tokenizer, inputs):
 
 
 def test_refined_scores_are_those_of_the_pipeline(explainers, tokenizer, inputs):
-    """Of explanations that are outside the margin, which the pipeline refines, too."""
+    """For explanations outside the margin, which the pipeline refines as well."""
     with torch.no_grad():
         explainers.trained.probes.out_bias.fill_(-0.5)
     explain = pipeline(hf_diffmask.TASK, model=explainers.trained, tokenizer=tokenizer)
@@ -104,13 +104,13 @@ def test_stability_is_of_explanations_of_the_same_class(explainers, tokenizer):
 
 
 def test_inputs_without_a_ranking_are_counted(explainers, tokenizer, inputs):
-    """All gates open: every token has the score 1, and the order of the text has to do."""
+    """All gates are open: every token has the score 1, so the order of the text decides."""
     with torch.no_grad():
         explainers.trained.probes.out_weight.zero_()
         explainers.trained.probes.out_bias.fill_(50.0)
     said = attribute(explainers, tokenizer, inputs, "diffmask").scores
     scores, replaced = rankable(inputs, said, PRESETS["hf_diffmask"])
-    assert replaced == 3, "but for the input of one token, which needs no ranking"
+    assert replaced == 3, "all inputs except the one with a single token, which needs no ranking"
     assert scores[1] == sorted(scores[1], reverse=True) and len(set(scores[1])) == len(scores[1])
     below = [[-1.0 - position for position in range(len(of_input))] for of_input in said]
     assert rankable(inputs, below, PRESETS["hf_diffmask"]) == (below, 0)
@@ -132,7 +132,7 @@ def test_figures_and_their_means(explainers, tokenizer, inputs):
 def test_intervals():
     values = np.random.default_rng(1).normal(3.0, 2.0, 400)
     low, high = interval(values)
-    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))  # of the normal approximation
+    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))  # normal approximation
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
     assert interval(values) == (low, high) and interval(values, seed=1) != (low, high)
     assert interval(np.zeros(5)) == (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Faithfulness is checked against figures by hand, published definitions and brute force."""
+"""Faithfulness, checked against figures by hand, published definitions and brute force."""
 
 import itertools
 import math
@@ -35,7 +35,7 @@ def probability(model, ids, target):
 
 def test_ranking_leaves_special_tokens_out_and_puts_the_first_of_equals_first():
     assert ranking([9.0, 1.0, 3.0, 3.0, -2.0, 9.0], [True, False, False, False, False, True]) == [2, 3, 1, 4]
-    assert ranking([5.0, 1.0], [True, False]) == [1], "one token alone is first, whatever its score"
+    assert ranking([5.0, 1.0], [True, False]) == [1], "a single token is first with any score"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_sizes_of_bins():
 
 
 def test_figures_by_hand():
-    """Three bins: the target's probability falls from 0.9 to 0.6, 0.4 and 0.1 without, and is 0.3, 0.95, 0.9 alone."""
+    """Three bins: the probability of 0.9 falls to 0.6, 0.4, 0.1 without a bin; the bin alone gives 0.3, 0.95, 0.9."""
     removed, kept = np.array([0.6, 0.4, 0.1]), np.array([0.3, 0.95, 0.9])
     pair = lambda p: np.stack([1 - p, p], axis=-1)  # noqa: E731
     curve = Curve(1, np.array([0.25, 0.5, 1.0]), pair(np.array(0.9)), pair(removed), pair(kept))
@@ -106,7 +106,7 @@ def test_our_preset_against_brute_force(classifier, tokenizer, inputs, scores):
 
 
 def test_the_preset_ferret_as_its_package_does_it(classifier, tokenizer, inputs):
-    """Tenths of the tokens, rounded down, of which those above 0 are deleted; a bin like the last does not count."""
+    """Tenths of the tokens, rounded down; only scores above 0 are deleted; a bin equal to the last does not count."""
     signed = [torch.randn(len(one["input_ids"])).tolist() for one in inputs[:1]]
     for of_input in ([*signed[0]], [abs(score) for score in signed[0]]):
         one, target = inputs[0], 1
@@ -131,7 +131,7 @@ def test_the_preset_ferret_as_its_package_does_it(classifier, tokenizer, inputs)
 
 
 def test_the_preset_time_interpret_as_published(classifier, tokenizer):
-    """One bin of 20 %, rounded down, filled with 0; for sufficiency the lowest 80 %, rounded down, are."""
+    """One bin fills the top 20 % with 0; for sufficiency it fills the lowest 80 %. Both are rounded down."""
     one = features(tokenizer, TEXTS[0])
     ids = torch.tensor(one["input_ids"])
     of_input = torch.rand(len(ids) - 2)
@@ -149,7 +149,7 @@ def test_the_preset_time_interpret_as_published(classifier, tokenizer):
 
 
 def test_a_better_ranking_does_better(classifier, tokenizer):
-    """Leave-one-out ahead of its reverse, whichever preset."""
+    """Leave-one-out beats its reversed ranking with every preset."""
     one = features(tokenizer, "the film is dull and boring")
     ids = one["input_ids"]
     with torch.no_grad():
@@ -160,7 +160,7 @@ def test_a_better_ranking_does_better(classifier, tokenizer):
         for k in range(len(ids))
     ]
     for preset in PRESETS:
-        # Above 0 all: of others, one preset takes no notice.
+        # All scores are above 0, because one preset ignores other scores.
         ahead, behind = [score + 2.0 for score in loo], [2.0 - score for score in loo]
         good, bad = curves(classifier, tokenizer, [one] * 2, [ahead, behind], preset)
         good, bad = measures(good), measures(bad)

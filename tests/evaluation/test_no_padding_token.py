@@ -1,4 +1,4 @@
-"""Tokenizers without a padding token, or a mask token, are used without them: GPT-2's has neither."""
+"""Figures for a tokenizer without a padding token and a mask token, such as GPT-2's."""
 
 import pytest
 import torch

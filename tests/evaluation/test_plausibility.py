@@ -1,4 +1,4 @@
-"""Plausibility is checked by hand, by brute force and by what it refuses."""
+"""Plausibility, checked by hand and by brute force, and its refusals."""
 
 import math
 
@@ -22,8 +22,8 @@ def test_by_hand():
     chosen, marked = [True, True, False, True, False, False], [False, True, True, True, False, False]
     assert token_f1(chosen, marked) == pytest.approx(2 / 3)
     assert spans(chosen) == [(0, 2), (3, 4)] and spans(marked) == [(1, 4)]
-    assert iou_f1(chosen, marked) == 0.0, "a third of their union each: neither is found"
-    assert iou_f1([False, True, True, False, False, True], marked) == pytest.approx(2 / 3), "one of two, one of one"
+    assert iou_f1(chosen, marked) == 0.0, "both spans have an IoU of at most 1/3: no match"
+    assert iou_f1([False, True, True, False, False, True], marked) == pytest.approx(2 / 3), "precision 1/2, recall 1/1"
     assert iou_f1([True, True, False, True, True], [True] * 5) == 0.0
     assert iou_f1(marked, marked) == token_f1(marked, marked) == 1.0
     nothing = [False] * 6
@@ -59,7 +59,7 @@ def test_means_and_the_share_of_a_hard_rationale():
     assert one == Rationale([0.9, 0.8, 0.1, 0.2], [True, False, False, False])
     found = plausibility([one, other])
     assert found["share"] == pytest.approx((1 / 4 + 1 / 2) / 2)
-    # Two tokens of each, 1.5 rounded up.
+    # Two tokens for each input: 1.5 rounded up.
     assert first_tokens(one, found["share"]) == [True, True, False, False]
     assert found["token_f1"] == pytest.approx((2 / 3 + 1.0) / 2) and found["auprc"] == 1.0
     assert plausibility([one, other], share=0.25)["token_f1"] == pytest.approx((1.0 + 2 / 3) / 2)

@@ -1,4 +1,4 @@
-"""Predictions of inputs without some tokens do not depend on padding, batches or mode."""
+"""Predictions without some tokens do not depend on padding, batches or mode."""
 
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -23,7 +23,7 @@ def test_all_that_stays_is_the_input_itself(classifier, tokenizer):
     first, *others = [class_probabilities(classifier, tokenizer, inputs, whole, way) for way in REPLACEMENTS]
     for other in others:
         torch.testing.assert_close(other, first, atol=1e-6, rtol=0)
-    assert inputs[0] == features(tokenizer, TEXTS[0]), "what is given is not changed"
+    assert inputs[0] == features(tokenizer, TEXTS[0]), "the input must not change"
     assert classifier.training is False
 
 
@@ -35,7 +35,7 @@ def test_a_model_in_training_is_left_in_training(classifier, tokenizer):
 
 
 def test_left_padding(tokenizer):
-    """A model of relative positions, which do not change with the padding in front."""
+    """Relative positions do not change with padding on the left."""
     config = AutoConfig.for_model(
         "llama", vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=48, pad_token_id=tokenizer.pad_token_id, bos_token_id=None, eos_token_id=None,

@@ -1,4 +1,4 @@
-"""A comparison writes scores and figures that agree with measuring each method by itself."""
+"""A comparison writes the same scores and figures as a separate run of each method."""
 
 import json
 

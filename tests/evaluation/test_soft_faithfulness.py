@@ -1,4 +1,4 @@
-"""Soft faithfulness is exact where nothing is left to chance, and its mean is the expectation elsewhere."""
+"""Soft faithfulness is exact for scores of 0 and 1; for others its mean is the expectation."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def features(tokenizer):
 
 @torch.no_grad()
 def probability(classifier, features, there):
-    """Of the class that is predicted, with the embeddings of tokens multiplied by hand."""
+    """Probability of the predicted class, with embeddings multiplied by hand."""
     ids = torch.tensor([features["input_ids"]])
     embedded = classifier.get_input_embeddings()(ids)
     whole = classifier(inputs_embeds=embedded).logits.softmax(-1)[0]
@@ -66,7 +66,7 @@ def test_draws_are_of_the_seed_and_their_mean_is_the_expectation(classifier, tok
 
 
 def test_both_figures_stay_between_0_and_1(classifier, tokenizer):
-    """An input of zeros may lose less than one without some of its tokens does."""
+    """An input of zeros may lose less probability than an input without some tokens."""
     for text in sentences(40):
         one = dict(tokenizer(text, return_special_tokens_mask=True))
         try:

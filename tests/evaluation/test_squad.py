@@ -1,4 +1,4 @@
-"""Exact match and F1 are those of SQuAD."""
+"""Exact match and F1 as SQuAD defines them."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_normal_form(text, normal):
         ("nine goats on hills", ["nine goats"], 0, 2 / 3),
         # The better of 2 / 3 (1 of 1, 1 of 2) and 2 / 5 (1 of 1, 1 of 4)
         ("goats", ["nine goats", "nine very old goats"], 0, 2 / 3),
-        # A word counts as often as both have it: 2 of 3 and 2 of 2
+        # Repeated words count as often as both answers hold them: 2 of 3 and 2 of 2
         ("so so so", ["so so"], 0, 0.8),
         ("hill", ["nine goats"], 0, 0),
         ("goats nine", ["nine goats"], 0, 1),

@@ -1,4 +1,4 @@
-"""Rank correlation is checked against SciPy, and perturbed inputs are what was asked for."""
+"""Rank correlation is checked against SciPy; perturbed inputs follow the settings."""
 
 import math
 
@@ -12,7 +12,7 @@ from hf_diffmask.evaluation.stability import perturbed, rank_correlation
 def test_rank_correlation_against_scipy():
     one, other = [0.1, 0.9, 0.9, 0.3, -1.0, 0.2], [3.0, 1.0, 2.0, 2.0, 0.0, 7.0]
     assert rank_correlation(one, other) == pytest.approx(spearmanr(one, other).statistic)
-    assert rank_correlation(one, [score**3 for score in one]) == pytest.approx(1.0), "ranks alone count"
+    assert rank_correlation(one, [score**3 for score in one]) == pytest.approx(1.0), "only ranks count"
     assert rank_correlation(one, [-score for score in one]) == pytest.approx(-1.0)
 
 

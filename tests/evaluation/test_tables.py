@@ -1,4 +1,4 @@
-"""Tables show each method's figures, to the letter."""
+"""Tables of figures, checked letter by letter."""
 
 from hf_diffmask.evaluation.tables import table, table_of_more, table_of_replacements
 

@@ -1,4 +1,4 @@
-"""What tests of the explainer share."""
+"""Helpers for explainer tests."""
 
 import torch
 
@@ -7,13 +7,13 @@ from hf_diffmask.training.recipes.lagrangian import Drawn
 
 
 def drawn(explainer, states, noise, checks=True, objective=FastObjective):
-    """Masks of a training step, at these states and with this noise."""
+    """Masks of a training step for given states and noise."""
     config = explainer.config
     return Drawn(objective(config.num_states, 0.1, 0.02, config.masks_inputs), states, noise, checks)
 
 
 def uniform(explainer, batch):
-    """Noise for [`drawn`]."""
+    """Uniform noise for [`drawn`]."""
     return torch.rand(*batch["input_ids"].shape, max(3, explainer.config.num_states))
 
 

@@ -1,4 +1,4 @@
-"""The base model is found, checked, and left as it is."""
+"""The base model is found, checked, and not changed."""
 
 import copy
 import json
@@ -64,12 +64,12 @@ def test_relative_base_resolves_against_the_folder_of_the_explainer(explainer, b
     model.save_pretrained(tmp_path / "there" / "explainer")
     config = json.loads((tmp_path / "there" / "explainer" / "config.json").read_text())
     assert config["base_model_name_or_path"] == "../base"
-    # Both folders move together, and the working directory is somewhere else.
+    # Both folders move together; the working directory is a different folder.
     shutil.move(tmp_path / "there", tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     loaded = DiffMaskModel.from_pretrained("elsewhere/explainer")
     assert torch.equal(loaded(**batch).keep_probability, model(**batch).keep_probability)
-    # Saved again from there, the path is relative to the new place.
+    # A second save writes a path relative to the new folder.
     loaded.save_pretrained(tmp_path / "copy")
     config = json.loads((tmp_path / "copy" / "config.json").read_text())
     assert config["base_model_name_or_path"] == "../elsewhere/base"

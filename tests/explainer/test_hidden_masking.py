@@ -1,4 +1,4 @@
-"""Hidden masking is at each state by itself, with its own votes and baseline, run on from there."""
+"""Hidden masking masks one state with its own votes and baseline, and runs the rest of the model."""
 
 import json
 
@@ -17,7 +17,7 @@ from tests.helpers import make_trainer, masked_output, recorded_of
 
 @pytest.fixture
 def explainer(classifier, tokenizer):
-    """Untrained, with probes that tell units apart and baselines that tell states apart."""
+    """An untrained explainer. Its probes differ between units, its baselines between states."""
     model = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("fast", "hidden")).eval()
     with torch.no_grad():
         model.probes.out_weight.normal_(std=0.05)
@@ -44,7 +44,7 @@ def test_probes_read_their_own_state_alone(explainer, batch, inputs):
         expected = 10 * torch.tanh(hidden @ probes.out_weight[0, state]) + probes.out_bias[0, state]
         torch.testing.assert_close(logits[row, unit, state], expected, atol=1e-4, rtol=1e-4)
     output = explainer(**batch)
-    # No product over states: a unit can come back.
+    # Votes do not multiply over states: a unit can come back.
     assert (output.keep_probability.diff(dim=-1) > 0.01).any()
     units = output.maskable
     own = torch.sigmoid(output.logits - 0.2 * torch.log(torch.tensor(0.2)))
@@ -52,7 +52,7 @@ def test_probes_read_their_own_state_alone(explainer, batch, inputs):
 
 
 def test_a_masked_output_is_the_rest_of_the_model_on_the_mixed_state(explainer, classifier, inputs):
-    """Against a hook of its own that overwrites the state in a whole pass."""
+    """Checked against a hook that overwrites the state in a whole pass."""
     recorded = recorded_of(explainer, **inputs)
     mask = torch.rand(inputs["input_ids"].shape)
     blocks = find_blocks(classifier)
@@ -67,7 +67,7 @@ def test_a_masked_output_is_the_rest_of_the_model_on_the_mixed_state(explainer, 
             expected = classifier(**inputs).logits.log_softmax(-1)
             handle.remove()
             torch.testing.assert_close(masked_output(explainer, mask, state, recorded, **inputs), expected)
-            # Without what was recorded, it is computed.
+            # Without recorded states, they are computed.
             torch.testing.assert_close(masked_output(explainer, mask, state, **inputs), expected)
     names = [masked_output(explainer, mask, state, recorded, **inputs) for state in range(explainer.config.num_states)]
     assert not torch.allclose(names[0], names[1], atol=1e-3)
@@ -81,7 +81,7 @@ def test_each_example_is_masked_at_its_own_state(explainer, batch, inputs):
     for row, state in enumerate(states.tolist()):
         alone = masked_output(explainer, mask, state, recorded, **inputs)
         torch.testing.assert_close(together[row], alone[row])
-    # The hard mask of a training step is that of inference at the state that was drawn.
+    # At the drawn state, training uses the same hard mask as inference.
     output = explainer(**batch, draw=drawn(explainer, states, uniform(explainer, batch)))
     measured = measure(explainer, recorded_of(explainer, **batch))
     divergence = (output.target.exp() * (output.target - output.masked_hard)).sum(-1)
@@ -119,7 +119,7 @@ def test_training_saving_and_the_pipeline(classifier, tokenizer, tmp_path, recip
     means = [row.kept_share if row.divergence <= margin else 1 + row.divergence for row in rows]
     assert metrics["eval_selection"] == pytest.approx(sum(means) / len(means))
     if recipe == "fast":
-        # Past the last block a classifier reads its first unit alone: what the others hold is not needed there.
+        # After the last block, the classifier reads only the first token. The others are not needed there.
         assert rows[-1].kept_share < 0.2 and rows[-1].divergence <= margin and rows[-1].agreement >= 0.9
     trainer.save_model(str(tmp_path / "explainer"))
     explain = pipeline(hf_diffmask.TASK, model=str(tmp_path / "explainer"))

@@ -1,4 +1,4 @@
-"""States that are not there, or have no baseline, are refused whatever the method."""
+"""Every method refuses states that do not exist or have no baseline."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The explainer masks, saves and loads; what was tampered with is refused."""
+"""The explainer masks, saves and loads; damaged files are refused."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_masked_output_of_everything_and_of_mask_tokens(explainer, classifier, t
         torch.testing.assert_close(
             masked_output(explainer, torch.ones(3, batch["input_ids"].shape[1]), **features), whole
         )
-        # The baseline starts at the mask token's embedding: masking is then the same as writing [MASK].
+        # The baseline starts at the mask token's embedding, so masking equals writing [MASK].
         mask = torch.ones_like(batch["input_ids"])
         mask[:, 2] = 0
         written = {**features, "input_ids": features["input_ids"].clone()}
@@ -65,7 +65,7 @@ def test_sampled_masks_only_touch_votes_up_to_the_state(explainer, batch):
 
 
 def test_masks_on_paths_come_with_the_hard_mask_of_the_state(explainer, batch):
-    # Levels apart, so that both sides of one half occur and the states differ.
+    # Keep probabilities lie on both sides of 0.5 and differ between states.
     with torch.no_grad():
         explainer.probes.out_weight.mul_(3)
         explainer.probes.out_bias.fill_(1.0)
@@ -96,10 +96,10 @@ def test_a_folder_that_is_no_explainer_is_refused():
 def test_forward_runs_what_a_mask_keeps_and_what_it_leaves_out(classifier, tokenizer, batch, masking):
     explainer = path_of(classifier, tokenizer, masking=masking)
     with torch.no_grad():
-        explainer.probes.out_weight.mul_(100)  # far from the thresholds: nothing is left to chance
+        explainer.probes.out_weight.mul_(100)  # logits far from the thresholds: draws are certain
     states = torch.tensor([1, 2, 1])
     shares = torch.tensor([0.4, 0.3, 0.6])
-    # 0.5 in all: no unit is on its way.
+    # Noise of 0.5: no unit is on its path.
     noise = torch.full((*batch["input_ids"].shape, 3), 0.5)
     output = explainer(**batch, draw=DrawnPaths(states, shares, noise))
     scores = scores_at(output.logits, states)
@@ -107,7 +107,7 @@ def test_forward_runs_what_a_mask_keeps_and_what_it_leaves_out(classifier, token
     inputs = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
     for found, mask in ((output.masked, kept), (output.left_out, ~kept | ~output.maskable)):
         torch.testing.assert_close(found, masked_output(explainer, mask, states, None, **inputs))
-    noise[..., 1] = 0.1  # on its way, each
+    noise[..., 1] = 0.1  # every unit is on its path
     with torch.no_grad():
         explainer.probes.out_weight.mul_(0.01)
     output = explainer(**batch, draw=DrawnPaths(states, shares, noise))

@@ -1,4 +1,4 @@
-"""Probes agree with their formula, and read what they are said to read."""
+"""Probes agree with their formula and read only the documented inputs."""
 
 import math
 
@@ -11,8 +11,8 @@ from tests.helpers import recorded_of
 
 
 def test_probes_agree_with_the_formula_state_by_state(explainer, batch):
-    # alpha_l = 10 tanh(w_l . tanh(W_l [h0 ; h_l ; m_l ; o] + b_l)) + c_l, one state and one unit at a time, with w_l
-    # and c_l of the class that is predicted, and o its log-odds, over 3, less 1.
+    # alpha_l = 10 tanh(w_l . tanh(W_l [h0 ; h_l ; m_l ; o] + b_l)) + c_l, one state and one unit at a time.
+    # w_l and c_l belong to the predicted class; o is its log-odds / 3 - 1.
     recorded = recorded_of(explainer, **base_features(batch))
     classes, probability = [0, 1, 1], torch.tensor([0.9, 0.6, 0.999])
     target = torch.stack([1 - probability, probability], -1).log()
@@ -42,7 +42,7 @@ def test_probes_that_share_what_reads_the_mean(classifier, tokenizer, batch):
     shared = DiffMaskModel.from_base_model(classifier, tokenizer, share_mean=True)
     size = own.config.hidden_size, own.config.probe_size
     assert own.probes.mean_weight.shape == (4, *size) and shared.probes.mean_weight.shape == (1, *size)
-    # One whose own weights are all the same is the one that shares them.
+    # With equal weights in all states, own weights give the same logits as shared weights.
     same = {**shared.state_dict(), "probes.mean_weight": shared.probes.mean_weight.detach().expand(4, -1, -1)}
     own.load_state_dict(same)
     torch.testing.assert_close(own(**batch).logits, shared(**batch).logits)
@@ -56,7 +56,7 @@ def test_probes_that_share_what_reads_the_mean(classifier, tokenizer, batch):
 def test_probes_are_those_of_the_predicted_class(explainer, batch):
     both = explainer(**batch)
     predicted = both.target.argmax(-1)
-    assert predicted.unique().tolist() == [0, 1], "the sentences are of both classes"
+    assert predicted.unique().tolist() == [0, 1], "both classes are predicted"
     with torch.no_grad():
         explainer.probes.out_bias[1] -= 2.0
     changed = explainer(**batch)

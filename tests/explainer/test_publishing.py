@@ -1,4 +1,4 @@
-"""Publishing is connected by the package, and refused where only its code for explaining came along."""
+"""The package connects publishing; without the package, publishing is refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A saved explainer holds no base model, names it from where it lies, and is checked when it is loaded."""
+"""A saved explainer names its base model without the weights, and is checked on loading."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def test_what_was_tampered_with_is_refused(folder, tmp_path):
     with pytest.raises(DiffMaskError, match="baseline, extra missing or unknown"):
         DiffMaskModel.from_pretrained(folder)
     weights.unlink()
-    torch.save(tensors, folder / "pytorch_model.bin")  # harmless, and not opened all the same
+    torch.save(tensors, folder / "pytorch_model.bin")  # harmless, but never opened
     with pytest.raises(OSError, match="safetensors"):
         DiffMaskModel.from_pretrained(folder)
     weights.write_bytes(good)
@@ -61,7 +61,7 @@ def test_a_base_model_in_a_folder_is_named_from_where_the_explainer_lies(tmp_pat
     explainer = DiffMaskModel.from_base_model(base, tokenizer).eval()
     explainer.save_pretrained(tmp_path / folder)
     assert json.loads((tmp_path / folder / "config.json").read_text())["base_model_name_or_path"] == named
-    assert explainer.config.base_model_name_or_path == str(tmp_path / "base"), "as it was"
+    assert explainer.config.base_model_name_or_path == str(tmp_path / "base"), "the path in memory stays"
     loaded = DiffMaskModel.from_pretrained(tmp_path / folder)
     assert torch.equal(loaded(**batch).target, explainer(**batch).target)
 

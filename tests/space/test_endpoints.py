@@ -64,4 +64,4 @@ def test_endpoints_by_client_by_http_and_as_tools(tmp_path):
         tools = httpx2.post(
             f"{url}gradio_api/mcp/", json=asked, headers=accept, timeout=60, follow_redirects=True
         ).text
-        assert "which tokens of a text the model's output needs" in tools.replace("\\u0027", "'")
+        assert "the tokens that the model's output needs" in tools.replace("\\u0027", "'")
