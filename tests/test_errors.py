@@ -41,4 +41,4 @@ def test_the_innermost_cause_counts():
         except OSError:
             raise ValueError("what counts")  # noqa: B904
     except ValueError as error:
-        assert reason(error) == "what counts", "a context is no cause"
+        assert reason(error) == "what counts", "a context is not a cause"

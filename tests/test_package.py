@@ -1,4 +1,4 @@
-"""The wheel carries what the package needs, and works where the repository is not."""
+"""The wheel holds all files of the package, and works without the repository."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.helpers import ROOT
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    # A copy of what git tracks: setuptools leaves a build folder beside the sources, which must not be this one.
+    # Builds from a copy of the tracked files, because setuptools leaves a build folder beside the sources.
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in listed.decode().split("\0"):
         if not name or not (ROOT / name).exists():
@@ -57,7 +57,7 @@ def test_wheel_carries_weights_and_templates(wheel):
 
 
 def test_every_module_of_the_wheel_can_be_imported(wheel, tmp_path):
-    """Packages are found, not listed: one that is not found would show here, at whoever imports it."""
+    """setuptools searches for packages: importing a missing package fails here."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = """
     import importlib, json, pkgutil, sys
@@ -116,7 +116,7 @@ def test_all_public_names_are_there():
 
 
 def test_a_model_of_the_test_beds_loads_after_importing_the_package_alone(tmp_path):
-    """Transformers does not know its model type: the guest imports the test-bed."""
+    """Transformers does not know the model type, so the explainer imports the test-bed."""
     make = """
     import sys
     from hf_diffmask import DiffMaskModel

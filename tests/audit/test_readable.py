@@ -13,7 +13,7 @@ def test_what_can_be_read():
     told = np.column_stack([noise, np.array(classes) + 0.1 * noise[:, 0]])
     assert readable(told, classes, texts) == 1.0
     assert 0.3 < readable(noise, classes, texts) < 0.7
-    with pytest.raises(DiffMaskError, match=r"At least 20 texts are needed .*, and there are 19"):
+    with pytest.raises(DiffMaskError, match=r"The classifier on masks needs at least 20 texts, but there are 19"):
         readable(noise, classes, [k % 19 for k in range(60)])
 
 

@@ -52,7 +52,7 @@ def test_refusals(classifier, tokenizer):
     keep = dropped(one["input_ids"], 1)
     with pytest.raises(DiffMaskError, match=r"must be one of mask, pad, .* but is 'blank'"):
         without(one, keep, "blank", tokenizer)
-    with pytest.raises(DiffMaskError, match="every token is deleted"):
+    with pytest.raises(DiffMaskError, match="An input without tokens has no prediction"):
         without(one, [False] * len(keep), "delete", tokenizer)
     config = AutoConfig.for_model(
         "bert", vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,

@@ -57,5 +57,5 @@ def test_models_without_one_stack_of_blocks_are_refused(features):
 
 def test_models_with_blocks_in_parallel_lists_are_refused():
     config = AutoConfig.for_model("flaubert", vocab_size=60, emb_dim=16, n_layers=3, n_heads=2)
-    with pytest.raises(DiffMaskError, match="lists of their own"):
+    with pytest.raises(DiffMaskError, match="separate lists, so no block can run alone"):
         find_blocks(AutoModelForSequenceClassification.from_config(config))

@@ -241,7 +241,9 @@ def test_bad_input_is_one_sentence(capsys, data, trees, explainer, tokenizer, hi
     refused(capsys, ["analyze", "--dataset", data, "--limit", "0", *out], "--limit", "at least 1")
     refused(capsys, ["analyze", "--dataset", data, "--text_column", "body", *out], "no column 'body'")
     refused(capsys, ["analyze", "--trees", data, *out], "is no tree")
-    refused(capsys, ["analyze", "--dataset", data, "--model", hf_diffmask.BUNDLED_CLASSIFIER, *out], "no explainer")
+    refused(
+        capsys, ["analyze", "--dataset", data, "--model", hf_diffmask.BUNDLED_CLASSIFIER, *out], "not an explainer"
+    )
     refused(capsys, ["analyze", "--dataset", data, "--output_dir", data], "cannot be made")
     two = ["analyze", "--dataset", data, *out]
     refused(capsys, [*two, "--hidden_model", hf_diffmask.BUNDLED_EXPLAINER], "not input and input")

@@ -71,4 +71,4 @@ def test_refusals(tmp_path, capsys):
     assert main([*asked, "--overwrite_output_dir", "--update_card"]) == 2
     assert "no card to update" in capsys.readouterr().err
     assert main([*asked, "--overwrite_output_dir", "--train_dataset", str(rows)]) == 2
-    assert "says how it was trained" in capsys.readouterr().err
+    assert "has no training_args.json" in capsys.readouterr().err

@@ -50,4 +50,4 @@ def test_the_whole_way_as_a_user(hub, tmp_path):
     assert status == 0 and hub.head("acme/explainer") == head
     status, said = command(hub, "list", "--base_model", "acme/base", "--json")
     assert status == 0 and [json.loads(line)["id"] for line in said.splitlines()] == ["acme/explainer"]
-    assert "none for acme/other" in command(hub, "list", "--base_model", "acme/other")[1]
+    assert "no explainers for acme/other" in command(hub, "list", "--base_model", "acme/other")[1]

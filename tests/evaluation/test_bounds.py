@@ -45,7 +45,7 @@ def test_reached():
 
 def test_refusals(classifier, tokenizer):
     features = dict(tokenizer("a warm film", return_special_tokens_mask=True))
-    with pytest.raises(DiffMaskError, match="not of 'log_odds'"):
+    with pytest.raises(DiffMaskError, match="not for 'log_odds'"):
         bounds(classifier, tokenizer, features, PRESET, "log_odds")
     with pytest.raises(DiffMaskError, match="leaves tokens out by their score"):
         bounds(classifier, tokenizer, features, PRESETS["ferret"])

@@ -33,7 +33,7 @@ def test_the_config_of_a_classifier(classifier):
 def test_only_states_that_are_not_the_default_are_named(classifier):
     assert named_states(classifier, config_for(classifier).state_names) is None
     assert named_states(classifier, ["embeddings"]) == ["embeddings"]
-    assert named_states(CountingForSequenceClassification(CountingConfig()), ["encoder"]) == ["encoder"], "the model has no blocks"
+    assert named_states(CountingForSequenceClassification(CountingConfig()), ["encoder"]) == ["encoder"], "no blocks"
 
 
 def test_states_by_path_and_a_revision_by_hand(classifier):

@@ -88,7 +88,7 @@ def test_gradient_reaches_probes_and_baseline_but_not_the_base(explainer, classi
 
 
 def test_a_folder_that_is_no_explainer_is_refused():
-    with pytest.raises(DiffMaskError, match="is no explainer"):
+    with pytest.raises(DiffMaskError, match="is not an explainer"):
         DiffMaskModel.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
 
 

@@ -1,4 +1,4 @@
-"""Cards state what was measured."""
+"""Cards state the measured figures."""
 
 import pytest
 
@@ -14,4 +14,4 @@ def explain(classifier, tokenizer):
 def test_the_card_states_the_coverage(explain, tmp_path):
     coverage = explain.model.masks.threshold_at(0.1)[1][-1].item()
     card = write_card(tmp_path, explain.model).read_text()
-    assert f"at the last state {coverage:.2f} of the calibration inputs" in card and 0.7 < coverage <= 1
+    assert f"At the last state's threshold, {coverage:.2f} of the calibration" in card and 0.7 < coverage <= 1

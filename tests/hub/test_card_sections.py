@@ -1,4 +1,4 @@
-"""Sections of a card are generated among what is the owner's, and what cannot be published is refused."""
+"""Generated sections leave the owner's text in a card; explainers that cannot be published are refused."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_section_that_is_new_follows_the_one_before_it(generated):
     [
         ("library_name: hf-diffmask\n", "", "no library_name"),
         ("## Citation", "## Citation\n\n## Next", "nothing under the heading 'Citation'"),
-        ("nothing here says", "{{ nothing }} says", "placeholder is left in the section 'meaning'"),
+        ("Other sets may suffice", "{{ nothing }} may suffice", "placeholder is left in the section 'meaning'"),
         ("hf-diffmask: begin citation", "begin citation", "section 'citation' is missing"),
         ("tags:\n", "tags: [\n", "no YAML"),
     ],

@@ -1,4 +1,4 @@
-"""What the Hub says is passed on, and a connection that is cut leaves nothing half."""
+"""Messages of the Hub are passed on; a cut connection leaves no partial files."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_connection_cut_while_loading_leaves_nothing_half(hub, named, times):
     if times > 1:
         assert status == 2 and "Traceback" not in said and "acme/explainer" in said
         hub.faults.clear()
-        # What is in the cache is whole, and the same command finishes.
+        # Cached files are complete, so the same command finishes.
         status, said = command(hub, *explain, home="empty")
     assert status == 0, said
     local = command(hub, "explain", "--model", named, "--format", "json", TEXT)[1]

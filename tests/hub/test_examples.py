@@ -1,4 +1,4 @@
-"""Examples of cards are sentences of ours."""
+"""Examples in cards are our own sentences."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Limits that cannot be are refused."""
+"""Invalid limits are refused."""
 
 import pytest
 

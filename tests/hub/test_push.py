@@ -1,4 +1,4 @@
-"""A push is one commit: a fault leaves all whole, and the same command goes on."""
+"""A push is one commit: after a fault nothing is damaged, and the same command succeeds."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_a_fault_leaves_all_whole_and_the_same_command_goes_on(hub, named, match
     assert {path.name: path.read_bytes() for path in named.iterdir() if path.is_file()} == local
     hub.faults.clear()
     status, said = command(hub, *push)
-    assert status == 0 and len(hub.commits("acme/explainer")) == 3  # made, the owner's, ours
+    assert status == 0 and len(hub.commits("acme/explainer")) == 3  # creation, the owner's commit, the push
     files = hub.files("acme/explainer")
     assert files["notes.txt"] == b"mine" and "Mine." in files["README.md"].decode()
     assert front_matter(files["README.md"].decode())["license"] == "mit"
@@ -49,7 +49,7 @@ def test_what_passes_is_tried_again(hub, named):
     assert command(hub, "push", named, "acme/explainer", "--private")[0] == 0
     first = hub.head("acme/explainer")
     (named / "training_args.json").write_text('{"recipe": "path"}')
-    # Somebody else commits after our look at the head; then the Hub stumbles; then the answer is lost.
+    # Another user commits after we read the head; then the Hub fails; then the answer is lost.
     hub.fail("POST .*/commit/", lambda: hub.commit("acme/explainer", {"other.txt": b"theirs"}))
     hub.fail("POST .*/commit/", 500, after=1)
     hub.fail("POST .*/commit/", "cut", after=2, done=True)
@@ -100,6 +100,6 @@ def test_two_cards_that_were_written_into():
     mine, theirs = f"{old}\nMine.\n", f"{old}\nTheirs.\n"
     assert "Theirs." in (card := merged_card(old, theirs, generated)) and "New" in card and "Old" not in card
     assert "Mine." in merged_card(mine, old, generated) and merged_card("", "", generated).count("New") == 1
-    with pytest.raises(DiffMaskError, match="Both the card in the folder and the one on the Hub"):
+    with pytest.raises(DiffMaskError, match="The card in the folder and the card on the Hub both have text of yours"):
         merged_card(mine, theirs, generated)
     assert "Theirs." not in (card := merged_card(mine, theirs, generated, overwrite=True)) and "Mine." in card

@@ -1,4 +1,4 @@
-"""The code that goes along with an explainer on request runs where the package is not installed."""
+"""Code published with an explainer runs without the installed package."""
 
 import ast
 import json
@@ -19,7 +19,7 @@ from tests.helpers import TEXT, WRITE, command, scores
 
 @pytest.fixture
 def bare(hub, tmp_path):
-    """Runs code in a process that has every package of this environment but ours; returns what it printed."""
+    """Runs code in a process with every package of this environment except ours; returns its output."""
     packages = tmp_path / "packages"
     packages.mkdir()
     for path in Path(transformers.__file__).parents[1].iterdir():
@@ -28,7 +28,7 @@ def bare(hub, tmp_path):
 
     def run(code, home="bare", token=None, fails=False):
         environment = {**hub.environment(token, home), "PYTHONPATH": str(packages)}
-        # -S: no site-packages but those that are named.
+        # -S: only the named site-packages.
         call = [sys.executable, "-S", "-c", textwrap.dedent(code)]
         done = subprocess.run(call, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert (done.returncode != 0) == fails, done.stderr
@@ -49,7 +49,7 @@ def test_the_files_are_found_by_their_imports_and_stand_alone(tmp_path):
                 assert {f"{module}.py" for module in needed} <= files.keys(), name
             elif isinstance(node, ast.ImportFrom):
                 assert not node.module.startswith("hf_diffmask")
-    # As `transformers` looks for them: all but the file that it begins with.
+    # `transformers` finds all files except the one where it starts.
     found = {Path(path).name for path in get_relative_import_files(str(tmp_path / "remote_diffmask.py"))}
     assert found == files.keys() - {"remote_diffmask.py"}
     assert "explainer_masking.py" in files and "training_trainer.py" not in files
@@ -59,16 +59,16 @@ def test_without_the_package_it_explains_and_goes_on_with_its_code(hub, named, b
     assert command(hub, "push", named, "acme/plain")[0] == 0
     assert not any(name.endswith(".py") for name in hub.files("acme/plain"))
     assert "auto_map" not in json.loads(hub.files("acme/plain")["config.json"])
-    (named / "masks_gates.py").write_text("raise SystemExit('a file of the folder')")  # only the package's goes
+    (named / "masks_gates.py").write_text("raise SystemExit('a file of the folder')")  # is not pushed
     status, said = command(hub, "push", named, "acme/coded", "--with_remote_code")
     assert status == 0, said
     files = hub.files("acme/coded")
     assert json.loads(files["config.json"])["auto_map"] == AUTO_MAP
     assert {name: files[name].decode() for name in code_files()} == code_files()
-    # The card's example for this, as it stands.
+    # The card's example for remote code, unchanged.
     example = files["README.md"].decode().split("```python\n")[2].partition("```")[0]
     assert "trust_remote_code=True" in example and bare(example).startswith("{'label'")
-    # Not without having said so.
+    # Without the option, loading is refused.
     refused = """
     from transformers import AutoModel
     AutoModel.from_pretrained("acme/coded", trust_remote_code=False)
@@ -84,7 +84,7 @@ def test_without_the_package_it_explains_and_goes_on_with_its_code(hub, named, b
     """
     expected = pytest.approx(scores(hub, named), abs=1e-6)
     assert json.loads(bare(explain.replace("REPO", "'acme/coded'"))) == expected
-    # Saved and pushed from there, and from there again: no file is lost on the way.
+    # Saving and pushing without the package keeps all files, even in a copy of a copy.
     again = """
     from transformers import AutoModel, AutoTokenizer
     explainer = AutoModel.from_pretrained("acme/coded", trust_remote_code=True)
@@ -115,7 +115,7 @@ def test_with_the_package_code_of_a_repo_is_never_run_and_goes_along(hub, named,
     )
     files = hub.files("acme/b")
     assert {name: files[name].decode() for name in code_files()} == code_files()
-    # A folder that was loaded with code is saved with it.
+    # An explainer loaded with code is saved with code.
     config = json.loads((named / "config.json").read_text())
     (named / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "org/other--x.Y"}}))
     explainer = DiffMaskModel.from_pretrained(named)

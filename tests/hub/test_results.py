@@ -1,4 +1,4 @@
-"""Results are added part by part, and a file that holds something else is refused."""
+"""Results are added part by part; a file with other content is refused."""
 
 import json
 
@@ -37,4 +37,4 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, wrong, says):
         said = str(error.value)
         assert said.startswith(f"{path} cannot be read (") and says in said
         assert said.endswith("): delete it, and measure again.") and "\n" not in said
-    assert path.read_bytes() == (wrong if isinstance(wrong, bytes) else wrong.encode()), "nothing is written over it"
+    assert path.read_bytes() == (wrong if isinstance(wrong, bytes) else wrong.encode()), "the file must not change"

@@ -1,4 +1,4 @@
-"""The Hub of the tests, driven by the real client: what it stores, what it refuses, and what a fault looks like."""
+"""The test Hub, driven by the real client: storage, refusals and faults."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import pytest
 import hf_diffmask
 from tests.hub.server import HubServer
 
-# A content, and what `git hash-object` and `sha256sum` say of it.
+# A content with its `git hash-object` and its `sha256sum`.
 HELLO, HELLO_GIT = b"hello\n", "ce013625030ba8dba906f756967f9e9ca394464a"
 HELLO_SHA256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
 WEIGHTS = bytes(range(256)) * 64
@@ -96,7 +96,7 @@ def test_downloads_resume_and_are_cached_by_etag(hub):
     """
     names = [".gitattributes", "a/hello.txt", "model.safetensors"]
     assert client(hub, code) == [head, HELLO_GIT, WEIGHTS_SHA256, names, [206, 206, 206, 416]]
-    # The download that was cut went on from where it had come to.
+    # The cut download continued where it had stopped.
     assert statuses(hub, "GET", "model.safetensors")[:2] == [200, 206]
 
 
@@ -140,7 +140,7 @@ def test_a_private_repository_is_there_only_for_those_who_may_see_it(hub):
 
 def test_a_stale_parent_and_an_object_that_was_never_uploaded_are_refused(hub):
     stale, head = (hub.commit("acme/m", {"a.txt": text}) for text in (b"1", b"2"))
-    # Somebody else commits just before the second one is carried out.
+    # Another user commits just before the second commit.
     hub.fail("POST .*/commit/", lambda: hub.commit("acme/m", {"b.txt": b"3"}), after=1)
     code = f"""
     out = [caught(commit, Add("a.txt", b"4"), parent_commit=parent) for parent in ("{stale}", "{head}")]

@@ -1,4 +1,4 @@
-"""What training found lies beside the explainer, with a card and a plot that are made of it."""
+"""Results of training lie beside the explainer, with a card and a plot made from them."""
 
 import json
 import sys

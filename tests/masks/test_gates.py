@@ -1,4 +1,4 @@
-"""Gates are checked against values derived by hand and by numerical integration."""
+"""Gates, checked against values by hand and by numerical integration."""
 
 import math
 
@@ -65,8 +65,8 @@ def test_masks_on_paths_are_there_gone_or_at_a_uniform_point():
 
 
 def test_gradient_on_paths_is_that_of_the_expectation():
-    # One unit is alone in D, so that nothing but its own path counts: E D = p D(1) + (1 - p) D(0), D = exp(-9 z). The
-    # derivative at an end of the path, which a straight-through gradient would average, is far off: -9 or -0.001.
+    # D reads a single unit, so only its path counts: E D = p D(1) + (1 - p) D(0), D = exp(-9 z).
+    # A straight-through gradient would average the derivatives at the ends of the path, -9 and -0.001: far off.
     soft = torch.full((400_000, 1), 0.8, requires_grad=True)
     noise = torch.rand(400_000, 1, 3, generator=torch.Generator().manual_seed(3))
     units = torch.ones(400_000, 1, dtype=torch.bool)
@@ -75,7 +75,7 @@ def test_gradient_on_paths_is_that_of_the_expectation():
 
 
 def test_few_units_of_a_long_input_are_on_their_paths_and_the_gradient_stays_the_same():
-    """32 of 128 units, whatever the padding; each with the gradient of its own share."""
+    """32 of 128 units are on their paths, with any padding; each gets the gradient for its own keep probability."""
     maskable = (torch.arange(160) < 128).expand(3000, -1)
     soft = torch.full((3000, 160), 0.5, requires_grad=True)
     noise = torch.rand(3000, 160, 3, generator=torch.Generator().manual_seed(4))
@@ -94,6 +94,6 @@ def test_hard_mask_is_above_one_half():
 def test_gate_logits_are_those_of_the_keep_probabilities():
     keep = torch.tensor([0.03, 0.2, 0.5, 0.9, 0.97])
     torch.testing.assert_close(log_keep_probability(keep_logits(keep)).exp(), keep)
-    # Those that are all but decided come back to 1 / (1 + e^4) and its complement.
+    # Probabilities of 0 and 1 come back as 1 / (1 + e^4) and its complement.
     back = log_keep_probability(keep_logits(torch.tensor([0.0, 1.0]))).exp()
     torch.testing.assert_close(back, torch.tensor([0.017986, 0.982014]), atol=1e-5, rtol=0)

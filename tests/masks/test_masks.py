@@ -1,4 +1,4 @@
-"""What a way to masks does not say for itself is what holds without calibration."""
+"""Defaults of `Masks` are those of masks without calibration."""
 
 import pytest
 import torch

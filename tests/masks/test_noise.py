@@ -1,4 +1,4 @@
-"""Noise is uniform or normal, and depends on seed, step and example alone."""
+"""Noise is uniform or normal, and depends only on seed, step and example."""
 
 import numpy as np
 import pytest

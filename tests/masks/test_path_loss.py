@@ -1,4 +1,4 @@
-"""The loss of a mask and its complement is checked by hand."""
+"""The loss for a mask and its complement, checked by hand."""
 
 import math
 
@@ -33,7 +33,7 @@ def test_of_the_whole_output():
     expected = [divergence(whole, kept) + math.exp(-divergence(whole, left)) for whole, kept, left in rows]
     assert found == pytest.approx(expected, abs=1e-6)
     nothing_lost = path_loss(TextClassification(), PRESERVED["distribution"], TARGET, TARGET, TARGET)
-    assert nothing_lost.tolist() == pytest.approx([1.0, 1.0]), "a complement that says the same costs 1"
+    assert nothing_lost.tolist() == pytest.approx([1.0, 1.0]), "a complement with the same output costs 1"
 
 
 def test_of_a_direction_of_a_number():

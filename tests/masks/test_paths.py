@@ -1,4 +1,4 @@
-"""Masks of a path are nested, as large as their budgets, and drawn by their logits."""
+"""Masks of a path are nested, as large as their budgets, and drawn from their logits."""
 
 import torch
 
@@ -16,9 +16,9 @@ def test_budgets_by_hand():
 
 def test_thresholds_by_hand():
     assert threshold(SCORES, torch.tensor([3, 1]), MASKABLE).tolist() == [-0.25, 2.0]
-    assert threshold(SCORES, torch.tensor([1, 2]), MASKABLE).tolist() == [2.0, 0.0], "a tie; and 1 below the lowest"
+    assert threshold(SCORES, torch.tensor([1, 2]), MASKABLE).tolist() == [2.0, 0.0], "a tie; 1 below the lowest score"
     full = torch.tensor([[3.0, 1.0]])
-    assert threshold(full, torch.tensor([2]), torch.ones(1, 2).bool()).tolist() == [0.0], "no unit is left over"
+    assert threshold(full, torch.tensor([2]), torch.ones(1, 2).bool()).tolist() == [0.0], "no unit is dropped"
 
 
 def test_masks_of_a_path_are_nested_and_as_large_as_their_budgets():
@@ -28,7 +28,7 @@ def test_masks_of_a_path_are_nested_and_as_large_as_their_budgets():
     previous = ~maskable
     for budget in range(13):
         mask = top(scores, torch.full((5,), budget), maskable)
-        assert (mask | ~previous).all(), "what a smaller budget keeps stays"
+        assert (mask | ~previous).all(), "units of a smaller budget stay"
         assert torch.equal((mask & maskable).sum(-1), maskable.sum(-1).clamp(max=budget))
         dropped, kept = scores.masked_fill(mask | ~maskable, -9), scores.masked_fill(~mask | ~maskable, 9)
         assert (kept.amin(-1) >= dropped.amax(-1)).all()
@@ -41,7 +41,7 @@ def test_draws_follow_the_logits_and_so_does_their_gradient():
     noise = torch.rand(40_000, 4, 3, generator=torch.Generator().manual_seed(0))
     variable = logits.clone().requires_grad_()
     masks = draw(variable.expand(len(noise), 4), noise, maskable.expand(len(noise), 4))
-    still = noise[..., 1] >= 0.5  # not on their way
+    still = noise[..., 1] >= 0.5  # not on their paths
     assert set(masks[still].unique().tolist()) <= {0.0, 1.0}
     shares = torch.stack([masks[still[:, k], k].mean() for k in range(4)])
     torch.testing.assert_close(shares, torch.sigmoid(2 * logits[0]), atol=0.01, rtol=0)

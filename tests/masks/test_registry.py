@@ -1,4 +1,4 @@
-"""Every objective of a config has its masks, whose words agree with one another."""
+"""Every objective of a config has its masks, and all of them agree."""
 
 import pytest
 import torch

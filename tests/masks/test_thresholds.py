@@ -1,4 +1,4 @@
-"""Thresholds and coverages of a margin are read off tables whose answer is known."""
+"""Thresholds and coverage for a margin, checked on tables with known answers."""
 
 import pytest
 import torch
@@ -8,19 +8,19 @@ from tests.helpers import path_of
 
 
 def table(*rows):
-    """Costs of one state at each threshold: their mean, and then quantiles from 0 to twice a number."""
+    """Costs of one state at each threshold: the mean, then quantiles from 0 to twice a number."""
     levels = torch.tensor(COST_LEVELS)
     return torch.stack([torch.cat([torch.tensor([mean]), 2 * half * levels]) for mean, half in rows])[None]
 
 
 def test_a_tiny_table_by_hand():
     thresholds = torch.tensor([[-2.0, 0.0, 4.0]])
-    # The means bind nowhere: 0.8 of the inputs cost at most 0, 0.16 and 0.32.
+    # The means never bind: 0.8 of the inputs cost at most 0, 0.16 and 0.32.
     costs = table((0.0, 0.0), (0.1, 0.1), (0.2, 0.2))
     for margin, cut, coverage in ((0.16, 0.0, 0.8), (0.24, 2.0, 0.8), (0.32, 4.0, 0.8), (0.36, 4.0, 0.9), (1, 4.0, 1)):
         found = threshold_at(thresholds, costs, margin)
         assert [one.item() for one in found] == pytest.approx([cut, coverage], abs=1e-5), margin
-    # Half-way to the second threshold, and half the margin: a cost of 0.08 for 0.8 of the inputs.
+    # Half-way to the second threshold, 0.8 of the inputs cost at most 0.08.
     cut, coverage = threshold_at(thresholds, costs, 0.08)
     assert (cut.item(), coverage.item()) == (pytest.approx(-1.0), pytest.approx(0.8))
 
@@ -28,7 +28,7 @@ def test_a_tiny_table_by_hand():
 def test_the_mean_binds_where_it_is_larger():
     cut, coverage = threshold_at(torch.tensor([[0.0, 1.0]]), table((0.0, 0.0), (0.4, 0.1)), 0.1)
     assert cut.item() == pytest.approx(0.25), "a quarter of the way to a mean of 0.4"
-    assert coverage.item() == 1.0, "all cost at most 0.05"
+    assert coverage.item() == 1.0, "all inputs cost at most 0.05"
 
 
 def test_costs_that_leave_the_margin_and_come_back_count_up_to_where_they_leave():
@@ -67,7 +67,7 @@ def test_a_wider_margin_never_keeps_more():
 def test_coverage_is_read_off_the_quantiles(classifier, tokenizer):
     explainer = path_of(classifier, tokenizer)
     explainer.thresholds.copy_(torch.arange(float(len(KEPT_SHARES))).expand_as(explainer.thresholds))
-    # At the threshold number g the q-quantile of the costs is g q / 10: at the margin 0.4, 0.8 of them at number 5.
+    # The q-quantile of the costs at threshold g is g q / 10. At threshold 5, 0.8 of the costs are at most 0.4.
     levels = torch.tensor(COST_LEVELS)
     spread = torch.arange(len(KEPT_SHARES))[:, None] / 10 * levels
     explainer.costs.copy_(torch.cat([spread.mean(-1, keepdim=True), spread], dim=-1).expand_as(explainer.costs))
@@ -75,8 +75,8 @@ def test_coverage_is_read_off_the_quantiles(classifier, tokenizer):
         cuts, coverage = explainer.masks.threshold_at(margin)
         torch.testing.assert_close(cuts, torch.full_like(cuts, cut))
         torch.testing.assert_close(coverage, torch.full_like(coverage, 0.8))
-    assert (explainer.masks.threshold_at(2.0)[1] == 1).all(), "nothing costs so much"
-    # Where the mean is what binds, fewer are outside.
+    assert (explainer.masks.threshold_at(2.0)[1] == 1).all(), "every cost is below this margin"
+    # If the mean binds, fewer inputs are outside the margin.
     explainer.costs[..., 0] *= 2
     cuts, coverage = explainer.masks.threshold_at(0.4)
     torch.testing.assert_close(cuts, torch.full_like(cuts, 4.0))

@@ -1,4 +1,4 @@
-"""Means over units leave out what cannot be masked."""
+"""Means over units leave out tokens that cannot be masked."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Votes are checked by hand and by numerical integration."""
+"""Votes, checked by hand and by numerical integration."""
 
 import math
 
@@ -22,7 +22,7 @@ def test_votes_multiply_and_never_grow():
 
 
 def test_product_of_votes_by_integration():
-    # Neither vote is 0: both noises above their edges, which are independent.
+    # Neither vote is 0 if both noises, which are independent, are above their edges.
     alphas = [-0.5, 0.7, 2.0]
     parts = [integrate.quad(stats.logistic.pdf, -alpha - 0.2 * math.log(5), math.inf)[0] for alpha in alphas]
     voted = votes.vote(gates.log_keep_probability(torch.tensor(alphas))[None, None])[0, 0]
@@ -31,7 +31,7 @@ def test_product_of_votes_by_integration():
 
 
 def test_product_of_votes_is_kept_as_often_as_the_product_says():
-    # Monte Carlo over independent noise: the share of samples in which no vote is 0.
+    # Monte Carlo over independent noise: share of samples without a vote of 0.
     logits = torch.tensor([1.0, 0.2, 2.0])
     noise = torch.rand(200_000, 3, generator=torch.Generator().manual_seed(2)).clamp(1e-6, 1 - 1e-6)
     share = (gates.sample(logits.expand_as(noise), noise).prod(-1) > 0).float().mean().item()

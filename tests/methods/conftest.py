@@ -1,4 +1,4 @@
-"""Fixtures of methods: models whose explanations are known."""
+"""Fixtures of methods: models with known explanations."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ class BagConfig(PreTrainedConfig):
 
 
 class BagForSequenceClassification(PreTrainedModel):
-    """Adds up the features of units, of which it ignores every other one."""
+    """Adds up the features of units, and ignores every other unit."""
 
     config_class = BagConfig
     main_input_name = "input_ids"
@@ -51,7 +51,7 @@ def bag():
 
 @pytest.fixture(scope="session")
 def counting():
-    """A target that has learned to count, an explainer whose baselines are mean states, and examples."""
+    """A trained target of the counting task, an explainer with mean states as baselines, and examples."""
     torch.manual_seed(0)
     model = train_target(draw(2000, 0), epochs=25)
     explainer = DiffMaskModel.from_base_model(model, states=list(STATES), masking="hidden", margin=0.05).eval()

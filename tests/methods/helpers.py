@@ -1,4 +1,4 @@
-"""What tests of the methods share."""
+"""Helpers for tests of methods."""
 
 import torch
 
@@ -25,7 +25,7 @@ METHODS = [*MASK_OUT, attention]
 
 
 def call(method, explainer, features, state=0, **options):
-    """Runs a method in few steps, and with statistics that do not depend on the batch."""
+    """Runs a method with few steps, and with statistics that do not depend on the batch."""
     if method in (information_bottleneck, maximum_entropy_noise):
         options = {"steps": 12, **options}
     if method is information_bottleneck:
@@ -39,7 +39,7 @@ def without_special(features):
 
 
 def masked_by_hand(classifier, tokenizer, batch, row, kept):
-    """Log-probabilities with the ids of all other words replaced by that of [MASK], and no padding."""
+    """Log-probabilities without padding, with [MASK] for every word that is not kept."""
     length = int(batch["attention_mask"][row].sum())
     ids = batch["input_ids"][row, :length].expand(len(kept), -1).clone()
     for candidate, subset in zip(ids, kept, strict=True):

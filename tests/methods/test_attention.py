@@ -1,4 +1,4 @@
-"""Attention is checked by hand, and refused where it is not there."""
+"""Attention, checked by hand, and refused for models without attention."""
 
 import pytest
 import torch

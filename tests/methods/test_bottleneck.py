@@ -1,4 +1,4 @@
-"""One step of the information bottleneck is checked by hand."""
+"""One step of the information bottleneck, checked by hand."""
 
 import pytest
 import torch

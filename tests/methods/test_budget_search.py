@@ -1,4 +1,4 @@
-"""The search of a path's smallest mask is checked against every mask of the path."""
+"""Search for the smallest mask of a path, checked against every mask of the path."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_what_is_found_is_within_the_margin_and_small(classifier, tokenizer, inp
     assert (costs <= margin + 1e-6).all()
     torch.testing.assert_close(found.masked, masked, atol=1e-5, rtol=1e-4)
     assert torch.equal(found.kept, top(scores, found.budget, maskable))
-    # Where costs fall as budgets grow, there is no smaller one.
+    # If costs fall with larger budgets, no smaller budget is within the margin.
     every = torch.stack(
         [cost(torch.full_like(found.budget, size))[0] for size in range(int(maskable.sum(-1).max()) + 1)]
     )

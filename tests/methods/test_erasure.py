@@ -37,7 +37,7 @@ def test_exact_erasure_is_brute_force(explainer, classifier, tokenizer, batch, m
         assert found[0] == optimal[0][1]
         assert tuple(masks[row].nonzero().flatten().tolist()) == optimal[0][1]
         sizes.append(smallest)
-    # The margins were chosen so that searches of one batch end at different sizes.
+    # With these margins, searches in one batch end at different sizes.
     assert len(set(sizes)) > 1
     assert ((masks == 0) | (masks == 1)).all()
 
@@ -87,7 +87,7 @@ def test_budget_of_exact_erasure(explainer, batch, monkeypatch):
     forwards = []
     cost = Masking.cost
     monkeypatch.setattr(Masking, "cost", lambda *args: forwards.append(len(args[1])) or cost(*args))
-    with pytest.raises(DiffMaskError, match=r"budget of 20 masked inputs. These 3 need 21 .* up to 2\^11 - 1"):
+    with pytest.raises(DiffMaskError, match=r"budget of 20 masked inputs. These 3 inputs need 21 .* up to 2\^11 - 1"):
         exact_erasure(explainer, batch, budget=20)
     assert not forwards
     explainer.config.margin = -1.0

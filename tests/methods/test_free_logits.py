@@ -127,7 +127,7 @@ def test_the_pipeline_gives_the_same_results_with_their_masks(method, bundled, t
 
 
 def test_estimators_have_the_gradient_of_the_mean_divergence(bundled, inputs):
-    """Against the exact gradient: a mean over all 2^n masks of a short input, differentiated by hand."""
+    """Checked against the exact gradient: the mean over all 2^n masks of a short input, differentiated by hand."""
     row = 1  # five maskable units at most
     length = int(inputs["attention_mask"][row].sum())
     short = {name: value[row : row + 1, :length] for name, value in inputs.items()}

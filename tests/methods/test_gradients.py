@@ -1,4 +1,4 @@
-"""Gradients are checked against autograd by hand."""
+"""Gradients, checked against autograd by hand."""
 
 import sys
 
@@ -65,7 +65,7 @@ def test_integrated_gradients_by_hand(explainer, classifier, batch, embeddings, 
     expected = ((embeddings - all_masked) * total).sum(-1)
     scores = integrated_gradients(explainer, batch)
     torch.testing.assert_close(scores, expected.abs(), atol=0.02, rtol=0.02)
-    assert (expected < -0.01).any(), "signs differ, so that the absolute value matters"
+    assert (expected < -0.01).any(), "some scores are negative, so absolute values matter"
     torch.testing.assert_close(scores, integrated_gradients(explainer, batch, batch_size=10), atol=1e-4, rtol=0)
 
 
@@ -81,7 +81,7 @@ def test_integrated_gradients_are_complete(explainer, classifier, batch, embeddi
 
 
 def test_signs(explainer, batch):
-    """Without them the score is the absolute value; leave-one-out is the drop that masking one unit makes."""
+    """Unsigned scores are absolute values; signed leave-one-out is the drop from masking one unit."""
     for method in (integrated_gradients, input_x_gradient, kernel_shap):
         signed = method(explainer, batch, signed=True)
         torch.testing.assert_close(signed.abs(), method(explainer, batch))
@@ -99,7 +99,7 @@ def test_signs(explainer, batch):
 
 @pytest.mark.parametrize("batch_size", [4096, 40])
 def test_sequential_integrated_gradients_are_what_masking_a_unit_costs(explainer, batch, batch_size):
-    """By the fundamental theorem of calculus: along each path one unit moves, from masked to whole."""
+    """By the fundamental theorem of calculus: each path moves one unit from masked to whole."""
     found = sequential_integrated_gradients(explainer, batch, signed=True, steps=64, batch_size=batch_size)
     torch.testing.assert_close(found, leave_one_out(explainer, batch, signed=True), atol=1e-4, rtol=1e-3)
     assert torch.equal(found.abs(), sequential_integrated_gradients(explainer, batch, steps=64, batch_size=batch_size))

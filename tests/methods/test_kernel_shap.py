@@ -1,4 +1,4 @@
-"""Kernel SHAP is checked against the mean over permutations."""
+"""Kernel SHAP, checked against the mean over permutations."""
 
 from itertools import combinations, permutations
 from math import factorial
@@ -33,7 +33,7 @@ def test_kernel_shap_is_the_mean_over_permutations(explainer, classifier, tokeni
 
 
 def test_kernel_shap_sums_to_what_masking_costs(explainer, batch):
-    """Whatever masks are drawn; and a batch of masks is what one after the other is."""
+    """The sum holds for any drawn masks; the batch size does not change the scores."""
     masking = Masking(explainer, batch)
     signed = shap._signed(masking, 20, 512, 0)
     with torch.no_grad():
@@ -45,6 +45,6 @@ def test_kernel_shap_sums_to_what_masking_costs(explainer, batch):
 
 
 def test_kernel_shap_needs_samples(explainer, batch):
-    with pytest.raises(DiffMaskError, match="Kernel SHAP of 11 units needs at least 12 samples, and not 11"):
+    with pytest.raises(DiffMaskError, match="Kernel SHAP for 11 units needs at least 12 samples, but `samples` is 11"):
         kernel_shap(explainer, batch, samples=11)
     assert kernel_shap(explainer, batch, samples=12).isfinite().all()

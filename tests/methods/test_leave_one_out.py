@@ -1,4 +1,4 @@
-"""Leave-one-out is checked against a loop over mask tokens."""
+"""Leave-one-out, checked against a loop over mask tokens."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""One step of maximum entropy noise is checked by hand."""
+"""One step of maximum entropy noise, checked by hand."""
 
 import torch
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""All methods share one signature, leave the guest as it was, and find what is known."""
+"""All methods share one signature, leave the base model unchanged, and find known explanations."""
 
 import inspect
 
@@ -60,7 +60,7 @@ def test_guest_gradients_and_generator_are_left_as_they_were(explainer, classifi
     assert classifier.config._attn_implementation == implementation
     assert torch.equal(torch.random.get_rng_state(), state)
     assert batch.keys() == given.keys() and all(torch.equal(batch[name], given[name]) for name in batch)
-    if method is not attention:  # transformers installs hooks of its own for that
+    if method is not attention:  # transformers adds its own hooks for attention
         assert hooks == [
             len(module._forward_hooks) + len(module._forward_pre_hooks) for module in classifier.modules()
         ]
@@ -120,7 +120,7 @@ def test_units_that_the_model_ignores(bag, method):
         assert scores[row, ignored[row]].max() < scores[row, used[row]].max()
     if method in (exact_erasure, leave_one_out, integrated_gradients, input_x_gradient):
         assert (scores[ignored] == 0).all()
-    elif method is kernel_shap:  # Its masks are a sample.
+    elif method is kernel_shap:  # its masks are sampled
         assert scores[ignored].max() < 0.1 * scores[used].max()
     else:
         assert scores[ignored].max() < scores[used].mean()

@@ -1,4 +1,4 @@
-"""Refined scores move down the objective."""
+"""Refined scores lower the objective."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def test_refining_of_other_kinds(classifier, tokenizer, batch, masking, target):
     explainer = path_of(classifier, tokenizer, **recipe_config("path", masking, target=target))
     recorded = recorded_of(explainer, **batch)
     output = explainer(**batch)
-    # Of the last state a classifier reads the first token alone, which is never masked.
+    # The classifier reads only the first token of the last state, and this token is never masked.
     state = 1 if masking == "hidden" else -1
     scores = output.logits[..., state].detach()
     found = refine_scores(explainer, recorded, scores, state, steps=3)
@@ -23,7 +23,7 @@ def test_refining_of_other_kinds(classifier, tokenizer, batch, masking, target):
     assert (found != scores)[output.maskable].any()
     assert torch.equal(found[~output.maskable], scores[~output.maskable])
     if masking == "hidden":
-        assert not torch.allclose(found, refine_scores(explainer, recorded, scores, 0, steps=3)), "masked elsewhere"
+        assert not torch.allclose(found, refine_scores(explainer, recorded, scores, 0, steps=3)), "another state"
         assert torch.equal(scores, refine_scores(explainer, recorded, scores, -1, steps=3))
     if target == "prediction":
         other = 1 - output.target.argmax(-1)
@@ -31,14 +31,14 @@ def test_refining_of_other_kinds(classifier, tokenizer, batch, masking, target):
 
 
 def test_refining_moves_scores_down_the_objective(classifier, tokenizer, batch):
-    explainer = path_of(classifier, tokenizer, share_mean=False)  # whose random scores leave room to get better
+    explainer = path_of(classifier, tokenizer, share_mean=False)  # random scores leave room to improve
     recorded = recorded_of(explainer, **batch)
     output = explainer(**batch)
     scores = explainer.attribution(output).detach()
     torch.testing.assert_close(scores, output.logits[..., -1].detach())
     refined = refine_scores(explainer, recorded, scores, steps=30, samples=8, seed=1)
     assert torch.equal(refined, refine_scores(explainer, recorded, scores, steps=30, samples=8, seed=1))
-    assert torch.equal(refined[~output.maskable], scores[~output.maskable]), "special tokens and padding"
+    assert torch.equal(refined[~output.maskable], scores[~output.maskable]), "special tokens, padding"
     inputs = [
         {name: values[row][there].tolist() for name, values in batch.items()}
         for row, there in enumerate(batch["attention_mask"].bool())

@@ -1,4 +1,4 @@
-"""The explainer for other methods has the trained one's base model, states and constants, and the mask token."""
+"""The explainer for other methods has the trained one's base model, states and constants. It uses the mask token."""
 
 import torch
 

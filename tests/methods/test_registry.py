@@ -1,4 +1,4 @@
-"""Methods by name are those of their modules, with the explainer that each of them reads."""
+"""Each name gives the method of its module, with the explainer that the method reads."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def batch():
 
 @pytest.fixture
 def explainers(base):
-    """Each has a baseline of its own, so that it shows which one a method reads."""
+    """Explainers with different baselines, to show which explainer a method reads."""
     made = [DiffMaskModel.from_base_model(base, **recipe_config("fast", kind)).eval() for kind in ("input", "hidden")]
     with torch.no_grad():
         for one in made:

@@ -1,4 +1,4 @@
-"""The metric of divergence agrees with SciPy and knows its limits."""
+"""The divergence metric agrees with SciPy, also if the divergence is infinite."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The metric of faithfulness is the function."""
+"""The faithfulness metric gives the figures of its function."""
 
 import evaluate
 import pytest

@@ -1,4 +1,4 @@
-"""Metrics are loaded as users load them, and are what the functions say."""
+"""Metrics, loaded as users load them, agree with their functions."""
 
 import doctest
 import math
@@ -76,7 +76,7 @@ def test_wrong_scores_and_classes_are_one_sentence_that_names_the_input(name, cl
     fine = [0.0, 0.1, 0.9, 0.2, 0.0]
 
     def refused(second, message, **settings):
-        # `evaluate` itself refuses rows of unequal number; ours are of unequal length.
+        # `evaluate` refuses unequal numbers of rows. Here, rows differ in length.
         with pytest.raises(DiffMaskError, match=message):
             metric.compute(
                 predictions=[fine, second], references=ids, model=classifier, tokenizer=tokenizer, **settings

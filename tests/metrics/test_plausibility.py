@@ -1,4 +1,4 @@
-"""The metrics of plausibility and stability name the input that is wrong."""
+"""Errors of the plausibility and stability metrics name the wrong input."""
 
 import evaluate
 import pytest

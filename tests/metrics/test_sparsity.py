@@ -1,4 +1,4 @@
-"""The metric of sparsity refuses what has no answer."""
+"""The sparsity metric refuses inputs without an answer."""
 
 import evaluate
 import pytest

@@ -1,4 +1,4 @@
-"""Explanations of a path hold at any margin and for any class, with verified masks and whole curves."""
+"""Explanations of a path for any margin and any class, with verified masks and whole curves."""
 
 import math
 
@@ -27,7 +27,7 @@ def kept_of(result):
 
 
 def by_hand(explain, tokenizer, classifier, text, kept):
-    """Probabilities of the base model with the mask token in the place of what is dropped."""
+    """Probabilities of the base model with mask tokens for the dropped tokens."""
     ids = tokenizer(text)["input_ids"]
     ids = [token if keep else tokenizer.mask_token_id for token, keep in zip(ids, kept, strict=True)]
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_a_long_text_is_searched_window_by_window(explain):
     explain.length = 12
     result = explain(" ".join(TEXTS * 3), on_violation="search", margin=0.2)
     assert result["forwards"] >= 3 * 8 and len(result["tokens"]) > 30
-    # Windows are searched for their own predictions: whether the whole is within is checked, too.
+    # Each window is searched for its own prediction, so the whole text needs its own check.
     assert result["within_margin"] == (result["drop"] <= 0.2)
     refined = explain(" ".join(TEXTS * 3), refine_steps=2, label=1)
     count, rest = divmod(refined["forwards"], 2 * 4 * 2 * 3)
@@ -107,14 +107,14 @@ def test_refined_scores(explain, classifier, tokenizer):
         )
         assert token["kept"] == (score > cut)
     for token, before in zip(refined["tokens"], plain["tokens"], strict=True):
-        assert token["states"][:-1] == before["states"][:-1], "of other states nothing is asked"
+        assert token["states"][:-1] == before["states"][:-1], "other states do not change"
     masked = by_hand(explain, tokenizer, classifier, TEXTS[1], kept_of(refined))
     whole = by_hand(explain, tokenizer, classifier, TEXTS[1], [True] * len(refined["tokens"]))
     assert refined["drop"] == pytest.approx((whole.max() - masked[whole.argmax()]).item(), abs=1e-5)
     together = explain(TEXTS, refine_steps=5, batch_size=3)
     for alone, other in zip([explain(text, refine_steps=5) for text in TEXTS], together, strict=True):
         evidence = [[token["evidence"] for token in result["tokens"]] for result in (alone, other)]
-        assert evidence[0] == pytest.approx(evidence[1], abs=1e-3), "no input depends on those beside it"
+        assert evidence[0] == pytest.approx(evidence[1], abs=1e-3), "inputs do not depend on the batch"
     searched = explain(TEXTS[1], refine_steps=5, on_violation="search", margin=0.01)
     assert searched["within_margin"] and searched["forwards"] >= 120 + 8
     assert [token["evidence"] for token in searched["tokens"]] == [token["evidence"] for token in refined["tokens"]]

@@ -1,4 +1,4 @@
-"""An explainer is loaded as a pipeline, or one sentence says why not."""
+"""An explainer loads as a pipeline; a failure is an error of one sentence."""
 
 import json
 

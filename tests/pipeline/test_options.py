@@ -1,4 +1,4 @@
-"""Arguments of the pipeline are sorted by the step that takes them, and what is wrong is one sentence."""
+"""Arguments go to the right step of the pipeline; a wrong argument is an error of one sentence."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def path(classifier, tokenizer):
 
 @pytest.fixture
 def drops_most(explainer, tokenizer):
-    """Of an explainer that is no path."""
+    """A pipeline of an explainer without a path. It drops most tokens."""
     with torch.no_grad():
         explainer.probes.out_bias.fill_(-0.5)
     return pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
@@ -89,7 +89,7 @@ def test_labels_by_name_and_by_number(path, explainer):
             label_index(path, unknown)
         said = f"There is no class {unknown!r}: name one of NEGATIVE, POSITIVE, or its number."
         assert str(error.value) == said
-    with pytest.raises(DiffMaskError, match="explains the whole output, and no class by itself: leave `label` out"):
+    with pytest.raises(DiffMaskError, match="explains the whole output, not a class: leave `label` out"):
         label_index(explainer, 0)
 
 

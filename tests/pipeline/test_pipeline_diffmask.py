@@ -46,7 +46,7 @@ def test_result_has_what_it_promises(explain, classifier, tokenizer):
 
 def test_the_check_is_a_real_masked_pass(explain, classifier, tokenizer):
     result = explain(TEXTS[1])
-    # By hand: the dropped tokens written as [MASK], whose embedding an untrained baseline is.
+    # By hand: dropped tokens become [MASK], because an untrained baseline is its embedding.
     features = tokenizer(TEXTS[1], return_tensors="pt")
     written = features["input_ids"].clone()
     for unit, token in enumerate(result["tokens"]):
@@ -126,7 +126,7 @@ def test_long_texts_are_covered_by_windows(explain, classifier, tokenizer):
     encoded = encode(tokenizer, text)
     assert [token["token"] for token in result["tokens"]] == encoded.tokens
     assert result["tokens"][-2]["end"] == len(text)
-    # The prediction, by hand: windows one by one, the mean of their probabilities weighted by their length.
+    # The prediction by hand: the mean of the probabilities of all windows, weighted by length.
     parts = list(windows(encoded, explain.length))
     assert len(parts) > 3
     total, weights = 0, 0

@@ -1,4 +1,4 @@
-"""Explanations outside the margin are kept, searched, refined or not handed out."""
+"""Explanations outside the margin are kept, searched, refined or withheld."""
 
 import json
 
@@ -25,7 +25,7 @@ TEXTS = [
 
 @pytest.fixture
 def explain(explainer, tokenizer):
-    """Drops most tokens: some explanations are within the margin, and others are not."""
+    """A pipeline that drops most tokens: only some explanations are within the margin."""
     with torch.no_grad():
         explainer.probes.out_bias.fill_(-0.5)
     return pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
@@ -36,7 +36,7 @@ def kept_of(result):
 
 
 def by_hand(tokenizer, classifier, text, kept):
-    """Probabilities of the base model with the mask token in the place of what is dropped."""
+    """Probabilities of the base model with mask tokens for the dropped tokens."""
     ids = tokenizer(text)["input_ids"]
     ids = [token if keep else tokenizer.mask_token_id for token, keep in zip(ids, kept, strict=True)]
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_refined_explanations_are_within_the_margin_and_others_as_they_were(expl
             continue
         assert after["kept_share"] > before["kept_share"]
         assert all(token["kept"] == (token["states"][-1] > 0.5) for token in after["tokens"])
-        # By hand: the dropped tokens written as [MASK], whose embedding an untrained baseline is.
+        # By hand: dropped tokens become [MASK], because an untrained baseline is its embedding.
         features = tokenizer(text, return_tensors="pt")
         written = features["input_ids"].clone()
         written[0, [k for k, token in enumerate(after["tokens"]) if not token["kept"]]] = tokenizer.mask_token_id

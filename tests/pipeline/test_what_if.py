@@ -1,4 +1,4 @@
-"""The user's own mask is run as by hand."""
+"""The user's own mask gives the same result as a run by hand."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_the_masked_input_is_run_by_hand(explain):
     assert (found["whole"]["label"], found["whole"]["score"]) == (result["label"], pytest.approx(result["score"]))
     assert found["drop"] == pytest.approx((whole - expected)[whole.argmax()].item(), abs=1e-6)
     assert found["kept"] == [0, *kept, len(stays) - 1]
-    # The other half of the sentence says the opposite.
+    # The other half of the sentence supports the opposite class.
     kept = [number for number, token in enumerate(result["tokens"]) if token["token"] in ("warm", "funny")]
     flipped = what_if(explain, TEXT, kept)
     assert not flipped["same_prediction"] and flipped["masked"]["label"] != result["label"]

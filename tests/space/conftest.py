@@ -11,7 +11,7 @@ from tests.space.helpers import HOSTILE
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """An explainer whose name, labels and card mean harm."""
+    """An explainer with a malicious name, labels and card."""
     root = tmp_path_factory.mktemp("explainers")
     shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, root / "classifier")
     config = json.loads((root / "classifier/config.json").read_text())
@@ -26,7 +26,7 @@ def hostile(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def service():
-    """A service of the bundled explainer, with low limits."""
+    """A service for the bundled explainer, with low limits."""
     pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
     from hf_diffmask.space.service import Service
     from hf_diffmask.space.settings import Settings

@@ -1,4 +1,4 @@
-"""What tests of the Space share."""
+"""Helpers for tests of the Space."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
-# Of what is shown: markup, handlers, addresses, templates, and words that Gradio has translations for.
+# Attacks through shown text: markup, handlers, addresses, templates, and words that Gradio translates.
 HOSTILE = [
     "<script>window.hacked=1</script>", "<img src=x onerror=window.hacked=1>", "\"><svg onload=window.hacked=1>",
     "'><b onmouseover=window.hacked=1>", "</style><script>window.hacked=1</script>", "javascript:window.hacked=1",
@@ -22,7 +22,7 @@ HOSTILE = [
 
 @contextmanager
 def serving(folder, **environment):
-    """The page in a process of its own; yields its address."""
+    """Runs the page in a new process; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

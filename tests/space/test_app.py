@@ -1,4 +1,4 @@
-"""The page has the named endpoints and no others, says that it is there, and serves what it may."""
+"""The page has only the named endpoints, a health check, and only allowed explainers."""
 
 import asyncio
 import json

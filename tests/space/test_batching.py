@@ -1,4 +1,4 @@
-"""Requests that queue up are run together, and each gets its own answer."""
+"""Queued requests run together, and each gets its own answer."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
 
 
 class Slow:
-    """Runs that take a while, so that others queue up meanwhile."""
+    """Slow runs, so other requests queue up."""
 
     def __init__(self):
         self.seen, self.go = [], threading.Event()
@@ -26,7 +26,7 @@ class Slow:
 
 
 def answers(batcher, asked, timeout=10):
-    """What is answered when all of them are asked at once, in the order in which they came in."""
+    """Answers to simultaneous requests, in the order of arrival."""
     found, threads = [None] * len(asked), []
 
     def ask(number, key, item):
@@ -75,8 +75,8 @@ def test_waiting_has_an_end():
         thread.join()
     said = [str(error) for error in found]
     assert all(isinstance(error, DiffMaskError) for error in found)
-    assert "longer than the limit of 0.3 seconds" in said[0] and "Too many are asking" in said[-1]
+    assert "longer than the limit of 0.3 seconds" in said[0] and "too many requests at once" in said[-1]
     slow.go.set()
     time.sleep(0.2)
-    # What nobody waits for any more is not run.
+    # Requests after their time limit are not run.
     assert batcher("a", 99, 5) == "a-99" and len(slow.seen) <= 3

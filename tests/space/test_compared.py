@@ -1,4 +1,4 @@
-"""Methods are compared on one text, each with its cost."""
+"""Comparison of methods on one text, with the cost of each method."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A Space is pushed, and runs from its wheel."""
+"""A pushed Space runs from its wheel."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def test_a_space_is_pushed_and_runs_from_its_wheel(hub, tmp_path):
     head = hub.head("acme/space", repo_type="space")
     assert command(hub, *push)[0] == 0 and hub.head("acme/space", repo_type="space") == head  # nothing has changed
     assert "may not write" in command(hub, *push, token="hf_test_read_token")[1]
-    # As it lies in the repo, run where this package is not: from the wheel alone.
+    # Runs the files of the repo without the installed package, from the wheel only.
     space = tmp_path / "space"
     space.mkdir()
     for name, content in files.items():

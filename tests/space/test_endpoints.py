@@ -53,7 +53,7 @@ def test_endpoints_by_client_by_http_and_as_tools(tmp_path):
             client.predict(TEXT, explainer="org/other", api_name="/explain")
         described = client.view_api(return_format="dict")["named_endpoints"]
         assert described.keys() == {"/explain", "/what_if", "/compare", "/explainers"}
-        # As docs/space.md says it for plain HTTP.
+        # The example for plain HTTP in docs/space.md.
         event = httpx2.post(f"{url}gradio_api/call/explain", json={"data": [TEXT, "", "", None, "keep"]}).json()[
             "event_id"
         ]

@@ -1,4 +1,4 @@
-"""Files are read within limits, and attributions written in three forms."""
+"""Files are read within limits; attributions are written in three forms."""
 
 import json
 

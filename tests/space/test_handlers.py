@@ -1,4 +1,4 @@
-"""Handlers return what their outputs show, and a refusal in its place."""
+"""Handlers return the values of their outputs, or a refusal."""
 
 import pytest
 

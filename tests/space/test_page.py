@@ -1,4 +1,4 @@
-"""The page is used in a real browser, served by a process of its own: what a visitor does, sees, and may not do."""
+"""The page in a real browser, served by another process: a visitor's actions, views and refusals."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, url):
-    """Opens the page; at the end nothing may have gone wrong in it."""
+    """Opens the page; the page must end without errors."""
     wrong, pages = [], []
 
     def open_it(width=1100, height=1000, theme="light"):
@@ -74,7 +74,7 @@ def tab(page, name):
 
 
 def shoot(page, name):
-    """A picture for docs/space.md, where DIFFMASK_SCREENSHOTS names its folder."""
+    """Saves a picture for docs/space.md if DIFFMASK_SCREENSHOTS names a folder."""
     if folder := os.environ.get("DIFFMASK_SCREENSHOTS"):
         page.wait_for_timeout(500)
         page.screenshot(path=Path(folder) / f"{name}.png")
@@ -95,17 +95,17 @@ def test_explain_choose_a_state_and_a_token(open_page):
         assert cells[-1] == ("kept" if token["kept"] else "dropped")
     shown = grid.locator(".dm-units:visible")
     assert shown.count() == 1 and shown.get_attribute("aria-label").endswith(result["states"][-1])
-    # The slider moves the choice of the grid, whose tokens are then those of that state.
+    # The slider selects a state, and the grid shows its tokens.
     page.locator("#state input[type=range]").fill("0")
     page.wait_for_function("document.querySelector('#explanation .dm-s0').checkVisibility()")
     assert shown.count() == 1
     dropped = shown.locator(".dm-dropped").all_inner_texts()
     assert dropped == [token["token"] for token in result["tokens"] if token["states"][0] <= 0.5]
-    # By keyboard, too: the choice is a group of radio buttons.
+    # The keyboard works as well: states are radio buttons.
     grid.locator("input[type=radio]").first.focus()
     page.keyboard.press("ArrowRight")
     assert shown.get_attribute("aria-label").endswith(result["states"][1])
-    # A token leads to its curve; hovering tells the exact value.
+    # A token links to its curve; hovering shows the exact value.
     token = shown.get_by_text("dull", exact=True)
     assert "score 0." in token.get_attribute("title")
     token.click()
@@ -137,7 +137,7 @@ def test_what_if_flips_the_prediction(open_page):
     assert "the prediction changes" in page.inner_text("#claim")
     assert page.inner_text("#masked [data-testid=label-output-value]") == "POSITIVE"
     shoot(page, "what-if")
-    # Everything stays: nothing is lost.
+    # With every token kept, the output does not change.
     page.locator("#budget input[type=range]").fill("100")
     page.wait_for_function("document.querySelector('#claim').textContent.includes('Dropping 0 of 12')")
     assert page.inner_text("#masked [data-testid=label-output-value]") == own
@@ -194,7 +194,7 @@ def test_bad_input_is_a_sentence(open_page):
     page.click("#run")
     page.wait_for_selector("#status .refusal")
     assert "There is no file" in page.inner_text("#status")
-    # And the page goes on.
+    # The page still works.
     tab(page, "Explain")
     explain(page, TEXT)
 
@@ -231,7 +231,7 @@ def test_hostile_texts_names_labels_and_cards_are_shown_and_never_run(open_page,
         text = " ".join(HOSTILE) + " end"
         explain(page, text)
         page.wait_for_timeout(300)
-        if theirs:  # its labels are those of the model
+        if theirs:  # the explanation shows the labels of the model
             assert any(label in page.inner_text("#explanation strong") for label in HOSTILE[:2])
         page.locator("#explanation .dm-unit:visible").first.hover()
         tab(page, "What if")
@@ -242,7 +242,7 @@ def test_hostile_texts_names_labels_and_cards_are_shown_and_never_run(open_page,
         page.click("#compare")
         page.wait_for_selector("#comparison h3")
         tab(page, "Explain")
-    # A file whose name, columns and rows mean harm; a page is made of it, too.
+    # A file with a malicious name, columns and rows; the page of results shows them.
     file = tmp_path / "<img src=x onerror=window.hacked=1>.csv"
     pd.DataFrame({HOSTILE[0]: HOSTILE[:12]}).to_csv(file, index=False)
     tab(page, "Batch")
@@ -289,7 +289,7 @@ def test_files_of_the_machine_cannot_be_read(url, hostile, tmp_path):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(url + address)
             assert refused.value.code in (403, 404)
-    # Nor by saying that it was uploaded: what runs a file is asked to, as the page does it.
+    # Claiming an upload is refused as well: calls the function for files, as the page does.
     config = json.load(urllib.request.urlopen(f"{url}config"))
     names = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
     (runs,) = [one for one in config["dependencies"] if [names[k] for k in one["outputs"]] == ["status", "files"]]
@@ -314,7 +314,7 @@ def upload(url, path):
 
 
 def run_function(url, number, data):
-    """Runs a function of the page by its number, and returns all that is said of it."""
+    """Runs a function of the page by its number; returns all its messages."""
     session = f"s{time.time_ns()}"
     body = json.dumps({"data": data, "fn_index": number, "session_hash": session})
     headers = {"Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""The service explains as the pipeline does, within its limits."""
+"""The service explains like the pipeline, within its limits."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_explains_masks_and_compares_as_the_pipeline_does(service):
     assert [one["passes"] for one in methods] == [1, 12, 64]
     evidence = [token["evidence"] for token in result["tokens"]]
     assert [token["score"] for token in methods[0]["tokens"]] == pytest.approx(evidence, abs=1e-5)
-    # Leave-one-out by hand: how much less log-probable the class is without "dull".
+    # Leave-one-out by hand: the drop in log-probability without "dull".
     dull = [token["token"] for token in methods[1]["tokens"]].index("dull")
     assert methods[1]["tokens"][dull]["score"] == max(token["score"] for token in methods[1]["tokens"])
     assert all(one["bare_seconds"] > 0 and one["comprehensiveness"] > one["sufficiency"] for one in methods)

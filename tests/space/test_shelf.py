@@ -1,4 +1,4 @@
-"""Explainers are held within the memory."""
+"""Loaded explainers stay within the memory limit."""
 
 import os
 import shutil
@@ -21,18 +21,18 @@ def test_explainers_are_held_within_the_memory_and_the_oldest_goes_first(tmp_pat
         shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, tmp_path / name)
     menu = tuple(str(tmp_path / name) for name in ("one", "two", "three"))
     size = Shelf(Settings(explainers=menu)).get("one").size
-    # As its tensors are: base, explainer, and a rival's explainer.
+    # Size of the tensors: base model, explainer, and the explainer for other methods.
     assert size > os.path.getsize(tmp_path / "classifier/model.safetensors") * 0.9
     shelf = Shelf(Settings(explainers=menu, memory_gigabytes=2.5 * size / 1e9))
     one, two = shelf.get("one"), shelf.get("two")
     assert shelf.get("one") is one
-    shelf.get("three")  # puts two away, which was not used for longest
+    shelf.get("three")  # removes two, the least recently used
     assert shelf.get("one") is one and shelf.get("two") is not two
     assert list(shelf.menu) == ["one", "two", "three"] and "hf-diffmask: begin" not in one.card
     with pytest.raises(DiffMaskError, match="Two explainers of the menu have one name"):
         Shelf(Settings(explainers=(menu[0], menu[0])))
     small = Shelf(Settings(explainers=menu, memory_gigabytes=1e-9))
-    assert small.get("one") is small.get("one")  # the last one stays in any case
+    assert small.get("one") is small.get("one")  # the last explainer always stays
 
 
 def test_while_one_is_loaded_others_are_handed_out(monkeypatch):

@@ -1,4 +1,4 @@
-"""The layout has the ids, labels and limits that visitors, style and scripts rely on."""
+"""The layout has the ids, labels and limits that visitors, styles and scripts need."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Views are exact HTML, in which nothing from outside is markup."""
+"""Views are exact HTML; text from outside is escaped."""
 
 import pytest
 

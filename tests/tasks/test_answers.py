@@ -1,4 +1,4 @@
-"""Answer spans are decoded as brute force over overlapping windows finds them."""
+"""Decoded answer spans agree with brute force over overlapping windows."""
 
 import itertools
 import math
@@ -13,13 +13,13 @@ CONTEXT = "Mira keeps nine goats on a hill near Ostrava."
 
 
 def words(context, before=2):
-    """Offsets of a window: tokens that are no context, then one token a word, then a last that is none."""
+    """Offsets of a window: tokens outside the context, one token a word, and a last token outside it."""
     starts = [k for k in range(len(context)) if context[k] != " " and (k == 0 or context[k - 1] == " ")]
     return [None] * before + [(start, start + len(context[start:].split(" ")[0])) for start in starts] + [None]
 
 
 def peaked(length, **probabilities):
-    """Log-probabilities `(length,)`: those given as `t3=0.5`, and the same for all others."""
+    """Log-probabilities `(length,)`: given ones such as `t3=0.5`, and equal ones for the rest."""
     rest = (1 - sum(probabilities.values())) / (length - len(probabilities))
     values = torch.full((length,), rest)
     for name, value in probabilities.items():
@@ -47,7 +47,7 @@ def test_decode_is_the_brute_force_over_overlapping_windows(max_answer_length, d
     offsets = [
         [None, None, *tokens[:9], None],
         [None, None, None, *tokens[6:14]],  # a window may end with the context
-        [None, *tokens[12:15], None, *tokens[15:], None],  # and be interrupted
+        [None, *tokens[12:15], None, *tokens[15:], None],  # other tokens may interrupt the context
     ]
     starts, ends = (
         [torch.randn(len(window), dtype=dtype).log_softmax(0) for window in offsets] for _ in ("start", "end")
@@ -106,7 +106,7 @@ def test_equals_come_in_the_order_of_the_context():
 
 def test_white_space_and_parts_of_characters_make_no_answers_of_their_own():
     context = "a \u2603 b"
-    # Spaces are counted to the words, one is a token of its own, and the snowman is three tokens.
+    # One token is a space, one starts with a space, and the snowman is three tokens.
     offsets = [None, (0, 1), (1, 2), (2, 3), (2, 3), (2, 3), (3, 5), None]
     answers = decode([peaked(8, t6=0.3)], [peaked(8)], [offsets], context, top_k=100)
     spans = [(answer.start, answer.end) for answer in answers]

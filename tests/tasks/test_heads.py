@@ -1,4 +1,4 @@
-"""Divergence, agreement and confidence of answers are checked by hand."""
+"""Divergence, agreement and confidence of answers, checked by hand."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""An input is a text or a pair, in any of its forms, and everything else is refused."""
+"""An input is a text or a pair in any accepted form; everything else is refused."""
 
 import pytest
 

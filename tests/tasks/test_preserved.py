@@ -1,4 +1,4 @@
-"""What the margin bounds, for the whole output and for one choice."""
+"""Costs that the margin bounds, for the whole output and for one choice."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Questions are explained by two distributions over the units: answers, windows, training."""
+"""Explanations of question answering: answers, windows, training."""
 
 import json
 
@@ -78,7 +78,7 @@ def test_answer_is_the_best_span_by_brute_force(explain, answerer, tokenizer):
         if token["segment"] is not None:
             text = (QUESTION, CONTEXT)[token["segment"]]
             assert text[token["start"] : token["end"]].lower() == token["token"].removeprefix("##")
-    # The check, by hand: the hard mask written into the embeddings.
+    # The check by hand: the hard mask applied to the embeddings.
     keep = torch.tensor([token["states"][-1] > 0.5 for token in result["tokens"]])[None]
     p = QuestionAnswering().target(output).double()
     q = masked_output(explain.model, keep, **encoding).double()
@@ -125,7 +125,7 @@ def test_long_contexts_are_read_in_windows(explain, answerer, tokenizer):
 def test_no_answer(explain, answerer):
     with torch.no_grad():
         answerer.qa_outputs.weight.zero_()
-    # All spans are as probable as no answer, which has to exceed them.
+    # All spans are as probable as no answer. No answer wins only if it is more probable.
     result = explain({"question": QUESTION, "context": CONTEXT}, handle_impossible_answer=True)
     assert result["answer"] != ""
     with torch.no_grad():
@@ -200,7 +200,7 @@ def test_training_saving_and_loading(answerer, tokenizer, tmp_path, recipe, cach
         batch = trainer.data_collator([data[k] for k in (0, 1, 2)])
         ids, features = batch.pop("example_ids"), batch
         features.pop("special_tokens_mask")
-        # Recorded in another batch: up to rounding.
+        # Recorded in another batch, so equal up to rounding.
         torch.testing.assert_close(
             trainer.cache.record(explainer, explainer.batch(example_ids=ids, **features)).target,
             recorded_of(explainer, **features).target,

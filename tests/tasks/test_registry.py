@@ -1,4 +1,4 @@
-"""A model whose task nobody implements is refused before anything is loaded."""
+"""A model without an implemented task is refused before its weights are loaded."""
 
 import json
 
@@ -20,7 +20,7 @@ SMALL = {
 
 
 def folder_of(tmp_path, config, *architectures):
-    """A folder that names a class, and holds no weights at all: whoever loads them fails otherwise."""
+    """A folder that names an architecture but has no weights, so loading them would fail."""
     config.architectures = list(architectures)
     config.save_pretrained(tmp_path)
     return str(tmp_path)
@@ -80,6 +80,6 @@ def test_exactly_one_task_fits_a_model():
 
 def test_the_task_of_a_result():
     assert task_of_result({"task": "regression"}).name == "regression"
-    # Results of version 0.1.0 do not name it.
+    # Results of version 0.1.0 do not name the task.
     assert task_of_result({"label": "POSITIVE", "score": 0.9}).name == "text-classification"
     assert task_of_result({"answer": "", "start": 0, "end": 0}).name == "question-answering"

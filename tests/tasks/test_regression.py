@@ -1,4 +1,4 @@
-"""Regression is checked by hand, on a model whose number is known, and through every command."""
+"""Regression, checked by hand, on a model with known numbers, and with every command."""
 
 import json
 import math
@@ -109,7 +109,7 @@ def test_constants_are_measured_on_the_training_inputs_and_kept(trained, tokeniz
 
 def test_evidence_says_up_or_down(trained, tokenizer):
     explain = pipeline("diffmask-attribution", model=str(trained))
-    # The number is below the mean, for the sake of the last clause: one word holds it down, another lifts it.
+    # The number is below the mean: "dull" lowers it more than "charming" lifts it.
     text = "the film is charming but the plot is dull ."
     found = {token["token"]: token["evidence"] for token in explain(text)["tokens"]}
     assert found["charming"] > 0 > found["dull"] and found["dull"] == min(found.values())
@@ -118,7 +118,7 @@ def test_evidence_says_up_or_down(trained, tokenizer):
     assert explain(text, label="up")["explained_label"] == explain(text, label=1)["explained_label"] == "up"
     with pytest.raises(DiffMaskError, match="no class 'sideways': name one of down, up"):
         explain(text, label="sideways")
-    # What is explained by default is the direction of the number from the mean.
+    # By default, the explanation is for the direction of the number from the mean.
     for text in ("the music is superb .", "the script is lifeless ."):
         result = explain(text, curve=True)
         number = explain.model.base(**tokenizer(text, return_tensors="pt")).logits.item()
@@ -172,7 +172,7 @@ def test_every_recipe_trains_it(base, trained, tokenizer, tmp_path, recipe, mask
 
 @pytest.mark.parametrize("method", ["loo", "ig"])
 def test_other_methods_use_the_trained_mean(base, tokenizer, method):
-    """Numbers are far above 0, and one is below the mean: dull words hold it down, so they rank first."""
+    """The number is far above 0 but below the mean. Dull words lower it, so they rank first."""
     model = AutoModelForSequenceClassification.from_pretrained(base)
     with torch.no_grad():
         model.classifier.bias.add_(30.0)
@@ -188,7 +188,7 @@ def test_other_methods_use_the_trained_mean(base, tokenizer, method):
 
 @pytest.mark.parametrize("method", ["loo", "ig", "kernel_shap"])
 def test_rivals_rank_for_the_direction_of_the_number(base, tokenizer, method):
-    """The number is the log-odds of the classifier, so that both say the same of a text, up to a factor."""
+    """The number is the log-odds of the classifier, so both models agree on the top token."""
     one = AutoModelForSequenceClassification.from_pretrained(base)
     two = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
     for text in ("the plot is dull and lifeless .", "the cast is warm and superb ."):
@@ -210,7 +210,7 @@ def test_the_head_reads_the_first_position(trained, tokenizer):
 
 
 def test_through_every_command(trained, base, tmp_path, capsys):
-    """Pairs, as rerankers take them, and single texts."""
+    """Runs every command on pairs, as for rerankers, and on single texts."""
     pairs = [{"text": text, "text_pair": other} for text, other in zip(sentences(60), sentences(60, 2), strict=True)]
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(one) + "\n" for one in pairs))

@@ -1,4 +1,4 @@
-"""What tasks share is worked out by hand, for classes of which there are three."""
+"""Shared parts of tasks, checked by hand with three classes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Words of classes are those of results, cards and tables."""
+"""Words for classes in results, cards and tables."""
 
 import ast
 
@@ -21,7 +21,7 @@ def words():
 def test_inputs_of_cards(words):
     assert words.card_inputs(False) == list(SENTENCES) and words.card_inputs(True) == list(PAIRS)
     words.card_inputs(True).clear()
-    assert len(words.card_inputs(True)) == 2, "a list of its own"
+    assert len(words.card_inputs(True)) == 2, "a new list"
     assert words.pipeline_tag == "text-classification"
 
 

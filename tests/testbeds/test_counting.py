@@ -1,4 +1,4 @@
-"""The counting task has the data and target it says, and an explainer finds the digits that count."""
+"""Data and target of the counting task, and an explainer that finds the relevant digits."""
 
 import math
 
@@ -127,7 +127,7 @@ def test_states_of_unlike_precision_are_cached():
 
 
 def test_explainer_finds_the_digits_that_count(tmp_path):
-    """A reduced form of benchmarks/counting.py, at the encoder alone."""
+    """A reduced benchmarks/counting.py, only for the state of the encoder."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     examples, validation = counting.draw(9000, seed=0), counting.draw(500, seed=1)
@@ -154,5 +154,5 @@ def test_explainer_finds_the_digits_that_count(tmp_path):
     truth = validation.truth()
     counts = truth.sum(-1) > 0
     kl, js = counting.compare(truth[counts], scores[counts])
-    # Everything kept would have 0.68 and 0.20.
+    # Keeping everything would give 0.68 and 0.20.
     assert kl.mean() < 0.1 and js.mean() < 0.04

@@ -1,4 +1,4 @@
-"""Sentences are drawn by their seed, and praise, blame, both or neither."""
+"""Sentences depend on the seed, and hold praise, blame, both or neither."""
 
 import re
 
@@ -7,7 +7,7 @@ from hf_diffmask.testbeds.grammar import sentences
 
 
 def words_of(sentence):
-    """How many words of praise and of blame it holds."""
+    """Number of words of praise, and of blame."""
     return tuple(
         sum(bool(re.search(rf"\b{word}\b", sentence)) for word in words) for words in (grammar._GOOD, grammar._BAD)
     )
@@ -32,7 +32,7 @@ def test_every_sentence_is_of_the_grammar():
 def test_kinds_come_in_their_shares():
     drawn = sentences(4000, seed=7)
     both = [sentence for sentence in drawn if min(words_of(sentence))]
-    assert abs(len(both) / 4000 - 0.25) < 0.03, "contrasts"
+    assert abs(len(both) / 4000 - 0.25) < 0.03, "share of contrasts"
     assert all(any(contrast in sentence for contrast in grammar._CONTRASTS) for sentence in both)
     assert abs(sum(" is not " in sentence for sentence in drawn) / 4000 - 0.15) < 0.03
     good = sum(words_of(sentence)[0] > 0 and words_of(sentence)[1] == 0 for sentence in drawn)

@@ -1,4 +1,4 @@
-"""The GRU target is checked by hand: padding, gradients, round trips, its tokenizer."""
+"""The GRU target, checked by hand: padding, gradients, round trips, tokenizer."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Recipes fill in what is not set, and settings that cannot be used are refused."""
+"""Recipes fill in missing settings; settings that cannot be used are refused."""
 
 import json
 

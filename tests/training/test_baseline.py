@@ -1,4 +1,4 @@
-"""The baseline says little of its own once learned from random masks, and is fixed before the probes learn."""
+"""A baseline learned from random masks is hardly evidence for a class, and is fixed before the probes learn."""
 
 from contextlib import nullcontext
 
@@ -14,7 +14,7 @@ from tests.helpers import make_trainer, masked_output, recorded_of
 
 @torch.no_grad()
 def divergence_under_random_masks(explainer, batch, share):
-    """Mean over examples and 8 draws, with noise of its own."""
+    """Mean divergence over examples and 8 draws with separate noise."""
     generator = torch.Generator().manual_seed(7)
     features = {name: batch[name] for name in ("input_ids", "token_type_ids", "attention_mask")}
     target = recorded_of(explainer, **features).target
@@ -40,7 +40,7 @@ def test_a_baseline_from_random_masks_moves_the_output_less_and_says_less(classi
         return [divergence_under_random_masks(explainer, unseen, share) for share in (0.0, 0.3, 0.6)], empty
 
     divergences, empty = look()
-    assert empty[:, 1].min() > 0.8, "the mask token's embedding is evidence for one class: what this is about"
+    assert empty[:, 1].min() > 0.8, "the mask token's embedding is evidence for one class"
     args = DiffMaskTrainingArguments(
         output_dir=str(tmp_path), recipe="fast", baseline_steps=60, use_cpu=True, disable_tqdm=True
     )
@@ -71,7 +71,7 @@ def test_baselines_start_at_the_mean_states_and_are_fitted(classifier, tokenizer
         baseline_learning_rate=1e-9,
     )  # fmt: skip
     trainer.train()
-    # Of the first 32 sentences in the seed's order.
+    # Mean states of the first 32 sentences in the seed's order.
     order = torch.randperm(96, generator=torch.Generator().manual_seed(trainer.args.seed))[:32].tolist()
     features = trainer.data_collator([trainer.train_dataset[k] for k in order])
     units = features["attention_mask"].bool()

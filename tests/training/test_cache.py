@@ -1,4 +1,4 @@
-"""The cache gives back what the base model computes."""
+"""The cache returns the results of the base model."""
 
 import torch
 

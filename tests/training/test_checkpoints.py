@@ -1,4 +1,4 @@
-"""A checkpoint holds objective and settings, and nothing is overwritten unasked."""
+"""A checkpoint holds objective and settings; folders are not overwritten without the setting."""
 
 import json
 
@@ -18,7 +18,7 @@ def arguments(folder, **settings):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Of a run in `run`, beside an older one."""
+    """The newer of two checkpoints of a run in `run`."""
     for number in (2, 10):
         folder = tmp_path / "run" / f"checkpoint-{number}"
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Constants of a task are the mean and the variance of what the base model says, or nothing is run for them."""
+"""Constants for regression are mean and variance of the base model's numbers; other tasks run nothing."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from hf_diffmask.training.constants import measure_constants
 
 @pytest.fixture
 def regressor(tokenizer):
-    """An explainer for a number: a bundled classifier whose head has one row of its own."""
+    """An explainer for regression: the bundled classifier with a new head of one row."""
     base = AutoModelForSequenceClassification.from_pretrained(
         hf_diffmask.BUNDLED_CLASSIFIER, num_labels=1, ignore_mismatched_sizes=True
     ).eval()

@@ -1,4 +1,4 @@
-"""The energy of a run is measured where codecarbon is there, and is no concern of a run where it is not."""
+"""Energy of a run, measured if codecarbon is installed and left out otherwise."""
 
 import sys
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from hf_diffmask.training.energy import measured_energy
 
 
 class Tracker:
-    """What codecarbon's tracker does, as far as it is called."""
+    """Stand-in for codecarbon's tracker, with the methods we call."""
 
     made = None
 

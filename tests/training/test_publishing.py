@@ -1,4 +1,4 @@
-"""A run is published under its own settings, and stays saved where that fails."""
+"""A run is published with its settings, and stays saved if publishing fails."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.helpers import make_trainer
 
 
 class Publisher:
-    """Notes what it is asked to publish; the Hub itself is in tests/hub."""
+    """Records requests to publish. Tests of the Hub itself are in tests/hub."""
 
     def __init__(self):
         self.asked, self.fault = [], None
@@ -65,7 +65,7 @@ def test_what_is_asked_for_comes_before_the_settings_and_the_folder_names_the_re
     assert check == ("check_writable", "run", "hf_other", False, None)
     assert settings == {"private": False, "revision": "main", "token": "hf_other", "message": "Mine"}
     trainer.push_to_hub(None)
-    assert [name for name, *_ in publisher.asked] == ["check_writable", "push", "push"], "the repo is known by then"
+    assert [name for name, *_ in publisher.asked] == ["check_writable", "push", "push"], "checked only once"
     assert publisher.asked[-1][-1]["message"] == "End of training"
 
 

@@ -1,4 +1,4 @@
-"""A run trains on texts, saves what it made, and says what it did."""
+"""A run trains on texts, saves the explainer, and reports its facts."""
 
 import json
 import platform

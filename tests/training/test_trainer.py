@@ -1,4 +1,4 @@
-"""Training runs learn, resume, stop, and go on in several processes."""
+"""Training learns, resumes, stops, and runs in several processes."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def test_training_drops_tokens_within_the_margin(classifier, tokenizer, tmp_path
     )  # fmt: skip
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     trainer.train()
-    # On the sentences it was trained on: 96 are too few to say anything of others.
+    # Evaluates on the training sentences, because 96 are too few to generalise.
     metrics = trainer.evaluate(trainer.train_dataset)
     assert metrics["eval_kept_share"] < 0.5 and metrics["eval_agreement"] >= 0.9
     assert metrics["eval_divergence"] <= trainer.args.margin
@@ -84,7 +84,7 @@ def test_violations_are_counted_at_the_steps_that_are_checked(classifier, tokeni
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_resuming_is_the_same_as_going_on(classifier, tokenizer, tmp_path, recipe):
-    # 12 steps an epoch: the second half lies in the second.
+    # 12 steps an epoch: the checkpoint at step 15 is in the second epoch.
     settings = {"save_strategy": "steps", "save_steps": 15, "eval_steps": 15, "load_best_model_at_end": False}
     whole = make_trainer(classifier, tokenizer, tmp_path / "whole", recipe, max_steps=30, **settings)
     whole.train()
@@ -167,8 +167,8 @@ def test_a_trainer_refuses_what_contradicts_itself(classifier, tokenizer, tmp_pa
         trainer.train()
 
 
-# Centred RMSprop scales gradients of the size of rounding up to whole steps, so that `paper` at its full rate agrees
-# only where rounding is far below 1e-5 of a step: in double precision.
+# Centred RMSprop turns gradients as small as rounding into whole steps. `paper` at its full rate therefore agrees only
+# in double precision, with rounding far below 1e-5 of a step.
 @pytest.mark.parametrize(
     ("recipe", "precision", "warmup"),
     [("fast", "float32", 0), ("paper", "float32", 1200), ("paper", "float64", 0), ("path", "float64", 0)],
@@ -229,10 +229,10 @@ def test_no_masks_are_measured_before_there_are_any(classifier, tokenizer, tmp_p
     logged = [entry for entry in trainer.state.log_history if "eval_selection" in entry]
     assert len(logged) >= 2 and not any("eval_kept_share" in entry for entry in logged)
     assert explainer.masks.is_calibrated and trainer.evaluate()["eval_kept_share"] == trainer.rows[-1].kept_share
-    with pytest.raises(DiffMaskError, match="Of a path only `selection` is known in training"):
+    with pytest.raises(DiffMaskError, match="In training a path has only the metric `selection`"):
         args = DiffMaskTrainingArguments(**settings, metric_for_best_model="kept_share")
         DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
-    # Thresholds of weights that were trained further would be wrong ones.
+    # After further training, the old thresholds would be wrong.
     settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
     DiffMaskTrainer(explainer, DiffMaskTrainingArguments(**settings), data[0], processing_class=tokenizer).train()
     assert not explainer.masks.is_calibrated and (explainer(**batches_of(tokenizer)[0]).keep_probability == 1).all()

@@ -1,4 +1,4 @@
-"""Injected faults of the Hub of the tests: statuses, stalls, cuts, and calls just before an answer."""
+"""Injected faults of the test Hub: statuses, stalls, cuts, and calls just before an answer."""
 
 import re
 from http.server import BaseHTTPRequestHandler
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 class Faults:
     """
-    The faults that a server has in store.
+    Planned faults of a server.
 
     Args:
         lock (`RLock`): Lock of the server. It makes the choice of a fault for a request one step.

@@ -1,4 +1,4 @@
-"""The requests of the real client to the Hub of the tests: endpoints, routing, and answers in JSON."""
+"""Requests of the real client to the test Hub: endpoints, routing, and answers in JSON."""
 
 import base64
 import hashlib
@@ -106,7 +106,7 @@ class Handler(FaultyHandler):
     def repo(self, kind, repo_id, write=False):
         repo = Repo(self.hub.root, kind or "model", repo_id)
         if repo.settings is None or not self.may_see(repo):
-            # The Hub, too, hides whether a repository exists that the user may not see.
+            # The real Hub also hides whether a private repository exists.
             message = "Repository not found" if self.token else "Invalid username or password."
             raise Refused(404 if self.token else 401, message, "RepoNotFound")
         if write:
@@ -164,7 +164,7 @@ class Handler(FaultyHandler):
             named = all(text in repo.id.lower() for text in texts)
             if named and tags <= set(item["tags"]) and {repo.namespace} >= set(self.asked("author")):
                 found.append(item)
-        # The Hub, too, lists further fields only on request.
+        # The real Hub also lists further fields only on request.
         kept = {"_id", "id", "modelId", "private", "likes", "downloads", "tags", "pipeline_tag", "library_name"}
         kept |= {"createdAt", "sdk", *self.asked("expand", "expand[]")}
         if full := bool(self.asked("full")):
@@ -251,7 +251,7 @@ class Handler(FaultyHandler):
             repo.ref_file(refs, name).unlink()
         return {}
 
-    # Writing: first the way of each file, then the large files, then the commit
+    # Writing: first the upload mode of each file, then the large files, then the commit
 
     @route("POST", rf"{API}/preupload/{REV}")
     def preupload(self, kind, repo, revision):
@@ -337,6 +337,6 @@ class Listener(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
-        # Some tests are about a client that hangs up in the middle.
+        # In some tests, the client hangs up in the middle.
         if not isinstance(sys.exc_info()[1], ConnectionError):
             self.hub.errors.append(traceback.format_exc())

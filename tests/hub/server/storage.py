@@ -1,4 +1,4 @@
-"""Repositories on disk for the Hub of the tests: their blobs, commits, branches, tags and cards."""
+"""Repositories on disk for the test Hub: blobs, commits, branches, tags and cards."""
 
 import hashlib
 import json
@@ -169,7 +169,7 @@ class Repo:
 
 class Repositories:
     """
-    The repositories of a server, as a test prepares and reads them without a request.
+    The repositories of a server. Tests prepare and read them without a request.
 
     Args:
         root (`Path`): Folder of the repositories. A later server over the same folder serves the same repositories.

@@ -1,4 +1,4 @@
-"""Thresholds are what their margin says, by hand."""
+"""Thresholds for a margin, checked by hand."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_thresholds_are_what_their_margin_says(classifier, tokenizer, masking, t
     torch.testing.assert_close(explainer.costs[:, 3, 1:].mean(-1), means[:, 3], atol=0.05, rtol=0.2)
 
     def under(cuts):
-        """Mean cost, share within the margin and share kept, of each state, by hand."""
+        """For each state: mean cost, share within the margin and kept share, by hand."""
         costs, kept, units = [], 0, 0
         for features in batches:
             output = explainer(**features)
@@ -67,7 +67,7 @@ def test_thresholds_are_what_their_margin_says(classifier, tokenizer, masking, t
 
 
 def test_cuts_lie_between_scores_that_differ(classifier, tokenizer):
-    # With hidden masking the embedding state says the same of a token wherever it stands: many scores are equal.
+    # With hidden masking, the embedding state scores a token equally at every position: many scores are equal.
     explainer = path_of(classifier, tokenizer, **recipe_config("path", "hidden"))
     batches = batches_of(tokenizer)
     calibrate(explainer, [explainer.batch(**one) for one in batches])

@@ -1,4 +1,4 @@
-"""The objective `fast` is checked by hand, and solves a problem whose answer is known."""
+"""The objective `fast`, checked by hand and on a problem with a known answer."""
 
 import math
 
@@ -34,10 +34,10 @@ def test_fast_multipliers_move_by_the_clipped_relative_violation():
     sums[0] = torch.tensor([2.0, 4.0, 0.0, 1.0])
     sums[1] = torch.tensor([1.276, 8.0, 0.0, 0.0])
     objective.update(sums)
-    # 0.638 over 0.58: +0.1; 2 over 0.58: clipped to +1; not drawn: stays; 0 over 0.58: -1.
+    # Relative to 0.58: 0.638 gives +0.1; 2 is clipped to +1; a state that is not drawn stays; 0 gives -1.
     expected = [5 * math.exp(0.05), 5 * math.exp(0.5), 5.0, 5 * math.exp(-0.5)]
     assert objective.multipliers.tolist() == pytest.approx(expected)
-    # The next step goes by the running mean: (0.97 * 1.276 + 0.72) / (0.97 * 2 + 1), over 0.58.
+    # The next step uses the running mean (0.97 * 1.276 + 0.72) / (0.97 * 2 + 1), divided by 0.58.
     sums = torch.zeros(4, 4)
     sums[:2, 0] = torch.tensor([1.0, 0.72])
     objective.update(sums)
@@ -45,7 +45,7 @@ def test_fast_multipliers_move_by_the_clipped_relative_violation():
     assert objective.multipliers[0].item() == pytest.approx(expected[0] * math.exp(0.5 * relative))
     objective.multipliers.copy_(torch.tensor([1e6, 1e-6, 9.0, 1.5]))
     objective.clamp()
-    # Within [0.03, 20] over the margin, and within ten times the last one's.
+    # Range [0.03, 20] / margin, and at most a factor of ten from the last state's multiplier.
     assert objective.multipliers.tolist() == pytest.approx([15.0, 0.15, 9.0, 1.5])
     objective.multipliers.copy_(torch.tensor([1e6, 1e-6, 9.0, 8.0]))
     objective.clamp()
@@ -58,7 +58,7 @@ def test_fast_multipliers_move_by_the_clipped_relative_violation():
 
 
 def test_rare_large_divergences_are_not_missed():
-    # One example in ten costs 1.0, the others nothing: a mean of 0.1 over a bound of 0.058. Two examples a step.
+    # One example in ten costs 1.0, the others 0: the mean of 0.1 exceeds the bound of 0.058. Two examples a step.
     torch.manual_seed(0)
     objective = FastObjective(1, margin=0.1, rate=0.02)
     objective.multipliers.fill_(5.0)
@@ -79,7 +79,7 @@ def test_fast_states_are_drawn_for_each_example():
 
 
 def test_fast_objective_solves_a_problem_whose_answer_is_known():
-    # Four units; dropping unit k costs a divergence of cost[k]. The bound, 0.58 of the margin, pays for the first two.
+    # Dropping unit k of four costs a divergence of cost[k]. The bound (0.58 * margin) allows dropping the first two.
     torch.manual_seed(0)
     cost = torch.tensor([0.001, 0.002, 0.6, 0.9])
     objective = FastObjective(1, margin=0.2, rate=0.02)

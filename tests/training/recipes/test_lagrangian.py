@@ -1,4 +1,4 @@
-"""Violations are sums for each state."""
+"""Violations are summed for each state."""
 
 import pytest
 import torch

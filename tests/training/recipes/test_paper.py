@@ -1,4 +1,4 @@
-"""The objective `paper` is checked by hand."""
+"""The objective `paper`, checked by hand."""
 
 import math
 
@@ -25,14 +25,14 @@ def test_paper_draws_a_settled_state_ten_times_less_often():
     objective = PaperObjective(2, margin=0.1, rate=0.3)
     objective.draws.fill_(500)
     objective.running_kept.copy_(torch.tensor([0.05, 0.05]))
-    objective.running_agreement.copy_(torch.tensor([0.9, 0.5]))  # only the first is faithful, too
+    objective.running_agreement.copy_(torch.tensor([0.9, 0.5]))  # only the first is also faithful
     drawn = torch.stack([objective.draw(0, step, torch.arange(1))[0] for step in range(4000)])
     assert (drawn == 0).float().mean().item() == pytest.approx(0.1 / 1.1, abs=0.02)
 
 
 def test_paper_multipliers_ascend_and_stay_in_bounds():
     objective = PaperObjective(3, margin=0.1, rate=0.3)
-    # PyTorch's own RMSprop and the violations 0.4 and 0.2, until Lookahead draws the sixth half-way back to 1.
+    # PyTorch's RMSprop on violations of 0.4 and 0.2, until Lookahead moves the sixth draw half-way back to 1.
     reference = torch.nn.Parameter(torch.tensor(1.0))
     optimizer = torch.optim.RMSprop([reference], lr=0.3, maximize=True)
     for draw in range(1, 7):
@@ -44,7 +44,7 @@ def test_paper_multipliers_ascend_and_stay_in_bounds():
             assert objective.multipliers[0].item() == pytest.approx(reference.item())
         objective.clamp()
     assert objective.multipliers[0].item() == pytest.approx((1 + reference.item()) / 2)
-    assert objective.multipliers[1:].tolist() == [0.0, 1.0], "satisfied, and not drawn"
+    assert objective.multipliers[1:].tolist() == [0.0, 1.0], "one is satisfied, one not drawn"
     assert objective.square[2] == 0
     objective.multipliers[0] = 500
     objective.clamp()

@@ -1,4 +1,4 @@
-"""The objective `path` is checked by hand, and a trained path ranks far better than chance."""
+"""The objective `path`, checked by hand; a trained path ranks far better than chance."""
 
 import math
 from types import SimpleNamespace
@@ -44,14 +44,14 @@ def test_objective_by_hand():
     expected = (kept + math.exp(-left_out[0]) + penalty + math.exp(-left_out[1])) / 2
     found = loss("distribution", states)
     assert found.item() == pytest.approx(expected)
-    # With input masking the last state's scores count, and the others learn from them, and not the other way round.
+    # With input masking, the last state's scores count. Other states learn from them, not the reverse.
     states, variable = torch.tensor([1, 1]), scores.clone().requires_grad_()
     output["logits"] = variable
     found = loss("prediction", states, masks_inputs=True)
     squares = 1e-3 * (((9 + 0) + (4 + 4)) / 2 + (0 + 0))
     assert found.item() == pytest.approx((math.log(2) + 0.3 + 0.0 + 0.4 + squares) / 2)
     found.backward()
-    expected = [[[2 * (1 - 3), 2 * 3], [2 * (2 - 0), 0.0]], [[0.0, 0.0], [0.0, 0.0]]]  # the last unit is none
+    expected = [[[2 * (1 - 3), 2 * 3], [2 * (2 - 0), 0.0]], [[0.0, 0.0], [0.0, 0.0]]]  # the last position is no unit
     torch.testing.assert_close(variable.grad, 1e-3 * torch.tensor(expected) / 2 / 2)
 
 
@@ -89,7 +89,7 @@ def test_a_trained_path_ranks_far_better_than_chance(classifier, tokenizer, tmp_
     trainer.add_callback(_Watch(lambda: learned.append(explainer.baseline.clone())))
     trainer.train()
     assert not torch.equal(start, explainer.baseline), "learned from random masks, before the probes"
-    assert len(learned) > 1 and all(torch.equal(one, explainer.baseline) for one in learned), "and then fixed"
+    assert len(learned) > 1 and all(torch.equal(one, explainer.baseline) for one in learned), "fixed for the probes"
     everything = next(iter(batches_of(tokenizer, 60, 60)))
     inputs_of = {name: value for name, value in everything.items() if name != "special_tokens_mask"}
     nothing = everything["special_tokens_mask"].bool()
@@ -99,14 +99,14 @@ def test_a_trained_path_ranks_far_better_than_chance(classifier, tokenizer, tmp_
         for baseline in (start, learned[0]):
             explainer.baseline.copy_(baseline)
             empty.append(masked_output(explainer, nothing, **inputs_of).exp().mean(0).min())
-    assert empty[0] < 0.25 < empty[1], "an input of mask tokens is evidence for a class, and this one is not"
+    assert empty[0] < 0.25 < empty[1], "mask tokens are evidence for a class, the baseline is not"
     metrics = trainer.evaluate()
     assert metrics["eval_selection"] < untrained - 0.2
     recorded = recorded_of(explainer, **batches_of(tokenizer, 60, 60)[0])
     by_hand = measure_ranking(explainer, recorded)
     assert metrics["eval_selection"] == pytest.approx(by_hand.mean().item(), abs=1e-4)
     rows = measure(explainer, recorded)
-    assert (rows[:, -1, 0].sum() / rows[:, -1, 1].sum()).item() < 0.7, "something can go within the margin"
+    assert (rows[:, -1, 0].sum() / rows[:, -1, 1].sum()).item() < 0.7, "some units can be dropped within the margin"
     plain = DiffMaskModel.from_base_model(classifier, tokenizer).eval()
     inputs = data[1].items
     found = {}

@@ -1,4 +1,4 @@
-"""What a recipe does not say for itself is harmless, and what it must say is asked for."""
+"""Defaults of a recipe do nothing; a missing required part is an error."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from hf_diffmask.training.recipes.registry import RECIPES
 
 
 class Own(Recipe):
-    """A recipe of a file of its own."""
+    """A recipe outside the package."""
 
     name = "own"
     settings = {"max_steps": 5}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""Each recipe makes an explainer of its own kind, for every masking and task."""
+"""Each recipe makes its kind of explainer, for every masking and task."""
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_the_fields_make_a_config_and_the_recipe_relies_on_some(recipe, masking,
     for name in RECIPES[recipe].relied_on:
         assert fields[name] == RECIPES[recipe].fields[name]
     fields["masking"] = "elsewhere"
-    assert recipe_config(recipe, masking, task)["masking"] == masking, "no table of the recipe was handed out"
+    assert recipe_config(recipe, masking, task)["masking"] == masking, "the recipe returns a copy"
 
 
 def test_recipes_know_their_names_and_set_the_same_arguments():
