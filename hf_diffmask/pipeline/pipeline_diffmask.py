@@ -119,8 +119,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         if not model.masks.is_calibrated:
             logger.warning(
                 "This explainer was trained without validation inputs and has no thresholds: its masks keep "
-                "everything. Rank by "
-                '`evidence`, or use `on_violation="search"`.'
+                'everything. Rank by `evidence`, or use `on_violation="search"`.'
             )
         self.length = max_length(self.model.base, self.tokenizer)
 

@@ -42,42 +42,40 @@ class DiffMaskTrainingArguments(TrainingArguments):
 
     recipe: str = field(
         default="path",
-        metadata={"help": "path, a ranking for any margin; or sets for one margin: fast (ours) or paper."},
+        metadata={"help": "path: a ranking for any margin. fast and paper: a set of tokens for one margin."},
     )
-    margin: float = field(default=0.1, metadata={"help": "What masking may cost: nats, or a drop of probability."})
+    margin: float = field(default=0.1, metadata={"help": "Largest cost of a mask: nats, or a drop in probability."})
     cache_memory: float = field(
-        default=4.0, metadata={"help": "GiB of hidden states to hold in memory; more goes to disk; 0 caches nothing."}
+        default=4.0, metadata={"help": "GiB of hidden states in memory; the rest goes to disk. 0: no cache."}
     )
-    overwrite_output_dir: bool = field(
-        default=False, metadata={"help": "Train into a folder that holds something already."}
-    )
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
 
     # None until __post_init__ fills in the recipe's value.
     max_steps: int = field(default=None, metadata={"help": "Training steps. Default: the recipe's."})  # type: ignore
     num_train_epochs: float = field(default=None, metadata={"help": "Epochs, instead of --max_steps."})  # type: ignore
-    learning_rate: float = field(default=None, metadata={"help": "Of the probes. Default: the recipe's."})  # type: ignore
-    level_learning_rate: float = field(default=None, metadata={"help": "Of the levels. Default: the recipe's."})  # type: ignore
-    baseline_steps: int = field(default=None, metadata={"help": "Before the probes. Default: the recipe's."})  # type: ignore
+    learning_rate: float = field(default=None, metadata={"help": "For the probes. Default: the recipe's."})  # type: ignore
+    level_learning_rate: float = field(default=None, metadata={"help": "For the levels. Default: the recipe's."})  # type: ignore
+    baseline_steps: int = field(default=None, metadata={"help": "Steps for the baseline. Default: the recipe's."})  # type: ignore
     baseline_learning_rate: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     multiplier_learning_rate: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     warmup_steps: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     lr_scheduler_type: str = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     per_device_train_batch_size: int = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     max_grad_norm: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
-    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Validation examples a batch and device."})
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Validation inputs per batch and device."})
     eval_strategy: str = field(default="steps", metadata={"help": "When to validate: no, steps or epoch."})
-    eval_steps: float | None = field(default=0.2, metadata={"help": "Steps between validations, or their share."})
-    eval_delay: float = field(default=None, metadata={"help": "First step to validate at. Default: half of all."})  # type: ignore
-    save_strategy: str = field(default="steps", metadata={"help": "When to save a checkpoint; as eval_strategy."})
-    save_steps: float = field(default=0.2, metadata={"help": "Steps between checkpoints, or their share."})
-    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep, the best among them."})
-    logging_steps: float = field(default=50, metadata={"help": "Steps between lines of the log."})
+    eval_steps: float | None = field(default=0.2, metadata={"help": "Steps between validations, or a share of all."})
+    eval_delay: float = field(default=None, metadata={"help": "First validation at this step. Default: half of all."})  # type: ignore
+    save_strategy: str = field(default="steps", metadata={"help": "When to save: no, steps or epoch."})
+    save_steps: float = field(default=0.2, metadata={"help": "Steps between checkpoints, or a share of all."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints to keep, with the best."})
+    logging_steps: float = field(default=50, metadata={"help": "Steps between log lines."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
     metric_for_best_model: str | None = field(default="selection", metadata={"help": "See DiffMaskTrainer.evaluate."})
-    greater_is_better: bool | None = field(default=False, metadata={"help": "Of metric_for_best_model."})
+    greater_is_better: bool | None = field(default=False, metadata={"help": "For metric_for_best_model."})
     hub_strategy: str = field(
         default="end",
-        metadata={"help": "With --push_to_hub: end, or checkpoint, which also pushes what can be resumed from."},
+        metadata={"help": "With --push_to_hub. end: push at the end. checkpoint: also push checkpoints."},
     )
 
     def __post_init__(self):
