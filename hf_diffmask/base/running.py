@@ -1,8 +1,8 @@
 """Runs the base model: records its states, or replaces a state and runs the rest."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
+from .frozen import as_guest
 from .states import _blocks_for, _site
+from .taps import Taps
 
 
 @dataclass(frozen=True)  # no tuple: moving a batch to a device splits tuples
@@ -98,24 +100,6 @@ def masked_state(hidden: Tensor, keep: Tensor, replacement: Tensor) -> Tensor:
     return share * hidden + (1 - share) * replacement
 
 
-@contextmanager
-def as_guest(model: PreTrainedModel) -> Iterator[None]:
-    """Puts a model into eval mode with frozen weights, and restores it afterwards."""
-    training = [module for module in model.modules() if module.training]
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for module in training:
-        module.training = False
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-        for parameter in trainable:
-            parameter.requires_grad_(True)
-
-
 def _hidden(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
@@ -143,40 +127,33 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
         DiffMaskError: If a state does not exist, or a forward pass does not compute it exactly once.
     """
     found: dict[str, list[Tensor]] = {name: [] for name in names}
-    handles = []
-    blocks = _blocks_for(model, names)
-    below: dict[nn.Module, None] = {}
+    blocks, taps = _blocks_for(model, names), Taps()
 
-    def watch(name: str) -> None:
-        site = _site(model, name, blocks)
-        below.update(dict.fromkeys(site.below))
+    def keep_input(name: str, args: tuple, kwargs: dict[str, Any]) -> None:
+        found[name].append(args[0] if args else kwargs["hidden_states"])
 
-        def keep_input(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            found[name].append(args[0] if args else kwargs["hidden_states"])
+    def keep_output(name: str, output: Any) -> None:
+        found[name].append(_hidden(output))
 
-        def keep_output(module: nn.Module, args: tuple, output: Any) -> None:
-            found[name].append(_hidden(output))
-
-        if site.is_input:
-            handles.append(site.module.register_forward_pre_hook(keep_input, with_kwargs=True))
-        else:
-            handles.append(site.module.register_forward_hook(keep_output))
-
-    def see(module: nn.Module, args: tuple, output: Any) -> None:
+    def see(module: nn.Module, output: Any) -> None:
         if isinstance(output, Tensor):
             _returned[module] = 0
         elif isinstance(output, tuple) and all(value is None for value in output[1:]):
             _returned[module] = len(output)
 
-    try:
-        for name in names:
-            watch(name)
-        handles.extend(module.register_forward_hook(see) for module in below if module not in _returned)
-        with as_guest(model):
-            output = model(**features)
-    finally:
-        for handle in handles:
-            handle.remove()
+    below: dict[nn.Module, None] = {}
+    for name in names:
+        site = _site(model, name, blocks)
+        below.update(dict.fromkeys(site.below))
+        if site.is_input:
+            taps.on_input(site.module, partial(keep_input, name))
+        else:
+            taps.on_output(site.module, partial(keep_output, name))
+    for module in below:
+        if module not in _returned:
+            taps.on_output(module, partial(see, module))
+    with as_guest(model), taps.active():
+        output = model(**features)
     for name, states in found.items():
         if len(states) != 1:
             raise DiffMaskError(
@@ -184,30 +161,6 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
                 "of once: this model is not supported."
             )
     return output, [states[0] for states in found.values()]
-
-
-@contextmanager
-def _standing_in(module: nn.Module, hidden: Tensor) -> Iterator[None]:
-    """Makes a module return a hidden state. Modules in `_returned` do not run."""
-    if module not in _returned:
-        handle = module.register_forward_hook(
-            lambda module, args, output: hidden if isinstance(output, Tensor) else (hidden, *output[1:])
-        )
-        try:
-            yield
-        finally:
-            handle.remove()
-        return
-    own = module.__dict__.get("forward")
-    returned = (hidden, *[None] * (_returned[module] - 1)) if _returned[module] else hidden
-    module.__dict__["forward"] = lambda *args, **kwargs: returned
-    try:
-        yield
-    finally:
-        if own is None:
-            del module.__dict__["forward"]
-        else:
-            module.__dict__["forward"] = own
 
 
 def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidden: Tensor) -> Any:
@@ -223,17 +176,23 @@ def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidd
     Returns:
         The model's output.
     """
-    site = _site(model, name, _blocks_for(model, [name]))
-    with ExitStack() as stack:
-        for module in site.below:
-            stack.enter_context(_standing_in(module, hidden))
-        if site.is_input:
-            # Always needed: some models change the state between two blocks.
-            def give(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-                return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})
+    site, taps = _site(model, name, _blocks_for(model, [name])), Taps()
 
-            stack.callback(site.module.register_forward_pre_hook(give, with_kwargs=True).remove)
-        stack.enter_context(as_guest(model))
+    def give_output(output: Any) -> Any:
+        return hidden if isinstance(output, Tensor) else (hidden, *output[1:])
+
+    def give_input(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})
+
+    for module in site.below:
+        length = _returned.get(module)
+        if length is None:
+            taps.on_output(module, give_output)
+        else:
+            taps.instead[module] = (hidden, *[None] * (length - 1)) if length else hidden
+    if site.is_input:  # always needed: some models change the state between two blocks
+        taps.on_input(site.module, give_input)
+    with as_guest(model), taps.active():
         return model(**features)
 
 

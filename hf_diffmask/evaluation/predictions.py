@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..base.frozen import as_guest
 from ..base.removal import without
-from ..base.running import as_guest, masked_state, replace
+from ..base.running import masked_state, replace
 from ..data.batching import in_batches
 from ..data.features import aligned
 from ..errors import DiffMaskError

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..base.running import as_guest, replace
+from ..base.frozen import as_guest
+from ..base.running import replace
 from ..data.features import collate
 from ..errors import DiffMaskError
 from ..masks.noise import hashed_uniform

@@ -4,6 +4,7 @@ import os
 import re
 from contextlib import suppress
 from importlib import import_module
+from threading import Lock
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ logger = logging.get_logger(__name__)
 HUB_OPTIONS = ("token", "cache_dir", "local_files_only")
 # Test-beds by model type. Importing one registers it.
 TESTBEDS = {"diffmask-gru": "gru", "diffmask-counting": "counting"}
+_loading = Lock()
 LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
@@ -54,9 +56,23 @@ class Guest:
         self.location = locate(config.base_model_name_or_path, config.name_or_path)
         self.hub_options: dict[str, Any] = {}
         self.revision: str | None = None
-        self._base, self._is_borrowed = base, base is not None
+        self._base: PreTrainedModel | None = None
+        self._is_borrowed = False
         if base is not None:
-            check_base(config, base, allow_mismatch)
+            self.borrow(base)
+
+    def borrow(self, base: PreTrainedModel) -> None:
+        """
+        Checks a base model and holds it by reference.
+
+        Args:
+            base ([`~transformers.PreTrainedModel`]): The base model.
+
+        Raises:
+            DiffMaskError: If `base` is not the model that the explainer was trained for.
+        """
+        check_base(self.config, base, self.allow_mismatch)
+        self.hold(base)
 
     def hold(self, base: PreTrainedModel) -> None:
         """
@@ -81,7 +97,9 @@ class Guest:
             DiffMaskError: If the base model cannot be loaded, does not match, or was given on another device.
         """
         if self._base is None:
-            self._base = self._load()
+            with _loading:  # a second thread waits, and then finds it
+                if self._base is None:
+                    self._base = self._load()
         if self._base.device != device:
             if self._is_borrowed:
                 raise DiffMaskError(

@@ -38,6 +38,8 @@ class SavedExplainer(PreTrainedModel):
             OSError: If the explainer does not exist, or has no safetensors; no other format is read.
         """
         wants_info = kwargs.pop("output_loading_info", False)
+        # Transformers copies keyword arguments, and a quantised model cannot be copied.
+        base_model = kwargs.pop("base_model", None)
         try:
             options = {**kwargs, "use_safetensors": True, "output_loading_info": True}
             explainer, info = super().from_pretrained(pretrained_model_name_or_path, *args, **options)
@@ -54,6 +56,8 @@ class SavedExplainer(PreTrainedModel):
         # Minimum and maximum: a sum could overflow, and `isfinite` on all values would allocate a mask.
         if not all(bool(end.isfinite()) for values in explainer.state_dict().values() for end in values.aminmax()):
             raise DiffMaskError(f"The weights of {pretrained_model_name_or_path} are not all finite numbers.")
+        if base_model is not None:
+            explainer.guest.borrow(base_model)
         explainer.guest.hub_options.update(
             {name: kwargs[name] for name in HUB_OPTIONS if kwargs.get(name) is not None}
         )

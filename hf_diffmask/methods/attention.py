@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..base.running import as_guest
+from ..base.frozen import as_guest
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..tasks.heads import widen

@@ -1,5 +1,6 @@
 """`pipeline("diffmask-attribution")`: from a text or question to a prediction and a checked attribution."""
 
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -122,6 +123,24 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 'everything. Rank by `evidence`, or use `on_violation="search"`.'
             )
         self.length = max_length(self.model.base, self.tokenizer)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """
+        Saves explainer and tokenizer, as [`DiffMaskModel.save_pretrained`] does.
+
+        Transformers' own method would save this file as remote code and write `custom_pipelines` into the config.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): The folder.
+            kwargs: Passed on to both.
+
+        Raises:
+            DiffMaskError: If `save_directory` is a file.
+        """
+        if os.path.isfile(save_directory):
+            raise DiffMaskError(f"{save_directory} is a file: name a folder.")
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.tokenizer.save_pretrained(save_directory, **kwargs)
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         return ({}, *sorted_options(self.model, **options))

@@ -29,8 +29,8 @@ class Service:
     """
     Explains, masks and compares for many visitors at once.
 
-    Explainers hook into their base model, so two threads must not run the same explainer. One thread therefore runs
-    all models. Waiting requests with the same explainer and options run as one batch.
+    One thread runs all models, since threads would only share its cores. Waiting requests with the same explainer and
+    options run as one batch.
 
     Args:
         settings ([`Settings`]): The explainers and the limits.

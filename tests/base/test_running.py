@@ -7,7 +7,17 @@ import torch
 
 from hf_diffmask.base.running import record, replace
 from hf_diffmask.base.states import find_blocks, state_names
+from hf_diffmask.base.taps import _after, _before
 from tests.helpers import ARCHITECTURES, build
+
+
+def hooks_of(model):
+    return {
+        hook
+        for module in model.modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in hooks.values()
+    }
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -79,8 +89,13 @@ def test_guest_is_left_as_it_was(features):
     assert model.training and not model.classifier.training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert not any("forward" in module.__dict__ for module in model.modules())
+    # Hooks stay, but do nothing outside of a run.
+    model.eval()
+    untouched = build("bert").eval()
+    untouched.load_state_dict(before)
+    assert torch.equal(model(**features).logits, untouched(**features).logits)
+    assert hooks_of(model) <= {_before, _after}
 
 
 def test_guest_is_left_as_it_was_after_an_error(features):
@@ -95,7 +110,7 @@ def test_guest_is_left_as_it_was_after_an_error(features):
     with pytest.raises(RuntimeError, match="on purpose"):
         replace(model, features, "block.2.input", states[3])
     assert model.training and all(parameter.requires_grad for parameter in model.parameters())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert hooks_of(model) <= {_before, _after}
     assert "forward" not in model.bert.encoder.layer[0].__dict__
     assert model.bert.encoder.layer[1].forward is wrapped
 

@@ -76,3 +76,13 @@ def test_options_of_the_hub_hold_for_the_base_model_too(folder, tmp_path):
     options = {"token": "hf_test", "cache_dir": str(tmp_path / "cache"), "local_files_only": True}
     loaded = DiffMaskModel.from_pretrained(folder, **options, revision="main")
     assert loaded.guest.hub_options == options and loaded.guest.revision is None
+
+
+def test_a_given_base_model_is_held_and_never_copied(explainer, classifier, tmp_path, monkeypatch):
+    explainer.save_pretrained(tmp_path)
+
+    def refuse(self, memo):
+        raise AssertionError("copied")
+
+    monkeypatch.setattr(type(classifier), "__deepcopy__", refuse, raising=False)
+    assert DiffMaskModel.from_pretrained(tmp_path, base_model=classifier).base is classifier

@@ -47,6 +47,7 @@ def test_guest_gradients_and_generator_are_left_as_they_were(explainer, classifi
     weights = {name: value.clone() for name, value in classifier.state_dict().items()}
     modes = [module.training for module in classifier.modules()]
     trainable = [parameter.requires_grad for parameter in classifier.parameters()]
+    explainer.record(explainer.batch(**batch))  # the first run adds hooks that stay
     hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in classifier.modules()]
     config, state = classifier.config.to_dict(), torch.random.get_rng_state()
     implementation = classifier.config._attn_implementation

@@ -195,3 +195,22 @@ def test_special_tokens_as_units(classifier, tokenizer):
     torch.nn.init.constant_(model.probes.out_bias, -3.0)
     result = pipeline(hf_diffmask.TASK, model=model, tokenizer=tokenizer, device="cpu")("a warm film")
     assert not any(token["kept"] for token in result["tokens"]) and result["kept_share"] == 0
+
+
+def test_a_saved_pipeline_is_a_saved_explainer(tmp_path):
+    explain = pipeline(hf_diffmask.TASK)
+    before = explain("a warm film")
+    explain.save_pretrained(tmp_path / "one")
+    explain.model.save_pretrained(tmp_path / "other")
+    explain.save_pretrained(tmp_path / "again")
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("one", "other", "again")]
+    assert configs[0] == configs[1] == configs[2] and "custom_pipelines" not in configs[0]
+    assert not list((tmp_path / "one").glob("*.py"))
+    again = pipeline(hf_diffmask.TASK, model=str(tmp_path / "one"))("a warm film")
+    assert [token["evidence"] for token in again["tokens"]] == pytest.approx(
+        [token["evidence"] for token in before["tokens"]], abs=1e-6
+    )
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DiffMaskError, match="is a file: name a folder"):
+        explain.save_pretrained(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
