@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.explainer.masking import Masking
-from hf_diffmask.methods.per_example import per_example
+from hf_diffmask.methods.per_example import per_example, refine
 from hf_diffmask.methods.reinforce import reinforce
 
 METHODS = (per_example, reinforce)
@@ -166,3 +166,17 @@ def test_estimators_have_the_gradient_of_the_mean_divergence(bundled, inputs):
             expected = difference * slopes[method]
             assert found[method][0, unit].item() == pytest.approx(expected.item(), abs=0.008)
     assert all(gradient.abs().max() > 0.02 for gradient in found.values())
+
+
+def test_refining_works_in_double_precision(explainer, classifier, batch):
+    classifier.double()
+    explainer.double()
+    explainer.config.margin = 0.5
+    with torch.no_grad():
+        explainer.probes.out_bias.fill_(-0.5)
+        recorded = explainer.record(explainer.batch(**batch))
+        keep = explainer.explain(recorded)["keep_probability"][..., -1]
+        found = refine(explainer, recorded, keep)
+        assert keep.dtype == found.dtype == torch.float64
+        cost = explainer.cost(recorded.target, explainer.masked(recorded, found > 0.5))
+    assert (cost <= 0.5).all() and not torch.equal(keep, found)
