@@ -128,8 +128,6 @@ def test_states_of_unlike_precision_are_cached():
 
 def test_explainer_finds_the_digits_that_count(tmp_path):
     """A reduced benchmarks/counting.py, only for the state of the encoder."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
     examples, validation = counting.draw(9000, seed=0), counting.draw(500, seed=1)
     target = counting.train_target(examples, seed=0, epochs=20)
     with torch.no_grad():
@@ -147,7 +145,6 @@ def test_explainer_finds_the_digits_that_count(tmp_path):
         explainer, args, examples.features(), validation.features(), processing_class=counting.digit_tokenizer()
     )
     trainer.train()
-    torch.set_num_threads(threads)
     assert trainer.evaluate()["eval_divergence"] <= 0.05
     with torch.no_grad():
         scores = explainer(**features(validation)).keep_probability[..., -1] * validation.attention_mask
