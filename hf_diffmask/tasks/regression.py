@@ -130,8 +130,10 @@ class Regression(Task):
         return f"{result['label']} ({result['direction']})"
 
     def moved(self, result: Mapping[str, Any]) -> str:
-        """See [`Task.moved`]."""
-        return f"the number by {result['divergence'] ** 0.5:.3f} standard deviations"
+        """See [`Task.moved`]: the change, and its square, which the margin bounds."""
+        squared = result["divergence"]
+        further = " further in its direction" if result.get("drop", 0.0) < 0 else ""
+        return f"the number by {squared**0.5:.3f} standard deviations{further} (squared: {squared:.3f})"
 
     @property
     def _variance(self) -> float:

@@ -82,6 +82,10 @@ def test_numbers_by_hand():
     # Against its direction the number moves by 1 and by 1.5; in its direction by 2.
     assert task.drop(target, masked).tolist() == [0.25, 0.5625, -1.0]
     assert task.drop(target, masked, torch.tensor([0, 0, 0])).tolist() == [-0.25, 0.5625, 1.0]
+    # The margin is a square, so the square stands beside the change: 0.3 deviations are within 0.1.
+    assert task.moved({"divergence": 0.09, "drop": 0.09}) == "the number by 0.300 standard deviations (squared: 0.090)"
+    further = task.moved({"divergence": 1.0, "drop": -1.0})
+    assert further == "the number by 1.000 standard deviations further in its direction (squared: 1.000)"
     up = task.choice_log_probabilities(target)[:, 1].exp().tolist()
     assert up == pytest.approx([1 / (1 + math.exp(-z)) for z in (1.0, -0.5, 1.0)])
     assert task.value(target, masked).tolist() == pytest.approx([0.5, -0.25, 2.0])
