@@ -32,6 +32,7 @@ ARCHITECTURES = {
     "electra": {"hidden_size": 16, "embedding_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2,
                 "intermediate_size": 24},
     "deberta-v2": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24},
+    "ctrl": {"n_embd": 16, "n_layer": 3, "n_head": 2, "dff": 24, "n_positions": 40},
     "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 40},
     "modernbert": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24},
     "llama": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2,
@@ -104,8 +105,8 @@ def scores(hub, model, **more):
     return json.loads(hub.run(code, **more).splitlines()[-1])
 
 
-def build(name):
-    config = AutoConfig.for_model(name, **{**SMALL, **ARCHITECTURES[name]})
+def build(name, **config):
+    config = AutoConfig.for_model(name, **{**SMALL, **ARCHITECTURES[name], **config})
     return AutoModelForSequenceClassification.from_config(config)
 
 

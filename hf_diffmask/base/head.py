@@ -16,6 +16,8 @@ def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
     """
     The positions that a head reads, from the gradient of its output with respect to the last state.
 
+    The model runs on its dummy inputs.
+
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
         names (`Sequence[str]`): The states of the base model.
@@ -23,17 +25,22 @@ def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
     Returns:
         `str` or `None`: `"first"`, `"last"` or `"mean"`; `None` if the head reads other positions, or if
         the model cannot run on its dummy inputs.
+
+    Raises:
+        DiffMaskError: If a state cannot be recorded.
     """
     dummies = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
     try:
         with torch.no_grad():
-            _, states = record(model, dummies, names[-1:])
+            _, states = record(model, dummies, names)
         with torch.enable_grad():
-            hidden = states[0].detach().clone().requires_grad_()
+            hidden = states[-1].detach().clone().requires_grad_()
             logits = replace(model, dummies, names[-1], hidden).logits
             # Different weights, because a plain sum of logits may cancel.
             weights = torch.arange(1, logits.numel() + 1, device=logits.device, dtype=logits.dtype)
             (gradient,) = torch.autograd.grad((logits.flatten() * weights).sum(), hidden)
+    except DiffMaskError:
+        raise
     except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
         return None
     size = gradient[0].float().norm(dim=-1)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
-from .frozen import as_guest
+from .calling import call, free_id, needs_padding_id, prepared
+from .padding import Part, depends_on_padding, joined, parts_of, spread
 from .states import _blocks_for, _site
 from .taps import Taps
 
@@ -109,33 +110,108 @@ def _hidden(output: Any) -> Tensor:
 _returned: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
-def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str]) -> tuple[Any, list[Tensor]]:
+def run(model: PreTrainedModel, features: dict[str, Tensor], units: Tensor | None = None) -> Any:
+    """
+    Output of the base model. Padding on either side does not change the logits.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+        features (`dict[str, torch.Tensor]`): Features: `input_ids`, `attention_mask`, ... `(B, T)`.
+        units (`torch.Tensor` of shape `(B, T)`, `bool`, *optional*):
+            `False` at padding; by default the attention mask.
+
+    Returns:
+        The model's output.
+    """
+    return record(model, features, [], units)[0]
+
+
+def record(
+    model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str], units: Tensor | None = None
+) -> tuple[Any, list[Tensor]]:
     """
     Output and states of the base model, from one forward pass.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
-        features (`dict[str, torch.Tensor]`): Arguments of the base model: `input_ids`, `attention_mask`, ... `(B, T)`.
+        features (`dict[str, torch.Tensor]`): Features: `input_ids`, `attention_mask`, ... `(B, T)`.
         names (`Sequence[str]`):
             States to record (paper, section 3.1): `embeddings` (output of the token-embedding table),
             `block.K.input`, `block.K.output`, or the path of a module (output of this module).
+        units (`torch.Tensor` of shape `(B, T)`, `bool`, *optional*):
+            `False` at padding; by default the attention mask.
 
     Returns:
-        `tuple`: The model's output, and the states, `(B, T, d_s)` each.
+        `tuple`: The model's output, and the states, `(B, T, d_s)` each. If padding can change the logits, rows of one
+        length run together, and the output has logits only.
 
     Raises:
         DiffMaskError: If a state does not exist, or a forward pass does not compute it exactly once.
     """
+    units, parts = _parts(model, features, units)
+    if not parts:
+        return _record(model, features, names, units)
+    runs = [_record(model, part.inputs(features, units), names, part.take(units)) for part in parts]
+    states = [spread(parts, [found[k] for _, found in runs], units.shape) for k in range(len(names))]
+    return joined(parts, [output for output, _ in runs], units.shape), states
+
+
+def replace(
+    model: PreTrainedModel, features: dict[str, Tensor], name: str, hidden: Tensor, units: Tensor | None = None
+) -> Any:
+    """
+    Output of the base model after a state is replaced.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+        features (`dict[str, torch.Tensor]`): Features, `(B, T)` each.
+        name (`str`): A state, see [`record`]. Blocks below the state do not run if [`record`] has seen them.
+        hidden (`torch.Tensor` of shape `(B, T, d)`): Replaces the state; in the state's dtype.
+        units (`torch.Tensor` of shape `(B, T)`, `bool`, *optional*):
+            `False` at padding; by default the attention mask.
+
+    Returns:
+        The model's output, see [`record`].
+    """
+    units, parts = _parts(model, features, units)
+    if not parts:
+        return _replace(model, features, name, hidden, units)
+    runs = [_replace(model, part.inputs(features, units), name, part.take(hidden), part.take(units)) for part in parts]
+    return joined(parts, runs, units.shape)
+
+
+def _parts(model: PreTrainedModel, features: dict[str, Tensor], units: Tensor | None) -> tuple[Tensor, list[Part]]:
+    """Marks of real units, and the parts that the batch must run in."""
+    ids = features.get("input_ids")
+    if units is None:
+        mask = features.get("attention_mask")
+        first = next(iter(features.values()))
+        units = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device) if mask is None else mask.bool()
+    lacks_id = ids is not None and needs_padding_id(model, units) and free_id(model, ids, units) is None
+    if bool(units.all()) and not lacks_id:
+        return units, []
+    varies = depends_on_padding(model, lambda features, units: _record(model, features, [], units)[0])
+    return units, parts_of(units, of_one_length=varies, alone=lacks_id)
+
+
+def _record(
+    model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str], units: Tensor
+) -> tuple[Any, list[Tensor]]:
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     blocks, taps = _blocks_for(model, names), Taps()
+    view, inputs = prepared(model, features, units)
 
     def keep_input(name: str, args: tuple, kwargs: dict[str, Any]) -> None:
         found[name].append(args[0] if args else kwargs["hidden_states"])
 
-    def keep_output(name: str, output: Any) -> None:
+    def keep_output(name: str, args: tuple, output: Any) -> None:
         found[name].append(_hidden(output))
 
-    def see(module: nn.Module, output: Any) -> None:
+    def keep_embeddings(name: str, args: tuple, output: Any) -> None:
+        if _are_ids(args, inputs):
+            found[name].append(_hidden(output).clone())  # a copy, see _replace
+
+    def see(module: nn.Module, args: tuple, output: Any) -> None:
         if isinstance(output, Tensor):
             _returned[module] = 0
         elif isinstance(output, tuple) and all(value is None for value in output[1:]):
@@ -148,42 +224,41 @@ def record(model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[
         if site.is_input:
             taps.on_input(site.module, partial(keep_input, name))
         else:
-            taps.on_output(site.module, partial(keep_output, name))
+            taps.on_output(site.module, partial(keep_embeddings if site.is_table else keep_output, name))
     for module in below:
         if module not in _returned:
             taps.on_output(module, partial(see, module))
-    with as_guest(model), taps.active():
-        output = model(**features)
+    output = call(model, view, inputs, taps)
     for name, states in found.items():
         if len(states) != 1:
             raise DiffMaskError(
                 f"{type(model).__name__} computed the state {name!r} {len(states)} times in one forward pass instead "
                 "of once: this model is not supported."
             )
+        if states[0].shape[:2] != units.shape:
+            raise DiffMaskError(
+                f"{type(model).__name__} has the state {name!r} in the shape {tuple(states[0].shape)} for an input of "
+                f"{tuple(units.shape)}: models with one vector for each token are supported."
+            )
     return output, [states[0] for states in found.values()]
 
 
-def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidden: Tensor) -> Any:
-    """
-    Output of the base model after a state is replaced.
-
-    Args:
-        model ([`~transformers.PreTrainedModel`]): The base model.
-        features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each.
-        name (`str`): A state, see [`record`]. Blocks below the state do not run if [`record`] has seen them.
-        hidden (`torch.Tensor` of shape `(B, T, d)`): Replaces the state; in the state's dtype.
-
-    Returns:
-        The model's output.
-    """
+def _replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidden: Tensor, units: Tensor) -> Any:
     site, taps = _site(model, name, _blocks_for(model, [name])), Taps()
+    view, inputs = prepared(model, features, units)
 
-    def give_output(output: Any) -> Any:
-        return hidden if isinstance(output, Tensor) else (hidden, *output[1:])
+    def give_output(args: tuple, output: Any) -> Any:
+        given = hidden.clone() if site.is_table else hidden  # a copy: CTRL scales its embeddings in place
+        return given if isinstance(output, Tensor) else (given, *output[1:])
+
+    def give_embeddings(args: tuple, output: Any) -> Any:
+        return give_output(args, output) if _are_ids(args, inputs) else None
 
     def give_input(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})
 
+    if site.is_table:
+        taps.on_output(site.module, give_embeddings)
     for module in site.below:
         length = _returned.get(module)
         if length is None:
@@ -192,8 +267,13 @@ def replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidd
             taps.instead[module] = (hidden, *[None] * (length - 1)) if length else hidden
     if site.is_input:  # always needed: some models change the state between two blocks
         taps.on_input(site.module, give_input)
-    with as_guest(model), taps.active():
-        return model(**features)
+    return call(model, view, inputs, taps)
+
+
+def _are_ids(args: tuple, inputs: dict[str, Tensor]) -> bool:
+    """Whether the embedding table is called with `input_ids`: GPT-2 looks up `token_type_ids` as well."""
+    ids = inputs["input_ids"]
+    return args[0].shape == ids.shape and torch.equal(args[0], ids.to(args[0].device))
 
 
 def state_widths(model: PreTrainedModel, names: Sequence[str]) -> list[int]:

@@ -81,6 +81,8 @@ class _Site(NamedTuple):
 
     module: nn.Module
     is_input: bool
+    is_table: bool
+    """Whether the module is the embedding table."""
     below: list[nn.Module]
     """Modules that need not run if the state is replaced: each returns the new state instead."""
 
@@ -92,14 +94,13 @@ def _blocks_for(model: PreTrainedModel, names: Sequence[str]) -> list[nn.Module]
 
 def _site(model: PreTrainedModel, name: str, blocks: list[nn.Module]) -> _Site:
     if name == "embeddings":
-        embeddings = model.get_input_embeddings()
-        return _Site(embeddings, False, [embeddings])
+        return _Site(model.get_input_embeddings(), False, True, [])
     if match := re.fullmatch(r"block\.(\d+)\.(input|output)", name):
         number = int(match[1])
         if number >= len(blocks):
             raise DiffMaskError(f"{type(model).__name__} has {len(blocks)} blocks, so there is no state {name!r}.")
         is_input = match[2] == "input"
-        return _Site(blocks[number], is_input, blocks[: number + (not is_input)])
+        return _Site(blocks[number], is_input, False, blocks[: number + (not is_input)])
     try:
         module = model.get_submodule(name)
     except AttributeError:
@@ -107,4 +108,4 @@ def _site(model: PreTrainedModel, name: str, blocks: list[nn.Module]) -> _Site:
             f"{type(model).__name__} has no state {name!r}: name a module by its path, or one of embeddings, "
             "block.K.input and block.K.output."
         ) from None
-    return _Site(module, False, [module])
+    return _Site(module, False, False, [module])

@@ -19,8 +19,8 @@ class Taps:
 
     inputs: dict[nn.Module, list[Callable[[tuple, dict[str, Any]], Inputs | None]]] = field(default_factory=dict)
     """Functions of a module's arguments. A function may return other arguments."""
-    outputs: dict[nn.Module, list[Callable[[Any], Any]]] = field(default_factory=dict)
-    """Functions of a module's output. A function may return another output, or `None`."""
+    outputs: dict[nn.Module, list[Callable[[tuple, Any], Any]]] = field(default_factory=dict)
+    """Functions of a module's positional arguments and output. A function may return another output, or `None`."""
     instead: dict[nn.Module, Any] = field(default_factory=dict)
     """Outputs of modules that do not run."""
 
@@ -28,8 +28,8 @@ class Taps:
         """Adds a function of a module's arguments."""
         self.inputs.setdefault(module, []).append(tap)
 
-    def on_output(self, module: nn.Module, tap: Callable[[Any], Any]) -> None:
-        """Adds a function of a module's output."""
+    def on_output(self, module: nn.Module, tap: Callable[[tuple, Any], Any]) -> None:
+        """Adds a function of a module's positional arguments and output."""
         self.outputs.setdefault(module, []).append(tap)
 
     @contextmanager
@@ -68,7 +68,7 @@ def _after(module: nn.Module, args: tuple, output: Any) -> Any:
     taps = _active.get()
     changed = None
     for tap in taps.outputs.get(module, ()) if taps else ():
-        found = tap(output if changed is None else changed)
+        found = tap(args, output if changed is None else changed)
         changed = changed if found is None else found
     return changed
 
@@ -84,7 +84,22 @@ def _hook(module: nn.Module) -> None:
 
 def _call_or_stand_in(module: nn.Module, call: Callable, *args: Any, **kwargs: Any) -> Any:
     taps = _active.get()
-    return taps.instead[module] if taps is not None and module in taps.instead else call(*args, **kwargs)
+    if taps is None:
+        return call(*args, **kwargs)
+    # Hooks do not act in compiled code.
+    return taps.instead[module] if module in taps.instead else module._call_impl(*args, **kwargs)
+
+
+def look_into_compiled(model: nn.Module) -> None:
+    """
+    Makes the compiled parts of a model run uncompiled in runs with taps.
+
+    Args:
+        model (`torch.nn.Module`): The model. The model itself is called uncompiled by its caller.
+    """
+    for module in model.modules():
+        if module is not model and module._compiled_call_impl is not None:
+            _dispatch(module)
 
 
 def _dispatch(module: nn.Module) -> None:

@@ -40,6 +40,25 @@ def max_length(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     return min([limit for limit in limits if limit and limit < 1_000_000], default=512)
 
 
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """
+    Refuses a tokenizer with more tokens than the base model has embeddings.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The tokenizer.
+        rows (`int`): Rows of the base model's embedding table.
+
+    Raises:
+        DiffMaskError: If some tokens have no embedding.
+    """
+    if len(tokenizer) > rows:
+        raise DiffMaskError(
+            f"The tokenizer has {len(tokenizer)} tokens, and the base model has embeddings for {rows}: give the base "
+            "model's own tokenizer. Use one of its tokens for padding (`tokenizer.pad_token = tokenizer.eos_token`), "
+            "or call `resize_token_embeddings` before training."
+        )
+
+
 @dataclass(frozen=True)  # no tuple: pipelines split tuples when they move data to a device
 class EncodedText:
     """The tokens of a whole input, without truncation. Lists have one entry per token, except `texts`."""

@@ -64,10 +64,10 @@ def aligned(rows: Sequence[Sequence[bool]], attention_mask: Tensor) -> Tensor:
 
 def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> dict[str, Tensor]:
     """
-    A batch of items, padded to the longest item.
+    A batch of items, padded on the right to the longest item.
 
     Args:
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Has the padding id and side.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Has the padding id.
         items (`list[dict]`): Items of [`Features`].
 
     Returns:
@@ -83,5 +83,5 @@ def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> 
             raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token`, or give one input.")
         batch = {name: torch.tensor([item[name] for item in features]) for name in features[0]}
         return {**batch, "example_ids": torch.tensor(example_ids)}
-    batch = tokenizer.pad(features, return_tensors="pt", verbose=False)
+    batch = tokenizer.pad(features, padding_side="right", return_tensors="pt", verbose=False)
     return {**batch, "example_ids": torch.tensor(example_ids)}

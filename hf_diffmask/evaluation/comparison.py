@@ -9,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from ..base.running import run
 from ..data.batching import in_batches
 from ..methods.registry import METHODS, Explainers, Features
 from .faithfulness import Preset, areas, curves, measures
@@ -55,15 +56,15 @@ def attribute(
     is_first = True
     with tqdm(total=len(inputs), desc=method, leave=False, disable=len(inputs) < 2 * batch_size) as progress:
 
-        def run(features: Features) -> list[list[float]]:
+        def attributed(features: Features) -> list[list[float]]:
             nonlocal seconds, bare, is_first
             plain = {name: value for name, value in features.items() if name != "special_tokens_mask"}
             with torch.no_grad():
                 if is_first:
-                    base(**plain)  # the first pass is slow and would make the method look cheap
+                    run(base, plain)  # the first pass is slow and would make the method look cheap
                     is_first = False
                 begun = time.perf_counter()
-                base(**plain).logits.sum().item()
+                run(base, plain).logits.sum().item()
             between = time.perf_counter()
             scores = METHODS[method](explainers, features).double().cpu()
             seconds += time.perf_counter() - between
@@ -73,7 +74,7 @@ def attribute(
                 row[there].tolist() for row, there in zip(scores, features["attention_mask"].bool().cpu(), strict=True)
             ]
 
-        found = in_batches(tokenizer, inputs, device, run, batch_size)
+        found = in_batches(tokenizer, inputs, device, attributed, batch_size)
     return Attributed(found, seconds / len(inputs), seconds / bare)
 
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..base.frozen import as_guest
 from ..base.removal import without
-from ..base.running import masked_state, replace
+from ..base.running import masked_state, replace, run
 from ..data.batching import in_batches
 from ..data.features import aligned
 from ..errors import DiffMaskError
@@ -88,16 +87,18 @@ def class_probabilities(
     changed = [without(one, stays, replacement, tokenizer) for one, stays in zip(inputs, keep, strict=True)]
     table = model.get_input_embeddings().weight
 
-    def run(batch: dict[str, Tensor]) -> list[Tensor]:
+    def probabilities(batch: dict[str, Tensor]) -> list[Tensor]:
         rows = batch.pop("example_ids").tolist()
         batch.pop("special_tokens_mask", None)
+        # The attention mask also hides removed tokens, which are no padding.
+        lengths = torch.tensor([[len(changed[row]["input_ids"])] for row in rows], device=model.device)
+        units = torch.arange(batch["input_ids"].shape[1], device=model.device) < lengths
         if replacement == "mean":
             stays = aligned([keep[row] for row in rows], batch["attention_mask"])
             embedded = model.get_input_embeddings()(batch["input_ids"])
-            output = replace(model, batch, "embeddings", masked_state(embedded, stays, table.mean(0)))
+            output = replace(model, batch, "embeddings", masked_state(embedded, stays, table.mean(0)), units)
         else:
-            with as_guest(model):
-                output = model(**batch)
+            output = run(model, batch, units)
         return list(task.choice_log_probabilities(task.target(output)).exp().cpu())
 
-    return torch.stack(in_batches(tokenizer, changed, model.device, run, batch_size, with_ids=True))
+    return torch.stack(in_batches(tokenizer, changed, model.device, probabilities, batch_size, with_ids=True))

@@ -97,11 +97,6 @@ def soft_measures(
     )
 
     def probabilities(there: Tensor) -> Tensor:
-        # Some models without a padding token take only one input at a time.
-        size = len(there) if tokenizer.pad_token_id is not None else 1
-        return torch.cat([run(part) for part in there.split(size)])
-
-    def run(there: Tensor) -> Tensor:
         stacked = {name: value.expand(len(there), -1) for name, value in batch.items()}
         output = replace(model, stacked, "embeddings", embedded * there.to(embedded))
         return task.choice_log_probabilities(task.target(output)).exp().cpu()

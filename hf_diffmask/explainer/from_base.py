@@ -11,6 +11,7 @@ from ..base.fingerprint import fingerprint
 from ..base.head import head_reads
 from ..base.running import state_widths
 from ..base.states import state_names
+from ..data.encoding import check_vocabulary
 from ..errors import DiffMaskError
 from ..tasks.registry import task_of
 from .configuration_diffmask import DiffMaskConfig
@@ -89,9 +90,13 @@ def first_baseline(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     Returns:
         `torch.Tensor` of shape `(d,)`: Embedding of the mask token, else of the unknown token, else the mean
         embedding.
+
+    Raises:
+        DiffMaskError: If the tokenizer has more tokens than the base model has embeddings.
     """
     table = base_model.get_input_embeddings().weight.detach()
     token = None
     if tokenizer is not None:
+        check_vocabulary(tokenizer, len(table))
         token = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
     return table.float().mean(0) if token is None else table[token]

@@ -211,7 +211,7 @@ class DiffMaskModel(SavedExplainer):
         Returns:
             [`Recorded`]: The output and the hidden states.
         """
-        output, states = record(self.base, batch.inputs, self.config.state_names)
+        output, states = record(self.base, batch.inputs, self.config.state_names, batch.units)
         return Recorded(self.task.target(output, batch.inputs.get("attention_mask")), states, batch)
 
     def masked(self, recorded: Recorded, mask: Tensor, state: Tensor | int = -1) -> Tensor:
@@ -260,7 +260,7 @@ class DiffMaskModel(SavedExplainer):
         Returns:
             `torch.Tensor` of shape `(B, ...)`
         """
-        output = replace(self.base, batch.inputs, self.config.state_names[state], hidden)
+        output = replace(self.base, batch.inputs, self.config.state_names[state], hidden, batch.units)
         return self.task.target(output, batch.inputs.get("attention_mask"))
 
     def cost(self, target: Tensor, masked: Tensor, classes: Tensor | None = None) -> Tensor:

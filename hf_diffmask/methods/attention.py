@@ -1,14 +1,13 @@
 """Attention weights of the base model: a comparison of the paper, not a measure of the units that the output needs."""
 
+import copy
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..base.frozen import as_guest
+from ..base.calling import call, prepared
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..tasks.heads import widen
@@ -24,8 +23,7 @@ def attention(explainer: DiffMaskModel, features: dict[str, Tensor], state: int 
     state that a block reads. In a causal model the first units receive more attention: more queries see them.
 
     Args:
-        explainer ([`DiffMaskModel`]): Holds the base model, which runs once with eager attention. Hooks that
-            `transformers` installs for `output_attentions` stay, and do nothing.
+        explainer ([`DiffMaskModel`]): Holds the base model, which runs once with eager attention.
         features (`dict[str, torch.Tensor]`): Arguments of the base model, `(B, T)` each, and `special_tokens_mask`.
         state (`int`, *optional*, defaults to 0): Number of the state.
 
@@ -49,8 +47,9 @@ def attention(explainer: DiffMaskModel, features: dict[str, Tensor], state: int 
     block = blocks.index(reader)
     batch = explainer.batch(**features)
     real = batch.units
-    with as_guest(model), _returning_attention(model):
-        weights = model(**batch.inputs).get("attentions") or ()
+    eager = _returning_attention(model)
+    view, inputs = prepared(eager, batch.inputs, real)
+    weights = call(eager, view, inputs).get("attentions") or ()
     if len(weights) != len(blocks) or weights[block].shape[-2:] != (real.shape[1], real.shape[1]):
         raise DiffMaskError(
             f"{type(model).__name__} does not return the attention of its {len(blocks)} blocks between all units: use "
@@ -61,19 +60,20 @@ def attention(explainer: DiffMaskModel, features: dict[str, Tensor], state: int 
     return received * batch.maskable
 
 
-@contextmanager
-def _returning_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Makes a model return its attention weights, which only the eager implementation computes."""
-    implementation, returned = model.config._attn_implementation, model.config.output_attentions
-    try:
-        model.set_attn_implementation("eager")
-        if model.config._attn_implementation != "eager":
-            raise DiffMaskError(
-                f"{type(model).__name__} cannot return attention in its implementation {implementation!r}: load it "
-                'with attn_implementation="eager".'
-            )
-        model.config.output_attentions = True
-        yield
-    finally:
-        model.config.output_attentions = returned
-        model.set_attn_implementation(implementation)
+def _returning_attention(model: PreTrainedModel) -> PreTrainedModel:
+    """
+    A model of the same weights that returns its attention weights, which only the eager implementation computes.
+
+    The implementation is a field of the config that all modules share. Modules and config are copied, so that other
+    threads may use the base model meanwhile. Weights are not copied.
+    """
+    weights = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    eager = copy.deepcopy(model, weights)
+    eager.set_attn_implementation("eager")
+    if eager.config._attn_implementation != "eager":
+        raise DiffMaskError(
+            f"{type(model).__name__} cannot return attention in its implementation "
+            f'{model.config._attn_implementation!r}: load it with attn_implementation="eager".'
+        )
+    eager.config.output_attentions = True
+    return eager

@@ -10,7 +10,7 @@ import torch
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils import logging
 
-from ..data.encoding import EncodedText, Text, encode, max_length
+from ..data.encoding import EncodedText, Text, check_vocabulary, encode, max_length
 from ..data.merging import merge_words, most_central
 from ..data.windows import windows
 from ..display.grid import Attribution
@@ -117,6 +117,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 "train --base_model ...`, then name its folder."
             )
         super().__init__(model, *args, **kwargs)
+        check_vocabulary(self.tokenizer, model.config.vocab_size)
         if not model.masks.is_calibrated:
             logger.warning(
                 "This explainer was trained without validation inputs and has no thresholds: its masks keep "

@@ -11,6 +11,7 @@ from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
 from ..base.running import Batch
+from ..data.encoding import check_vocabulary
 from ..data.features import Features, collate
 from ..data.sampling import LengthGroupedSampler
 from ..errors import DiffMaskError
@@ -79,6 +80,7 @@ class DiffMaskTrainer(PublishingTrainer):
         if processing_class is None or processing_class.pad_token_id is None:
             raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token` (and save it) first.")
         recipe, config = RECIPES[args.recipe], model.config
+        check_vocabulary(processing_class, config.vocab_size)
         for name, needed in ((name, recipe.fields[name]) for name in recipe.relied_on):
             if getattr(config, name) != needed:
                 raise DiffMaskError(

@@ -32,7 +32,7 @@ def test_states_are_those_that_transformers_reports(name, features):
     # transformers reports the input of every block. It may normalise the last output once more.
     for ours, theirs in zip(states[1:4], reported.hidden_states[-4:-1], strict=True):
         torch.testing.assert_close(ours, theirs)
-    if name not in ("llama", "gpt2", "modernbert"):
+    if name not in ("llama", "gpt2", "modernbert", "ctrl"):
         torch.testing.assert_close(states[4], reported.hidden_states[-1])
 
 

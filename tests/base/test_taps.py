@@ -23,8 +23,8 @@ def test_inputs_and_outputs_are_read_and_replaced(layers):
     taps = Taps()
     taps.on_input(layers[1], lambda args, kwargs: seen.append(args[0]))
     taps.on_input(layers[2], lambda args, kwargs: ((args[0] + 1,), kwargs))
-    taps.on_output(layers[2], lambda output: seen.append(output))
-    taps.on_output(layers[2], lambda output: output * 2)
+    taps.on_output(layers[2], lambda args, output: seen.append(output))
+    taps.on_output(layers[2], lambda args, output: output * 2)
     with taps.active():
         found = layers(x)
     assert torch.equal(seen[0], layers[0](x))
@@ -49,7 +49,7 @@ def test_another_thread_sees_the_modules_as_they_are(layers):
     x = torch.ones(1, 2)
     plain, found = layers(x), []
     taps = Taps()
-    taps.on_output(layers[1], lambda output: output + 1)
+    taps.on_output(layers[1], lambda args, output: output + 1)
     taps.instead[layers[0]] = torch.zeros(1, 2)
     with taps.active():
         other = threading.Thread(target=lambda: found.append(layers(x)))
@@ -63,8 +63,8 @@ def test_a_run_within_a_run_and_an_error_end_it(layers):
     x = torch.ones(1, 2)
     plain = layers(x)
     outer, inner = Taps(), Taps()
-    outer.on_output(layers[2], lambda output: output + 1)
-    inner.on_output(layers[2], lambda output: output * 0)
+    outer.on_output(layers[2], lambda args, output: output + 1)
+    inner.on_output(layers[2], lambda args, output: output * 0)
     with outer.active():
         with pytest.raises(RuntimeError, match="on purpose"), inner.active():
             assert not layers(x).any()
@@ -77,7 +77,7 @@ def test_a_run_within_a_run_and_an_error_end_it(layers):
 def test_copies_work_and_are_not_hooked_twice(layers, copied):
     def replace(model):
         taps = Taps()
-        taps.on_output(model[2], lambda output: output + 1)
+        taps.on_output(model[2], lambda args, output: output + 1)
         taps.instead[model[0]] = torch.zeros(1, 2)
         with taps.active():
             return model(torch.ones(1, 2))

@@ -8,6 +8,7 @@ from transformers import pipeline
 
 import hf_diffmask
 from hf_diffmask import DiffMaskModel, recipe_config
+from hf_diffmask.methods.attention import attention
 
 TEXTS = ["a warm and funny film", "the plot is dull", "not bad at all", "superb", "the cast looks tired of it all"]
 
@@ -86,3 +87,22 @@ def test_a_base_model_is_loaded_once(tmp_path, monkeypatch):
     explain.model.guest._base = None
     together(4, [(explain, text) for text in TEXTS])
     assert len(loaded) == 1
+
+
+def test_attention_is_read_while_others_use_the_base(pipes, classifier, tokenizer):
+    """Only the eager implementation returns attention, and the implementation is a field that all calls share."""
+    explainer = pipes[0].model
+    features = dict(tokenizer(TEXTS, padding=True, return_tensors="pt", return_special_tokens_mask=True))
+    alone, result = attention(explainer, features), numbers(pipes[0](TEXTS[0]))
+    with torch.no_grad():
+        logits = classifier(input_ids=features["input_ids"], attention_mask=features["attention_mask"]).logits
+
+    def bare():
+        with torch.no_grad():
+            return classifier(input_ids=features["input_ids"], attention_mask=features["attention_mask"])
+
+    calls = [(attention, explainer, features), (bare,), (pipes[0], TEXTS[0])]
+    found = together(4, 20 * calls)
+    for weights, output, one in zip(found[::3], found[1::3], found[2::3], strict=True):
+        assert torch.equal(weights, alone) and numbers(one) == pytest.approx(result, abs=1e-6)
+        assert torch.equal(output.logits, logits) and output.attentions is None
