@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -17,8 +18,8 @@ FROM_TOKENIZERS = ("attention_mask", "token_type_ids")
 
 
 @cache
-def _parameters(kind: type[PreTrainedModel]) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)
+def _parameters(forward: Callable) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def padding_id(model: PreTrainedModel) -> int | None:
@@ -61,7 +62,7 @@ def free_id(model: PreTrainedModel, input_ids: Tensor, units: Tensor) -> int | N
         `int` or `None`: `None` if the batch uses the whole vocabulary.
     """
     used = set(input_ids[units].unique().tolist())
-    return next((number for number in range(model.config.get_text_config().vocab_size) if number not in used), None)
+    return next((number for number in range(len(model.get_input_embeddings().weight)) if number not in used), None)
 
 
 def prepared(
@@ -81,7 +82,7 @@ def prepared(
     Returns:
         `tuple`: The model or a view of it that shares its modules, and its arguments.
     """
-    taken = _parameters(type(model))
+    taken = _parameters(type(model).forward)
     given = {name: value for name, value in features.items() if name in taken or name not in FROM_TOKENIZERS}
     pad, view = padding_id(model), model
     ids = given.get("input_ids")

@@ -63,6 +63,13 @@ class DataArguments(DatasetArguments):
         },
     )
     base_model_revision: str | None = field(default=None, metadata={"help": "Revision of the base model on the Hub."})
+    dtype: str = field(
+        default="float32",
+        metadata={
+            "help": "Precision of the base model's weights. auto: that of its files.",
+            "choices": ["float32", "bfloat16", "float16", "auto"],
+        },
+    )
     with_base_model: bool = field(
         default=False, metadata={"help": "With --push_to_hub: also push a local base model."}
     )
@@ -80,7 +87,7 @@ def run(arguments: list[str]) -> None:
     """
     parser = parser_of((DataArguments, DiffMaskTrainingArguments), "train", DESCRIPTION)
     data, args = parse(parser, arguments)
-    base_model, data.base_model_revision = load_base(data.base_model, data.base_model_revision)
+    base_model, data.base_model_revision = load_base(data.base_model, data.base_model_revision, data.dtype)
     tokenizer = load_tokenizer(data.base_model, data.base_model_revision)
     task = task_of(base_model)()
     texts = load_inputs(data.dataset, task, data, limit=data.max_samples)

@@ -12,10 +12,12 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from ..base.fingerprint import fingerprint
 from ..base.states import names_of_blocks, state_names
+from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError, reason
 from ..tasks.registry import TASKS, fitting_task, task_of
 from .configuration_diffmask import DiffMaskConfig
@@ -69,8 +71,9 @@ class Guest:
             base ([`~transformers.PreTrainedModel`]): The base model.
 
         Raises:
-            DiffMaskError: If `base` is not the model that the explainer was trained for.
+            DiffMaskError: If `base` is no Transformers model, or not the model that the explainer was trained for.
         """
+        base = unwrapped(base)
         check_base(self.config, base, self.allow_mismatch)
         self.hold(base)
 
@@ -129,29 +132,32 @@ class Guest:
         return base.eval()
 
 
-def load_base(name: str, revision: str | None = None) -> tuple[PreTrainedModel, str | None]:
+def load_base(name: str, revision: str | None = None, dtype: str = "float32") -> tuple[PreTrainedModel, str | None]:
     """
     A base model and its commit. The task is checked before the weights are loaded.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        dtype (`str`, *optional*, defaults to `"float32"`): Precision of the weights; `"auto"` for that of the files.
 
     Returns:
-        `tuple`: The model in `float32`, and its commit (`None` for a folder).
+        `tuple`: The model, and its commit (`None` for a folder).
 
     Raises:
-        DiffMaskError: If no task covers the model, it cannot be loaded, or its weights lack its head.
+        DiffMaskError: If no task covers the model, it is an adapter, it cannot be loaded, or its weights lack its
+            head.
     """
     named: dict[str, Any] = {"revision": revision}
     try:
         import_testbed(name, **named)
+        _refuse_adapter(name, **named)
         config = AutoConfig.from_pretrained(name, **named)
         task = fitting_task(config.architectures or [], config, f"The base model {name}")
         # Fixes the commit, since the branch may move.
         named["revision"] = commit_of(name, revision)
         base, loading = task.auto_class.from_pretrained(
-            name, **named, dtype="float32", use_safetensors=True, output_loading_info=True
+            name, **named, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     except DiffMaskError:
         raise
@@ -163,6 +169,18 @@ def load_base(name: str, revision: str | None = None) -> tuple[PreTrainedModel, 
             f"{', '.join(sorted(loading['missing_keys']))}. Fine-tune it first."
         )
     return base, named["revision"]
+
+
+def _refuse_adapter(name: str, revision: str | None) -> None:
+    """Refuses a repo that has an adapter of PEFT and no model: the model is elsewhere, and PEFT may be missing."""
+    if find_adapter_config_file(name, revision=revision) and not cached_file(
+        name, "config.json", revision=revision, _raise_exceptions_for_missing_entries=False
+    ):
+        raise DiffMaskError(
+            f"{name} has an adapter (PEFT) and no whole model: load it with PEFT, call `merge_and_unload()`, save the "
+            "result with `save_pretrained`, and name this folder. In Python, `DiffMaskModel.from_base_model` takes the "
+            "PEFT model itself."
+        )
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -228,7 +246,8 @@ def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bo
     if config.base_model_fingerprint is not None:
         found = fingerprint(base, getattr(torch, config.base_model_dtype))
         of_weights["weights fingerprint"] = (config.base_model_fingerprint, found)
-    if config.base_model_class is not None:
+    # A subclass is a model of the class.
+    if config.base_model_class not in (None, *(kind.__name__ for kind in type(base).__mro__)):
         of_weights["class"] = (config.base_model_class, type(base).__name__)
     shapes, weights = (
         [f"{what} {found} instead of {wanted}" for what, (wanted, found) in of_part.items() if wanted != found]

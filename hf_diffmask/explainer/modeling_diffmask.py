@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 
 from ..base.running import Batch, Recorded, masked_state, record, replace
+from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError
 from ..masks.masks import Masks
 from ..masks.registry import MASKS
@@ -104,6 +105,7 @@ class DiffMaskModel(SavedExplainer):
         Raises:
             DiffMaskError: If no task covers the base model, or its hidden states cannot be read.
         """
+        base_model = unwrapped(base_model)
         explainer = cls(config_for(base_model, states, **config))
         explainer.guest.hold(base_model)
         if explainer.config.state_names[0] == "embeddings":
