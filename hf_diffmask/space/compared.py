@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..data.encoding import encode
 from ..data.windows import windows
 from ..errors import DiffMaskError
 from ..evaluation.comparison import attribute, measured, rankable
@@ -46,8 +45,7 @@ def compare(held: Held, item: dict[str, str], most: int) -> list[dict[str, Any]]
         DiffMaskError: If the text has too many tokens.
     """
     explain = held.explain
-    given = (item["text"], item["text_pair"]) if "text_pair" in item else item["text"]
-    encoded = encode(explain.tokenizer, given)
+    encoded = held.encoded(item)
     most = min(most, explain.length)
     if len(encoded.tokens) > most:
         raise DiffMaskError(f"The text has {len(encoded.tokens)} tokens, and methods are compared on up to {most}.")

@@ -14,6 +14,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..about import BUNDLED_EXPLAINER
+from ..data.encoding import EncodedText, encode
+from ..display.markdown import without_images
 from ..errors import DiffMaskError, reason
 from ..explainer.configuration_diffmask import DiffMaskConfig
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -40,6 +42,18 @@ class Held:
     def last_state(self) -> int:
         """Number of the last state, counted from 0."""
         return int(self.explain.model.config.num_states - 1)
+
+    def encoded(self, item: dict[str, str]) -> EncodedText:
+        """
+        The tokens of an input.
+
+        Args:
+            item (`dict[str, str]`): An input of the pipeline.
+
+        Returns:
+            [`~hf_diffmask.data.encoding.EncodedText`]: All tokens, special tokens included.
+        """
+        return encode(self.explain.tokenizer, self.explain.model.task.check(item, "The input"))
 
 
 class Shelf:
@@ -151,5 +165,4 @@ def _card(source: str) -> str:
         return "This explainer has no card."
     text = text.split("\n---\n", 1)[-1].strip() if text.startswith("---\n") else text
     text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
-    text = re.sub(r"!\[([^\]]*)\]", r"[\1]", text)
-    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text)
+    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", without_images(text))

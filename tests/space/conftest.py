@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import hf_diffmask
-from tests.space.helpers import HOSTILE
+from tests.space.helpers import HOSTILE, PICTURES
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,9 @@ def hostile(tmp_path_factory):
     (root / "classifier/config.json").write_text(json.dumps(config))
     folder = root / "<img src=x onerror=window.hacked=1>"
     shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, folder)
-    card = "\n\n".join(["---\nlicense: mit\n---\n\n# Hostile card", *HOSTILE, "[x](javascript:window.hacked=1)"])
+    card = "\n\n".join(
+        ["---\nlicense: mit\n---\n\n# Hostile card", *PICTURES, *HOSTILE, "[x](javascript:window.hacked=1)"]
+    )
     (folder / "README.md").write_text(card)
     return folder
 

@@ -19,6 +19,14 @@ HOSTILE = [
     "<!-- x", "]]>", "\u202egnp.exe", "\x1b[31m",
 ]  # fmt: skip
 
+# Pictures in a card would be loaded from the author's server.
+PICTURES = [
+    "![picture](https://example.invalid/1.png)", "!![picture](https://example.invalid/2.png)",
+    "!<!-- x -->![picture](https://example.invalid/3.png)", "!!![picture][one]\n\n[one]: https://example.invalid/4.png",
+    "[!![picture](https://example.invalid/5.png)](https://example.invalid)",
+    '```mermaid\nflowchart TD\n  A@{ img: "https://example.invalid/6.png", label: "picture" }\n```',
+]  # fmt: skip
+
 
 @contextmanager
 def serving(folder, **environment):

@@ -56,3 +56,9 @@ def test_while_one_is_loaded_others_are_handed_out(monkeypatch):
 def test_the_last_state():
     held = Shelf(Settings()).get("")
     assert held.last_state == len(held.explain("dull")["states"]) - 1
+
+
+def test_a_card_loads_nothing(hostile):
+    card = Shelf(Settings(explainers=(str(hostile),))).get("").card
+    assert card.startswith("# Hostile card") and "![" not in card and "<img" not in card and "mermaid" not in card
+    assert "[picture](https://example.invalid/1.png)" in card
