@@ -34,14 +34,15 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, daemon=True, name="batcher")
         self._thread.start()
 
-    def __call__(self, key: Hashable, item: Any, timeout: float) -> Any:
+    def __call__(self, key: Hashable, item: Any, timeout: float, used: float = 0.0) -> Any:
         """
         Result of an item.
 
         Args:
             key (`Hashable`): Items with the same key can run together.
             item (`Any`): The item.
-            timeout (`float`): Seconds to wait for the result.
+            timeout (`float`): The time limit of the request, in seconds.
+            used (`float`, *optional*, defaults to 0): How many of them are over.
 
         Returns:
             `Any`: The result.
@@ -56,7 +57,7 @@ class Batcher:
         except queue.Full:
             raise DiffMaskError("There are too many requests at once: try again in a moment.") from None
         try:
-            return answer.result(timeout)
+            return answer.result(max(0.0, timeout - used))
         except FutureTimeoutError:
             answer.cancel()
             raise DiffMaskError(

@@ -1,22 +1,24 @@
 """Files of the page: uploaded texts, and attributions to download."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet
 
 from ..display.page import to_html
-from ..errors import DiffMaskError, reason
+from ..errors import DiffMaskError
+from . import reading
 from .settings import Settings
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+SUFFIXES = tuple(reading.READERS)
 
 
 def read_rows(path: Path, column: str, pair_column: str, settings: Settings) -> list[list[str]]:
     """
-    The texts of a file.
+    The texts of a file. They are read by another program, see [`~hf_diffmask.space.reading`].
 
     Args:
         path (`Path`): A csv, jsonl or parquet file.
@@ -29,26 +31,32 @@ def read_rows(path: Path, column: str, pair_column: str, settings: Settings) -> 
         strings become empty texts.
 
     Raises:
-        DiffMaskError: If the file cannot be read, is too large, has no rows, or lacks a column.
+        DiffMaskError: If the file cannot be read in time, is too large, has no rows, or lacks a column, or a text is
+            too long.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise DiffMaskError(f"A file must be one of {', '.join(SUFFIXES)}, but this is {path.name[-40:]!r}.")
     if path.stat().st_size > settings.upload_megabytes * 1e6:
         raise DiffMaskError(f"The file is larger than the limit of {settings.upload_megabytes:g} MB.")
     columns = [column.strip() or "text", *([pair_column.strip()] if pair_column.strip() else [])]
+    asked = {"path": str(path), "columns": columns, "most": settings.rows, "characters": settings.characters}
+    # Without -P, the files beside the program would hide modules of the same names.
+    program = [sys.executable, "-P", reading.__file__]
     try:
-        table = _table(path, columns, settings.rows)
-    except (ValueError, OSError, pyarrow.ArrowException) as error:
-        raise DiffMaskError(f"The file cannot be read ({reason(error)[:200]}).") from None
-    if missing := [name for name in columns if name not in table]:
-        raise DiffMaskError(f"The file has no column {missing[0]!r}; it has {', '.join(map(str, table))[:300]}.")
-    if len(table) > settings.rows:
-        raise DiffMaskError(f"The file has more rows than the limit of {settings.rows}: upload a part of it.")
-    if table.empty:
-        raise DiffMaskError("The file has no rows.")
-    rows = table[columns].itertuples(index=False, name=None)
-    # A parquet file can have several columns with one name. At most two values are used.
-    return [[value if isinstance(value, str) else "" for value in row[:2]] for row in rows]
+        done = subprocess.run(
+            program, input=json.dumps(asked).encode(), capture_output=True, timeout=settings.seconds, check=True
+        )
+    except subprocess.TimeoutExpired:
+        raise DiffMaskError(
+            f"Reading the file took longer than the limit of {settings.seconds:g} seconds: upload a part of it."
+        ) from None
+    except subprocess.CalledProcessError:
+        raise DiffMaskError("The file cannot be read: it is damaged, or takes too much memory.") from None
+    answer = json.loads(done.stdout)
+    if "refused" in answer:
+        raise DiffMaskError(answer["refused"])
+    found: list[list[str]] = answer["rows"]
+    return found
 
 
 def write_results(results: list[dict[str, Any]], inputs: list[dict[str, str]], folder: Path) -> list[Path]:
@@ -73,17 +81,3 @@ def write_results(results: list[dict[str, Any]], inputs: list[dict[str, str]], f
     files[1].write_text("".join(json.dumps(result) + "\n" for result in results), encoding="utf-8")
     files[2].write_text(to_html(results), encoding="utf-8")
     return files
-
-
-def _table(path: Path, columns: list[str], most: int) -> pd.DataFrame:
-    """At most one row more than the limit. A parquet file with too many rows raises `ValueError`."""
-    if path.suffix.lower() == ".csv":
-        return pd.read_csv(path, nrows=most + 1, dtype=str, keep_default_na=False)
-    if path.suffix.lower() == ".jsonl":
-        return pd.read_json(path, lines=True, nrows=most + 1, dtype=False, convert_dates=False)
-    file = pyarrow.parquet.ParquetFile(path)
-    if file.metadata.num_rows > most:
-        raise ValueError(f"it has {file.metadata.num_rows:,} rows, and the limit is {most}")
-    names = file.schema_arrow.names
-    # Reads only the needed columns. If a column is missing, the error message needs only the names.
-    return file.read(columns).to_pandas() if set(columns) <= set(names) else pd.DataFrame(columns=names)

@@ -1,6 +1,7 @@
 """Handlers for the events of the page."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,9 +162,10 @@ class Handlers:
         try:
             if path is None:
                 raise DiffMaskError("There is no file: choose one first.")
+            start = time.monotonic()
             inputs = self.service.read(path, column or "", pair_column or "")
             results = []
-            for result in self.service.batch(inputs, name or ""):
+            for result in self.service.batch(inputs, name or "", time.monotonic() - start):
                 results.append(result)
                 if len(results) % self.settings.batch_size == 0 or len(results) == len(inputs):
                     progress((len(results), len(inputs)), unit="texts")

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import DiffMaskError
 from ..pipeline.what_if import what_if
+from .arguments import check_kept, check_margin, check_on_violation, check_string, check_text
 from .batching import Batcher
 from .compared import compare
 from .files import read_rows
@@ -69,7 +70,9 @@ class Service:
         Raises:
             DiffMaskError: If a limit is exceeded, or the pipeline refuses.
         """
-        item, held = self._input(text, pair), self.shelf.get(explainer)
+        check_margin(margin)
+        check_on_violation(on_violation)
+        item, held = self._input(text, pair), self._held(explainer)
         options = {"margin": margin, "state": state, "on_violation": on_violation}
         key = ("explain", held, tuple(sorted((name, v) for name, v in options.items() if v is not None)))
         return self.batcher(key, item, self.settings.seconds)
@@ -90,10 +93,9 @@ class Service:
         Raises:
             DiffMaskError: If a limit is exceeded, or a token does not exist.
         """
-        item = self._input(text, pair)
-        if not isinstance(kept, list) or not all(type(number) is int for number in kept):
-            raise DiffMaskError("`kept` must be a list of the numbers of tokens.")
-        return self.batcher(("what_if", self.shelf.get(explainer)), (item, kept), self.settings.seconds)
+        check_kept(kept)
+        item, held = self._input(text, pair), self._held(explainer)
+        return self.batcher(("what_if", held), (item, kept, self.settings.tokens), self.settings.seconds)
 
     def compare(self, text: str, pair: str = "", explainer: str = "") -> list[dict[str, Any]]:
         """
@@ -112,7 +114,7 @@ class Service:
         Raises:
             DiffMaskError: If a limit is exceeded, or the explainer is not for a classifier.
         """
-        item, held = self._input(text, pair), self.shelf.get(explainer)
+        item, held = self._input(text, pair), self._held(explainer)
         if held.plain is None:
             raise DiffMaskError("Methods are compared for classifiers only: choose an explainer of one.")
         return self.batcher(("compare", held), (item, self.settings.tokens), self.settings.seconds)
@@ -140,13 +142,15 @@ class Service:
                 raise DiffMaskError(f"Row {number}: {error}") from None
         return found
 
-    def batch(self, inputs: list[Any], explainer: str = "") -> Iterator[dict[str, Any]]:
+    def batch(self, inputs: list[Any], explainer: str = "", seconds: float = 0.0) -> Iterator[dict[str, Any]]:
         """
         Explains many inputs in parts; other requests run between two parts.
 
         Args:
             inputs (`list`): See [`Service.read`].
             explainer (`str`, *optional*): See [`Shelf.get`].
+            seconds (`float`, *optional*, defaults to 0):
+                Time that reading took. It counts towards the time limit of the first part.
 
         Yields:
             `dict`: Results of the pipeline, in the order of the inputs.
@@ -154,21 +158,17 @@ class Service:
         Raises:
             DiffMaskError: If the explainer is not served, or a limit is exceeded.
         """
-        held = self.shelf.get(explainer)
+        held = self._held(explainer)
         for start in range(0, len(inputs), self.settings.batch_size):
             part = inputs[start : start + self.settings.batch_size]
-            yield from self.batcher(("part", held), part, self.settings.seconds)
+            yield from self.batcher(("part", held), part, self.settings.seconds, 0.0 if start else seconds)
 
     def _input(self, text: str, pair: str = "") -> dict[str, str]:
-        if not isinstance(text, str) or not isinstance(pair, str):
-            raise DiffMaskError("A text must be a string.")
-        if not text.strip():
-            raise DiffMaskError("There is no text: give one with at least one visible character.")
-        if len(text) + len(pair) > self.settings.characters:
-            raise DiffMaskError(
-                f"The text has {len(text) + len(pair):,} characters, and the limit is {self.settings.characters:,}."
-            )
-        return {"text": text, **({"text_pair": pair} if pair.strip() else {})}
+        return check_text(text, pair, self.settings.characters)
+
+    def _held(self, explainer: str) -> Held:
+        check_string("explainer", explainer)
+        return self.shelf.get(explainer)
 
 
 @on_gpu
@@ -180,7 +180,7 @@ def _run(key: tuple[Any, ...], items: list[Any]) -> list[Any]:
     if what == "part":
         return [_explained(held, part) for part in items]
     if what == "what_if":
-        return [what_if(held.explain, text, kept) for text, kept in items]
+        return [_masked(held, item, kept, most) for item, kept, most in items]
     return [compare(held, item, most) for item, most in items]
 
 
@@ -189,3 +189,10 @@ def _explained(held: Held, inputs: list[dict[str, str]], **options: Any) -> list
     return held.explain(
         inputs, batch_size=1 if held.explain.tokenizer.pad_token_id is None else len(inputs), **options
     )
+
+
+def _masked(held: Held, item: dict[str, str], kept: list[int], most: int) -> dict[str, Any]:
+    """The predictions of a request, if the text has at most `most` tokens."""
+    if (count := len(held.encoded(item).tokens)) > most:
+        raise DiffMaskError(f"The text has {count} tokens, and tokens are chosen from up to {most}.")
+    return what_if(held.explain, item, kept)

@@ -1,5 +1,6 @@
 """Settings of a Space: its explainers and limits."""
 
+import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,10 +23,12 @@ class Settings:
         allowed (`tuple[str, ...]`):
             Patterns of further Hub ids that visitors may name, such as `my-org/*`, or `*` for all. None by default.
         characters (`int`): Largest number of characters in a text, its second text included.
-        tokens (`int`): Largest number of tokens in a text to compare, special tokens included.
+        tokens (`int`): Largest number of tokens in a text for Compare and What if, special tokens included.
         rows (`int`): Largest number of rows in a file.
         upload_megabytes (`float`): Largest size of a file, in MB.
-        seconds (`float`): Longest time of a request, waiting included; loading an explainer does not count.
+        seconds (`float`):
+            Longest time of a request, waiting included; loading an explainer does not count. For a file, the limit is
+            for reading and the first batch together, and for each further batch.
         memory_gigabytes (`float`): Memory for explainers and base models, in GB. The last used explainer always stays.
         batch_size (`int`): Largest number of requests in a batch.
     """
@@ -43,8 +46,8 @@ class Settings:
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if isinstance(value, int | float) and not value > 0:
-                raise DiffMaskError(f"{one.name} must be greater than 0, but is {value}.")
+            if isinstance(value, int | float) and not 0 < value < math.inf:
+                raise DiffMaskError(f"{one.name} must be greater than 0 and finite, but is {value}.")
         if not self.explainers:
             raise DiffMaskError("A Space needs at least one explainer: name one.")
 

@@ -80,3 +80,14 @@ def test_waiting_has_an_end():
     time.sleep(0.2)
     # Requests after their time limit are not run.
     assert batcher("a", 99, 5) == "a-99" and len(slow.seen) <= 3
+
+
+def test_time_that_is_over_counts():
+    slow = Slow()
+    batcher = Batcher(slow)
+    for used in (7.0, 9.0):
+        with pytest.raises(DiffMaskError, match="longer than the limit of 7 seconds"):
+            batcher("a", 0, 7.0, used)
+    slow.go.set()
+    assert batcher("a", 1, 7.0, 1.0) == "a-1"
+    batcher.close()

@@ -1,15 +1,21 @@
 """Files are read within limits; attributions are written in three forms."""
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from hf_diffmask import DiffMaskError
 from hf_diffmask.space.settings import Settings
 
 pd = pytest.importorskip("pandas", reason="the Space needs hf-diffmask[space]")
-pq = pytest.importorskip("pyarrow.parquet", reason="the Space needs hf-diffmask[space]")
+pa = pytest.importorskip("pyarrow", reason="the Space needs hf-diffmask[space]")
 
+import pyarrow.parquet as pq  # noqa: E402
+
+from hf_diffmask.space import files, reading  # noqa: E402
 from hf_diffmask.space.files import read_rows, write_results  # noqa: E402
 
 LIMITS = Settings(rows=20, upload_megabytes=0.01)
@@ -59,6 +65,57 @@ def test_a_parquet_file_with_too_many_rows(tmp_path):
     pd.DataFrame({"text": ["x"] * 21}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DiffMaskError, match="it has 21 rows, and the limit is 20"):
         read_rows(tmp_path / "t.parquet", "", "", LIMITS)
+
+
+def varint(number, width=0):
+    """A number as Thrift writes it, perhaps with more bytes than it needs."""
+    number, found = 2 * number, []
+    while number or len(found) < width or not found:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found[:-1], found[-1] & 127])
+
+
+def test_a_footer_that_lies_about_its_size(tmp_path):
+    size = 100_000_000
+    text = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.array([0, size], np.int32)), pa.py_buffer(bytes(size))]
+    )
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"text": text}), path, compression="zstd", write_statistics=False)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(DiffMaskError, match="The texts unpack to 100 MB, and 20 texts of 5,000 characters have at"):
+        read_rows(path, "", "", LIMITS)
+    true = varint(pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size)
+    path.write_bytes(path.read_bytes().replace(true, varint(1000, len(true))))
+    assert pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size == 1000
+    # Now only the limit on memory is left.
+    with pytest.raises(DiffMaskError, match="Reading the file takes more than 300 MB of memory: upload a part of"):
+        read_rows(path, "", "", LIMITS)
+
+
+def test_reading_has_a_time_limit_and_can_fail_alone(tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_text("text\nx\n")
+    with pytest.raises(DiffMaskError, match=r"longer than the limit of 0\.0001 seconds: upload a part"):
+        read_rows(tmp_path / "t.csv", "", "", Settings(seconds=0.0001))
+    (tmp_path / "broken.py").write_text("import os; os.abort()")
+    monkeypatch.setattr(files.reading, "__file__", str(tmp_path / "broken.py"))
+    with pytest.raises(DiffMaskError, match="The file cannot be read: it is damaged, or takes too much memory"):
+        read_rows(tmp_path / "t.csv", "", "", LIMITS)
+
+
+def test_the_program_that_reads_imports_no_package_of_ours():
+    loaded = subprocess.run(
+        [sys.executable, "-P", "-X", "importtime", reading.__file__],
+        input='{"path": "none.csv", "columns": ["text"], "most": 1, "characters": 1}',
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(loaded.stdout) == {
+        "refused": "The file cannot be read ([Errno 2] No such file or directory: 'none.csv')."
+    }
+    modules = {line.split("|")[-1].strip() for line in loaded.stderr.splitlines()}
+    assert "csv" in modules and not modules & {"hf_diffmask", "torch", "transformers", "gradio", "pandas", "pyarrow"}
 
 
 def test_results_are_written_in_three_forms(service, tmp_path):

@@ -1,5 +1,7 @@
 """Handlers return the values of their outputs, or a refusal."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.helpers import TEXT
@@ -75,3 +77,20 @@ def test_run_says_how_far_it_is(handlers, tmp_path):
     assert told == [(16, 20, "texts"), (20, 20, "texts")] and list(steps) == []
     ((refused, files),) = handlers.on_run(None, "", "", "")
     assert "There is no file: choose one first." in refused and files is None
+
+
+def test_run_counts_the_time_of_reading(service, monkeypatch):
+    clock, used = [100.0], []
+
+    class Slow:
+        def read(self, path, column, pair_column):
+            clock[0] += 7.0
+            return [{"text": "dull"}]
+
+        def batch(self, inputs, explainer, seconds):
+            used.append(seconds)
+            return service.batch(inputs, explainer, seconds)
+
+    monkeypatch.setattr("hf_diffmask.space.handlers.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    steps = Handlers(Slow(), service.settings).on_run("t.csv", "", "", "", lambda done, unit: None)
+    assert next(steps) == ["<p>1 of 1 texts.</p>", None] and used == [7.0]

@@ -42,6 +42,13 @@ def test_explains_masks_and_compares_as_the_pipeline_does(service):
         (lambda s: s.explain(TEXT, explainer=hf_diffmask.BUNDLED_CLASSIFIER), "no id of an explainer"),
         (lambda s: s.what_if(TEXT, [99]), "no token 99"),
         (lambda s: s.what_if(TEXT, ["1"]), "list of the numbers"),
+        (lambda s: s.what_if(TEXT, None), "list of the numbers"),
+        (lambda s: s.what_if("dull " * 38 + "x", [1]), "41 tokens, and tokens are chosen from up to 40"),
+        (lambda s: s.what_if("dull " * 30, [1], "dull " * 20), "53 tokens, and tokens are chosen from up to 40"),
+        (lambda s: s.explain("\ud83d"), "half a character"),
+        (lambda s: s.explain(TEXT, margin="1"), "`margin` must be a number"),
+        (lambda s: s.explain(TEXT, explainer=None), "`explainer` must be a string"),
+        (lambda s: s.compare(TEXT, explainer=5), "`explainer` must be a string"),
         (lambda s: s.compare("dull " * 50), "52 tokens, and methods are compared on up to 40"),
     ],
 )
@@ -71,6 +78,13 @@ def test_files_that_are_refused(service, tmp_path, content, says):
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(DiffMaskError, match=says):
         service.read(tmp_path / "t.csv")
+
+
+def test_reading_counts_towards_the_time_limit(service):
+    inputs = [{"text": "dull"}] * 17
+    assert len(list(service.batch(inputs, seconds=30.0))) == 17
+    with pytest.raises(DiffMaskError, match="longer than the limit of 60 seconds"):
+        next(service.batch(inputs, seconds=60.0))
 
 
 def test_a_tokenizer_without_padding(service, monkeypatch):

@@ -25,3 +25,6 @@ def test_settings(monkeypatch, tmp_path):
         Settings.from_environment()
     with pytest.raises(DiffMaskError, match="seconds must be greater than 0"):
         Settings(seconds=0)
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(DiffMaskError, match="upload_megabytes must be greater than 0 and finite, but is"):
+            Settings(upload_megabytes=value)
