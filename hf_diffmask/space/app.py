@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from ..about import VERSION
 from ..display.grid import STYLE
 from .endpoints import add_endpoints
+from .guarded import UNSERVED, GuardedBlocks, SmallRequests
 from .handlers import Handlers, connect
 from .service import Service
 from .settings import CONCURRENCY, Settings
@@ -41,7 +43,7 @@ def build(settings: Settings | None = None, service: Service | None = None) -> g
     settings = settings or Settings.from_environment()
     service = service or Service(settings)
     first = service.shelf.get("")
-    with gr.Blocks(title="Differentiable Masking", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with GuardedBlocks(title="Differentiable Masking", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(INTRODUCTION)
         layout = lay_out(settings, list(service.shelf.menu), first)
         connect(layout, Handlers(service, settings))
@@ -71,7 +73,12 @@ def launch(page: gr.Blocks, settings: Settings | None = None, **options: Any) ->
         enable_monitoring=False,
         run_history=False,
         mcp_server=importlib.util.find_spec("mcp") is not None,
-        app_kwargs={"routes": [Route("/health", health)]},
+        app_kwargs={
+            "routes": [Route("/health", health)],
+            "exception_handlers": UNSERVED,
+            # A file, and as much again as a form or a text needs.
+            "middleware": [Middleware(SmallRequests, most=int(settings.upload_megabytes * 1e6) + 1_000_000)],
+        },
         ssr_mode=False,
         **options,
     )

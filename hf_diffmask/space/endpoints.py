@@ -1,12 +1,7 @@
 """Named endpoints of the page; they are also MCP tools."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-
 import gradio as gr
 
-from ..errors import DiffMaskError
 from .service import Service
 from .settings import CONCURRENCY
 
@@ -71,25 +66,4 @@ def add_endpoints(service: Service) -> None:
     """
     endpoints = Endpoints(service)
     for endpoint in (endpoints.explain, endpoints.what_if, endpoints.compare, endpoints.explainers):
-        gr.api(refusing(endpoint), api_name=endpoint.__name__, concurrency_limit=CONCURRENCY)
-
-
-def refusing(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """
-    An endpoint that reports errors with their message, instead of `Internal error`.
-
-    Args:
-        endpoint (`Callable`): An endpoint that raises [`DiffMaskError`].
-
-    Returns:
-        `Callable`: The same endpoint, with `gradio.Error` instead.
-    """
-
-    @wraps(endpoint)
-    def refused(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return endpoint(*args, **kwargs)
-        except DiffMaskError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    return refused
+        gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=CONCURRENCY)

@@ -105,9 +105,9 @@ def _inputs(settings: Settings, menu: list[str], first: Held) -> Inputs:
         )
     with gr.Accordion("Card of the explainer", open=False):
         card = gr.Markdown(first.card, elem_id="card")
-    text = gr.Textbox(label="Text, or question", lines=3, elem_id="text", max_length=settings.characters)
+    text = gr.Textbox(label="Text, or question", lines=3, elem_id="text")
     with gr.Accordion("Second text of a pair, or context of the question", open=False):
-        pair = gr.Textbox(label="Second text", lines=4, elem_id="pair", max_length=settings.characters)
+        pair = gr.Textbox(label="Second text", lines=4, elem_id="pair")
     gr.Examples(EXAMPLES, text, cache_examples=False, api_visibility="private")
     return Inputs(explainer, card, text, pair)
 

@@ -1,17 +1,14 @@
 """Endpoints answer by client, by HTTP and as tools."""
 
-import inspect
-
 import pytest
 
-from hf_diffmask import DiffMaskError
 from hf_diffmask.space.shelf import BUNDLED_NAME
 from tests.helpers import TEXT
 from tests.space.helpers import serving
 
 gr = pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
 
-from hf_diffmask.space.endpoints import Endpoints, refusing  # noqa: E402
+from hf_diffmask.space.endpoints import Endpoints  # noqa: E402
 
 
 def test_endpoints_are_the_service(service):
@@ -21,21 +18,6 @@ def test_endpoints_are_the_service(service):
     assert endpoints.what_if(TEXT, [4]) == service.what_if(TEXT, [4])
     assert [one["passes"] for one in endpoints.compare(TEXT)] == [1, 12, 64]
     assert endpoints.explainers() == [BUNDLED_NAME]
-
-
-def test_a_refusal_is_told_to_clients():
-    def endpoint(text: str) -> str:
-        """Repeats a text."""
-        if not text:
-            raise DiffMaskError("There is no text.")
-        return text
-
-    told = refusing(endpoint)
-    assert told("x") == "x" and (told.__name__, told.__doc__) == ("endpoint", "Repeats a text.")
-    assert inspect.signature(told) == inspect.signature(endpoint)
-    with pytest.raises(gr.Error) as refused:
-        told("")
-    assert refused.value.message == "There is no text." and not refused.value.print_exception
 
 
 def test_endpoints_by_client_by_http_and_as_tools(tmp_path):

@@ -56,6 +56,12 @@ def test_refusals_are_shown(handlers):
     assert skipped == [gr.skip(), gr.skip()] and "is not served here" in says
 
 
+def test_a_text_with_too_many_tokens_to_choose_from_is_explained(handlers):
+    shown = handlers.on_explain("dull " * 50, "", "")
+    assert 'class="dm-certificate"' in shown[0]
+    assert "The text has 52 tokens, and tokens are chosen from up to 40." in shown[-1]
+
+
 def test_choose(handlers, service):
     card, state, explanation = handlers.on_choose("bundled")
     held = service.shelf.get("")

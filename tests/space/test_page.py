@@ -190,6 +190,9 @@ def test_bad_input_is_a_sentence(open_page):
     page.wait_for_selector("#explanation .refusal")
     assert "There is no text" in page.inner_text("#explanation .refusal")
     shoot(page, "bad-input")
+    page.fill("#text textarea", "dull " * 1000 + "!")  # nothing is cut on the way
+    page.click("#explain")
+    page.wait_for_function("document.querySelector('#explanation').textContent.includes('5,001 characters, and the')")
     tab(page, "Batch")
     page.click("#run")
     page.wait_for_selector("#status .refusal")
@@ -226,8 +229,8 @@ def test_hostile_texts_names_labels_and_cards_are_shown_and_never_run(open_page,
             page.click("#explainer input")
             page.get_by_role("option").nth(1).click()
             page.wait_for_function("document.querySelector('#card')?.textContent.includes('Hostile card')")
-            assert page.locator("#card img, #card iframe, #card svg").count() == 0
-            assert "<script>" in page.inner_text("#card")
+            assert page.locator("#card :is(img, iframe, svg:not(button svg))").count() == 0
+            assert "<script>" in page.inner_text("#card") and page.locator("#card a", has_text="picture").count() == 5
         text = " ".join(HOSTILE) + " end"
         explain(page, text)
         page.wait_for_timeout(300)

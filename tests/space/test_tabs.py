@@ -30,7 +30,8 @@ def test_ids(service):
 
 def test_limits_and_states(service):
     _, layout = laid_out(service, characters=123)
-    assert (layout.inputs.text.max_length, layout.inputs.pair.max_length) == (123, 123)
+    # A box with a limit of its own would cut a pasted text without a word.
+    assert (layout.inputs.text.max_length, layout.inputs.pair.max_length) == (None, None)
     last = len(service.explain("dull")["states"]) - 1
     assert (layout.explain.state.maximum, layout.explain.state.value) == (last, last)
 
