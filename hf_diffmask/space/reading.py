@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 COLUMNS = 1000  # most columns of a file
-FOOTER = 500_000  # most bytes of a parquet footer: its objects take some hundred times as much memory
+FOOTER = 500_000  # most bytes of a parquet footer, which is parsed whole
 MEMORY = 300_000_000  # bytes for the data of this program, which begins with about 80 million
 
 

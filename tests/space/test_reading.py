@@ -150,6 +150,8 @@ def test_only_asked_columns_are_read(tmp_path):
     # pyarrow takes `text.old` for a part of `text`, and reads both.
     wide = written(tmp_path / "w.parquet", names[:2], [["a"], ["b" * 2_000_000]])
     assert read(wide).startswith("The texts unpack to 2 MB") and read(wide, "text.old").startswith("The texts unpack")
+    near = written(tmp_path / "r.parquet", ["text", "texts"], [["a"], ["b" * 2_000_000]])
+    assert read(near) == [["a"]]
 
 
 def test_limits_of_parquet_files(tmp_path):
