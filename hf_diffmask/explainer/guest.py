@@ -178,8 +178,8 @@ def _refuse_adapter(name: str, revision: str | None) -> None:
     ):
         raise DiffMaskError(
             f"{name} has an adapter (PEFT) and no whole model: load it with PEFT, call `merge_and_unload()`, save the "
-            "result with `save_pretrained`, and name this folder. In Python, `DiffMaskModel.from_base_model` takes the "
-            "PEFT model itself."
+            "result with `save_pretrained`, and name this folder. In Python, `DiffMaskModel.from_base_model` takes "
+            "the PEFT model itself."
         )
 
 
