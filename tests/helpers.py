@@ -1,8 +1,10 @@
 """Helpers for tests in several folders."""
 
 import json
+import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -56,6 +58,18 @@ def refused(capsys, arguments, *parts):
     for part in parts:
         assert part in message
     return message
+
+
+@contextmanager
+def piped(content):
+    """The path of a pipe that holds some bytes, such as `<(command)` gives in a shell. At most 64 KiB."""
+    read, write = os.pipe()
+    try:
+        os.write(write, content)
+        os.close(write)
+        yield f"/dev/fd/{read}"
+    finally:
+        os.close(read)
 
 
 def make_trainer(classifier, tokenizer, folder, recipe="fast", masking="input", **settings):

@@ -59,8 +59,8 @@ class AnalyzeArguments(DatasetArguments):
     dataset: str | None = field(
         default=None,
         metadata={
-            "help": "csv, json, jsonl or parquet file (.gz allowed), or a data set id. Labels are not needed. For "
-            "question answering also a file in SQuAD format."
+            "help": "csv, tsv, txt, json, jsonl or parquet file (.gz allowed), or a data set id. Needs no labels. "
+            "For question answering also a file in SQuAD format."
         },
     )
     trees: str | None = field(

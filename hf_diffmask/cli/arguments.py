@@ -44,14 +44,53 @@ def parse(parser: HfArgumentParser, arguments: list[str]) -> tuple[Any, ...]:
         `tuple`: One object per data class of the parser, then a namespace with its other arguments, if any.
 
     Raises:
-        DiffMaskError: If an option is unknown, or options contradict each other.
+        DiffMaskError: If an option is unknown, or options contradict each other. If a text begins with a dash and no
+            `--` stands before it.
     """
+    if any(not action.option_strings for action in parser._actions):
+        arguments = _texts_last(parser, arguments)
     try:
         return parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
     except DiffMaskError:
         raise
     except ValueError as error:
         raise DiffMaskError(f"The options cannot be used: {reason(error)} (see {parser.prog} --help).") from error
+
+
+def _texts_last(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
+    """
+    The arguments of a command that takes texts, as options, `--`, texts.
+
+    The parser alone would take the text after a flag for the flag's value, and a text like `-hello` for `-h`.
+    """
+    options: list[str] = []
+    texts: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            texts += rest
+        elif not argument.startswith("-"):
+            texts.append(argument)
+        else:
+            name, is_whole, _ = argument.partition("=")
+            known = parser._option_string_actions
+            # Options may be shortened, as in --over.
+            begun = (known[option] for option in known if name.startswith("--") and option.startswith(name))
+            action = known.get(name) or next(begun, None)
+            if action is None:
+                raise DiffMaskError(
+                    f"There is no option {argument[:40]!r} (see {parser.prog} --help): if it is a text, write -- "
+                    "before it."
+                )
+            if is_whole or action.nargs == 0:
+                options.append(argument)
+            elif action.nargs == "?":
+                options.append(f"{argument}={action.const}")
+            else:
+                value = next(rest, None)
+                is_dashed = value is not None and value.startswith("-") and value not in known
+                options += [f"{argument}={value}"] if is_dashed else [argument, *([] if value is None else [value])]
+    return [*options, "--", *texts] if texts else options
 
 
 def output_folder(name: str, overwrite: bool) -> Path:

@@ -40,7 +40,9 @@ class AuditArguments(DatasetArguments):
     """What to test, and where to write the findings."""
 
     dataset: str = field(
-        metadata={"help": "csv, json, jsonl or parquet file (.gz allowed), or a data set id. Labels are not needed."}
+        metadata={
+            "help": "csv, tsv, txt, json, jsonl or parquet file (.gz allowed), or a data set id. Needs no labels."
+        }
     )
     output_dir: str = field(metadata={"help": "Folder for audit.json and newly trained explainers."})
     model: str | None = field(default=None, metadata={"help": "Explainer: a folder or an id on the Hub."})

@@ -8,6 +8,7 @@ from transformers.utils import logging
 from ..base.removal import REPLACEMENTS, check_replacement
 from ..data.encoding import max_length
 from ..data.features import TextFeatures
+from ..data.files import is_file
 from ..data.reading import is_on_hub
 from ..display import plots
 from ..errors import DiffMaskError
@@ -48,7 +49,9 @@ class EvaluateArguments(DatasetArguments):
     """What to measure, and where to write the results."""
 
     dataset: str = field(
-        metadata={"help": "csv, json, jsonl or parquet file (.gz allowed), or a data set id. Labels are not needed."}
+        metadata={
+            "help": "csv, tsv, txt, json, jsonl or parquet file (.gz allowed), or a data set id. Needs no labels."
+        }
     )
     output_dir: str = field(metadata={"help": "Folder for faithfulness.json, faithfulness.png and attributions/."})
     model: str | None = field(default=None, metadata={"help": "Explainer: a folder or an id on the Hub."})
@@ -123,7 +126,7 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
         name, _, file = entry.partition("=")
         if not file or name in METHODS or not name.isidentifier():
             raise DiffMaskError(f"--attributions takes NAME=FILE with a new name of letters, but got {entry!r}.")
-        if not Path(file).is_file():
+        if not is_file(file):
             raise DiffMaskError(f"There is no file {file}.")
         files[name] = Path(file)
     if not methods and not files:

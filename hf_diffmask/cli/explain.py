@@ -6,21 +6,19 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
 from transformers.utils import logging
 
 from ..data.encoding import Text
-from ..data.reading import READERS
 from ..display.page import to_html
 from ..display.terminal import to_text
 from ..errors import DiffMaskError
 from ..pipeline.loading import load_pipeline
 from ..tasks.task import Task
 from .arguments import parse, parser_of
-from .inputs import DatasetArguments, load_inputs
+from .inputs import DatasetArguments, Place, lines_of_stdin, placed_inputs
 
 DESCRIPTION = """Explains predictions: shows which tokens suffice to preserve the model's output.
 
@@ -30,7 +28,7 @@ DESCRIPTION = """Explains predictions: shows which tokens suffice to preserve th
   hf-diffmask explain --model qa-explainer --text_pair "The mill was sold in 1902." "When was the mill sold?"
 
 Without --model the small bundled sentiment classifier is explained. Without a text or --file, each line of stdin is
-explained."""
+explained. Files of text are in UTF-8. Write -- before a text that begins with a dash."""
 
 
 @dataclass
@@ -41,8 +39,9 @@ class ExplainArguments:
     file: str | None = field(
         default=None,
         metadata={
-            "help": "Texts: a csv, json, jsonl or parquet file, or a text file with one per line. For question "
-            "answering also a file in SQuAD format."
+            "help": "Texts: a csv, tsv, json, jsonl or parquet file (.gz allowed), or a text file with one per line. "
+            "For question answering also a file in SQuAD format. Results in json name the line, from 1, or the row, "
+            "from 0."
         },
     )
     text_column: str | None = field(
@@ -90,30 +89,21 @@ class ExplainArguments:
     )
 
 
-def _texts(args: ExplainArguments, given: list[str], task: Task) -> list[Text]:
+def _inputs(args: ExplainArguments, given: list[str], task: Task) -> list[tuple[Place, Text]]:
     if given and args.file:
         raise DiffMaskError("Give texts or --file, not both.")
     if args.text_pair is not None and not given:
         raise DiffMaskError("--text_pair goes with texts that are typed: name a column with --text_pair_column.")
     if given:
-        return [text if args.text_pair is None else (text, args.text_pair) for text in given]
+        return [({}, text if args.text_pair is None else (text, args.text_pair)) for text in given]
     if args.file:
-        path = Path(args.file)
-        if not path.is_file():
-            raise DiffMaskError(f"There is no file {args.file}.")
-        if any(suffix in READERS for suffix in path.suffixes):
-            # Empty rows are an error: skipping them would misalign the results with the file.
-            columns = DatasetArguments(text_column=args.text_column, text_pair_column=args.text_pair_column)
-            return load_inputs(args.file, task, columns, keep_empty=True)
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        which = DatasetArguments(text_column=args.text_column, text_pair_column=args.text_pair_column)
+        found = placed_inputs(args.file, task, which)
     else:
-        if sys.stdin.isatty():
-            print("Type a text and end with Ctrl-D.", file=sys.stderr)
-        lines = sys.stdin.buffer.read().decode("utf-8", errors="replace").splitlines()
-    texts: list[Text] = [line for line in lines if line.strip()]
-    if not texts:
+        found = lines_of_stdin()
+    if not found:
         raise DiffMaskError("There is no text to explain: the input is empty.")
-    return texts
+    return found
 
 
 def _write(results: Iterator[dict[str, Any]], args: ExplainArguments, color: bool) -> Iterator[str]:
@@ -124,7 +114,8 @@ def _write(results: Iterator[dict[str, Any]], args: ExplainArguments, color: boo
             yield json.dumps(result) + "\n"
     else:
         for result in results:
-            yield to_text(result, color) + "\n\n"
+            place = [f"{kind} {result[kind]}\n" for kind in ("line", "row") if kind in result]
+            yield "".join(place) + to_text(result, color) + "\n\n"
 
 
 def run(arguments: list[str]) -> None:
@@ -148,7 +139,7 @@ def run(arguments: list[str]) -> None:
     logging.disable_progress_bar()
     state: str | int | None = int(args.state) if args.state and args.state.lstrip("-").isdigit() else args.state
     explain = load_pipeline(args.model, state=state, device=args.device)
-    texts = _texts(args, given.texts, explain.model.task)
+    places, texts = zip(*_inputs(args, given.texts, explain.model.task), strict=True)
     batch_size = 1 if explain.tokenizer.pad_token_id is None else min(args.batch_size, len(texts))
     inputs = (
         dict(zip(("text", "text_pair"), text, strict=True)) if isinstance(text, tuple) else {"text": text}
@@ -163,6 +154,7 @@ def run(arguments: list[str]) -> None:
         refine_steps=args.refine_steps,
         batch_size=batch_size,
     )
+    results = ({**place, **result} for place, result in zip(places, results, strict=True))
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
     if args.output:
         # Write a temporary file first: a failure must not leave a half-written output file.

@@ -36,8 +36,8 @@ class DataArguments(DatasetArguments):
     base_model: str = field(metadata={"help": "Model to explain: a folder or an id on the Hub."})
     dataset: str = field(
         metadata={
-            "help": "csv, json, jsonl or parquet file (.gz allowed), or a data set id. For question answering "
-            "also a file in SQuAD format."
+            "help": "csv, tsv, txt, json, jsonl or parquet file (.gz allowed), or a data set id. For question "
+            "answering also a file in SQuAD format."
         }
     )
     validation_dataset: str | None = field(

@@ -1,16 +1,17 @@
 """Reads questions in the SQuAD format."""
 
-import gzip
 import json
-import zlib
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers.utils import logging
 
-from ..errors import DiffMaskError, reason
+from ..errors import DiffMaskError
+from .files import UNREADABLE, is_file, opened, pieces_of, suffix_of, unreadable
 
 logger = logging.get_logger(__name__)
 
@@ -38,7 +39,7 @@ def load_squad(path: str | Path, labelled: bool = True) -> tuple[list[Question],
     as impossible. Warnings count both.
 
     Args:
-        path (`str` or `Path`): A JSON file, gzipped if its name ends in .gz.
+        path (`str` or `Path`): A JSON file or a pipe, gzipped or not.
         labelled (`bool`, *optional*, defaults to `True`): Whether to drop questions without given answers.
 
     Returns:
@@ -48,8 +49,51 @@ def load_squad(path: str | Path, labelled: bool = True) -> tuple[list[Question],
         DiffMaskError: If the file is missing or no SQuAD JSON, a context or a question is empty, or no question is
             left.
     """
+    return _questions(_content(path), path, labelled)
+
+
+def load_if_squad(path: str | Path) -> list[Question] | None:
+    """
+    The questions of a file with or without answers, if the file is in the SQuAD format.
+
+    The format is JSON: one object with a list `data`.
+
+    Args:
+        path (`str` or `Path`): A file or a pipe, gzipped or not.
+
+    Returns:
+        `list[Question]` or `None`: `None` for a file in another format, and for a file that cannot be read.
+
+    Raises:
+        DiffMaskError: If a pipe holds something else, because it cannot be read again, or as for [`load_squad`].
+    """
+    if not is_file(path) or suffix_of(path) in (".csv", ".tsv", ".jsonl", ".parquet"):
+        return None
+    content = None
+    with suppress(*UNREADABLE), opened(path) as file:
+        pieces = pieces_of(file)
+        start = next(pieces, "")
+        if start.lstrip().startswith("{"):  # else it can be a large file of texts
+            content = json.loads(start + "".join(pieces))
+    if isinstance(content, dict) and isinstance(content.get("data"), list):
+        return _questions(content, path, labelled=False)[0]
+    if not os.path.isfile(path):
+        raise DiffMaskError(f"{path} can be read only once and is no SQuAD JSON: save it as a file first.")
+    return None
+
+
+def _content(path: str | Path) -> Any:
+    """The JSON in a file."""
+    if not is_file(path):
+        raise DiffMaskError(f"There is no file {path}: give the path of a SQuAD JSON file.")
+    with unreadable(f"{path} cannot be read as SQuAD JSON"), opened(path) as file:
+        return json.loads("".join(pieces_of(file)))
+
+
+def _questions(content: Any, path: str | Path, labelled: bool) -> tuple[list[Question], int]:
+    """See [`load_squad`]."""
     questions, skipped, misplaced = [], 0, 0
-    for context, record in _records(path):
+    for context, record in _records(content, path):
         if not labelled and isinstance(record, dict):
             record = {"answers": [], **record}
         question = _question(context, record, path)
@@ -68,36 +112,8 @@ def load_squad(path: str | Path, labelled: bool = True) -> tuple[list[Question],
     return questions, skipped
 
 
-def is_squad(path: str | Path) -> bool:
-    """
-    Whether a file is JSON in the SQuAD format: one object with a list `data`.
-
-    Args:
-        path (`str` or `Path`): A file, gzipped if its name ends in .gz.
-
-    Returns:
-        `bool`: Also `False` if the file cannot be read.
-    """
-    opened = gzip.open if Path(path).suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as file:
-            content = json.load(file)
-    except (OSError, ValueError, EOFError, zlib.error):
-        return False
-    return isinstance(content, dict) and isinstance(content.get("data"), list)
-
-
-def _records(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(content: Any, path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each context and unchecked question of a file."""
-    if not Path(path).is_file():
-        raise DiffMaskError(f"There is no file {path}: give the path of a SQuAD JSON file.")
-    opened = gzip.open if Path(path).suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as file:
-            content = json.load(file)
-    # Damaged gzip files raise different errors.
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise DiffMaskError(f"{path} cannot be read as SQuAD JSON ({reason(error)}).") from error
     for article in _field(content, "data", list, path):
         for paragraph in _field(article, "paragraphs", list, path):
             context = _field(paragraph, "context", str, path)

@@ -1,13 +1,11 @@
 """Reads trees of the Stanford Sentiment Treebank (Socher et al. 2013): sentences, phrases and words, five labels."""
 
-import gzip
-import os
 import re
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import DiffMaskError, reason
+from ..errors import DiffMaskError
+from .files import is_file, lines_of, opened, unreadable
 
 LABELS = ("very negative", "negative", "neutral", "positive", "very positive")
 
@@ -103,15 +101,12 @@ def _parse(line: str) -> _Tree:
     return tree
 
 
-def _read(path: str | os.PathLike) -> list[_Tree]:
-    if not Path(path).is_file():
+def _read(path: str | Path) -> list[_Tree]:
+    if not is_file(path):
         raise DiffMaskError(f"There is no file {path}: give the path of a file of trees, one a line.")
     trees: list[_Tree] = []
-    try:
-        with (gzip.open if Path(path).suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            lines = list(file)
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DiffMaskError(f"The file {path} cannot be read ({reason(error)}).") from error
+    with unreadable(f"The file {path} cannot be read"), opened(path) as file:
+        lines = list(lines_of(file))
     for number, line in enumerate(lines, start=1):
         try:
             trees.append(_parse(line.rstrip("\r\n")))
@@ -122,12 +117,12 @@ def _read(path: str | os.PathLike) -> list[_Tree]:
     return trees
 
 
-def load_trees(path: str | os.PathLike) -> list[Sentence]:
+def load_trees(path: str | Path) -> list[Sentence]:
     """
     The sentences of a file of trees: one bracketed tree per line, with a label from 0 to 4 at every node.
 
     Args:
-        path (`str` or `os.PathLike`): The file, in UTF-8, gzipped if its name ends in `.gz`.
+        path (`str` or `Path`): The file, in UTF-8, gzipped or not.
 
     Returns:
         `list[Sentence]`: One per line, in order.
@@ -138,12 +133,12 @@ def load_trees(path: str | os.PathLike) -> list[Sentence]:
     return [tree.sentence(tree.nodes[-1]) for tree in _read(path)]
 
 
-def load_phrases(path: str | os.PathLike) -> list[Sentence]:
+def load_phrases(path: str | Path) -> list[Sentence]:
     """
     All phrases of a file of trees: single words, parts of sentences, and sentences.
 
     Args:
-        path (`str` or `os.PathLike`): The file, as for [`load_trees`].
+        path (`str` or `Path`): The file, as for [`load_trees`].
 
     Returns:
         `list[Sentence]`: One per node, each after its parts. Repeated phrases are listed repeatedly.

@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..errors import DiffMaskError, reason
+from ..data.files import lines_of, opened, unreadable
+from ..errors import DiffMaskError
 
 
 def read_attributions(path: Path, inputs: list[dict[str, list[int]]]) -> list[list[float]]:
@@ -22,19 +23,17 @@ def read_attributions(path: Path, inputs: list[dict[str, list[int]]]) -> list[li
     Raises:
         DiffMaskError: If the file cannot be read, or scores belong to other tokens or are no finite numbers.
     """
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise DiffMaskError(f"{path} cannot be read as JSON lines ({reason(error)}).") from error
+    with unreadable(f"{path} cannot be read as JSON lines"), opened(path) as file:
+        lines = [(number, json.loads(line.strip())) for number, line in enumerate(lines_of(file), 1) if line.strip()]
     if len(lines) != len(inputs):
         raise DiffMaskError(f"{path} holds {len(lines)} attributions for {len(inputs)} inputs: give one for each.")
     scores = []
-    for number, (line, one) in enumerate(zip(lines, inputs, strict=True), 1):
+    for position, ((number, line), one) in enumerate(zip(lines, inputs, strict=True), 1):
         if not isinstance(line, dict) or not isinstance(line.get("scores"), list):
             raise DiffMaskError(f"Line {number} of {path} has no list `scores`.")
         if line.get("input_ids") != one["input_ids"]:
             raise DiffMaskError(
-                f"Line {number} of {path} has other `input_ids` than input {number}: attributions must be of the "
+                f"Line {number} of {path} has other `input_ids` than input {position}: attributions must be of the "
                 "tokens that the model reads, in the order of the data set."
             )
         if not all(isinstance(score, int | float) for score in line["scores"]):

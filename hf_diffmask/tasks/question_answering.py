@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from ..base.running import Recorded
 from ..data.encoding import EncodedText, Text, encode
-from ..data.squad import is_squad, load_squad
+from ..data.squad import load_if_squad
 from ..errors import DiffMaskError
 from .answers import answers, window_of
 from .heads import widen
@@ -56,10 +56,8 @@ class QuestionAnswering(Task):
 
     def read(self, dataset: str, limit: int | None = None) -> list[Text] | None:
         """See [`Task.read`]: a file in SQuAD format."""
-        if not is_squad(dataset):
-            return None
-        questions, _ = load_squad(dataset, labelled=False)
-        return [(one.question, one.context) for one in questions[:limit]]
+        questions = load_if_squad(dataset)
+        return None if questions is None else [(one.question, one.context) for one in questions[:limit]]
 
     def check_room(self, encoded: EncodedText, length: int) -> None:
         """See [`Task.check_room`]: each window must hold the whole question."""

@@ -55,6 +55,59 @@ def test_what_cannot_be_used_is_one_sentence(parser):
         parse(parser, ["--flour", "rye", "--sugar", "2"])
 
 
+@dataclass
+class ServeArguments:
+    """Options with flags, for a command that takes texts."""
+
+    table: str | None = field(default=None)
+    seats: int = field(default=2)
+    outside: bool = field(default=False)
+    candles: bool = field(default=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "texts"),
+    [
+        (["--outside", "good film"], {"outside": True}, ["good film"]),
+        (["--outside", "false"], {"outside": True}, ["false"]),
+        (["--outside=false", "a"], {"outside": False}, ["a"]),
+        (["--out", "a"], {"outside": True}, ["a"]),
+        (["--no_candles", "a", "--table", "3", "b"], {"candles": False, "table": "3"}, ["a", "b"]),
+        (["a", "--outside"], {"outside": True}, ["a"]),
+        (["--seats", "-1", "a"], {"seats": -1}, ["a"]),
+        (["--table", "-hello", "a"], {"table": "-hello"}, ["a"]),
+        (["--table=", "a"], {"table": ""}, ["a"]),
+        (["--outside", "--", "-5", "--", "--outside"], {"outside": True}, ["-5", "--", "--outside"]),
+        ([], {}, []),
+    ],
+)
+def test_flags_never_take_the_text_after_them(arguments, options, texts):
+    parser = parser_of(ServeArguments, "serve", "Serves.")
+    parser.add_argument("texts", nargs="*")
+    settings, given = parse(parser, arguments)
+    assert settings == ServeArguments(**options) and given.texts == texts
+
+
+@pytest.mark.parametrize("text", ["-5", "-hello", "-h is short", "--outsider = x", "-"])
+def test_texts_that_begin_with_a_dash_are_refused(text):
+    parser = parser_of(ServeArguments, "serve", "Serves.")
+    parser.add_argument("texts", nargs="*")
+    for arguments in ([text], ["--outside", text], ["a", text]):
+        with pytest.raises(DiffMaskError) as error:
+            parse(parser, arguments)
+        assert str(error.value) == (
+            f"There is no option {text!r} (see hf-diffmask serve --help): if it is a text, write -- before it."
+        )
+
+
+def test_flags_of_commands_without_texts_take_a_value():
+    parser = parser_of(ServeArguments, "serve", "Serves.")
+    for arguments, outside in (
+        (["--outside"], True), (["--outside", "True"], True), (["--outside", "false", "--seats", "3"], False),
+    ):  # fmt: skip
+        assert parse(parser, arguments)[0].outside is outside
+
+
 def test_files_of_arguments_are_not_looked_for(parser, tmp_path, monkeypatch):
     (tmp_path / "program.args").write_text("--minutes 3")
     monkeypatch.setattr("sys.argv", [str(tmp_path / "program.py")])

@@ -1,5 +1,6 @@
 """`hf-diffmask explain` as a user runs it: output, files and refusals."""
 
+import io
 import json
 import os
 import subprocess
@@ -33,12 +34,32 @@ def test_explain_formats_files_and_stdin(capsys, explainer_folder, data, tmp_pat
     lines.write_text("a warm film\n\nnot bad\n")
     assert main([*arguments, "--file", str(lines), "--format", "json", "--aggregation", "word", "--no_verify"]) == 0
     results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(results) == 2 and "divergence" not in results[0]
-    import io
-
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a dull film \xff\n")))
+    assert [result["line"] for result in results] == [1, 3] and "divergence" not in results[0]
+    assert main([*arguments, "--file", str(lines), "--no_verify"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("line ")] == ["line 1", "line 3"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n a dull café\n".encode())))
     assert main([*arguments, "--format", "json", "--state", "0"]) == 0
-    assert json.loads(capsys.readouterr().out)["state"] == "embeddings"
+    result = json.loads(capsys.readouterr().out)
+    assert (result["state"], result["line"]) == ("embeddings", 2)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a dull film \xff\n")))
+    refused(capsys, arguments, "Standard input cannot be read (byte 0xFF in line 1 is not UTF-8")
+    monkeypatch.setattr("sys.stdin", None)
+    refused(capsys, arguments, "Standard input is closed")
+
+
+def test_flags_leave_texts_alone(capsys, explainer_folder):
+    def explained(*arguments):
+        assert main(["explain", "--model", explainer_folder, "--format", "json", *arguments]) == 0
+        return [
+            " ".join(token["token"] for token in json.loads(line)["tokens"] if not token["special"])
+            for line in capsys.readouterr().out.splitlines()
+        ]
+
+    assert explained("--no_verify", "good film") == ["good film"]
+    assert explained("true", "--no_verify", "good film", "--batch_size", "2", "no") == ["true", "good film", "no"]
+    assert explained("--no_verify", "--", "-5 degrees", "--no_verify") == ["- 5 degrees", "- - no _ ve ##ri ##fy"]
+    for text in ("-5 degrees", "-hello", "--modern times", "-"):
+        refused(capsys, ["explain", "--model", explainer_folder, text], repr(text), "write -- before it")
 
 
 def test_output_is_never_overwritten_unasked(capsys, explainer_folder, tmp_path):

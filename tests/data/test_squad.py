@@ -6,8 +6,9 @@ import json
 import pytest
 import transformers
 
-from hf_diffmask.data.squad import Question, load_squad
+from hf_diffmask.data.squad import Question, load_if_squad, load_squad
 from hf_diffmask.errors import DiffMaskError
+from tests.helpers import piped
 
 CONTEXT = "Mira keeps nine goats on a hill near Ostrava."
 GOATS = {"id": "q1", "question": "What does Mira keep?", "answers": [{"text": "nine goats", "answer_start": 11}]}
@@ -40,6 +41,38 @@ def test_reads_both_versions(tmp_path, name):
         Question("q3", "How old is Mira?", CONTEXT, [], [], True),
     ]
     assert load_squad(str(path)) == (questions, 0)
+
+
+@pytest.mark.parametrize("name", ["d.json", "D.JSON.GZ", "d"])
+def test_a_byte_order_mark_is_no_text(tmp_path, name):
+    content = "\ufeff" + json.dumps(squad(GOATS))
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content.encode()) if name.endswith("GZ") else content.encode())
+    assert (
+        load_squad(path)[0]
+        == load_if_squad(path)
+        == [Question("q1", "What does Mira keep?", CONTEXT, ["nine goats"], [11], False)]
+    )
+
+
+def test_only_files_in_the_format_are_recognised(tmp_path):
+    unlabelled = squad({"id": "q1", "question": "Where?"})
+    found = load_if_squad(write(tmp_path / "unlabelled.json", unlabelled))
+    assert found == [Question("q1", "Where?", CONTEXT, [], [], False)]
+    for name, content in (
+        ("rows.json", [{"question": "Where?", "context": CONTEXT}]), ("lines.jsonl", squad(GOATS)), ("half.json", "{"),
+        ("columns.json", {"question": ["Where?"]}), ("empty.json", ""), ("scores.json", {"data": 3}),
+    ):  # fmt: skip
+        assert load_if_squad(write(tmp_path / name, content)) is None
+    assert load_if_squad(tmp_path) is load_if_squad(tmp_path / "absent.json") is None
+
+
+def test_pipes_are_read_once():
+    with piped(json.dumps(squad(GOATS)).encode()) as path:
+        assert [question.id for question in load_if_squad(path)] == ["q1"]
+    with piped(b'[{"question": "Where?"}]') as path:
+        with pytest.raises(DiffMaskError, match=f"{path} can be read only once and is no SQuAD JSON"):
+            load_if_squad(path)
 
 
 def test_answers_at_wrong_offsets_are_left_out_and_counted(tmp_path, caplog):

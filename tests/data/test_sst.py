@@ -96,6 +96,10 @@ def test_unusable_files_are_one_sentence(tmp_path):
     (tmp_path / "half.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DiffMaskError, match=r"half\.gz cannot be read"):
         load_trees(tmp_path / "half.gz")
+    (tmp_path / "mark.txt").write_text(f"\ufeff{TREE}\n", encoding="utf-8")
+    assert load_trees(tmp_path / "mark.txt") == load_trees(write(tmp_path / "no_mark.txt", TREE))
     (tmp_path / "latin.txt").write_bytes("(2 cafés)".encode("latin-1"))
-    with pytest.raises(DiffMaskError, match=r"latin\.txt cannot be read"):
+    with pytest.raises(
+        DiffMaskError, match=r"latin\.txt cannot be read \(byte 0xE9 in line 1 is not UTF-8; in Windows-1252"
+    ):
         load_trees(tmp_path / "latin.txt")

@@ -23,6 +23,10 @@ def test_what_is_written_can_be_read(tmp_path):
     assert found == [[0.0, -1.5, 1e-9], [0.1, 2.0]] and all(isinstance(score, float) for row in found for score in row)
     path.write_text("\n" + path.read_text().replace("\n", "\n  \n"))
     assert read_attributions(path, INPUTS) == found, "empty lines are skipped"
+    path.write_text(
+        "\ufeff" + "".join(json.dumps({**one, "more": "\u2028\x85"}, ensure_ascii=False) + "\r\n" for one in GOOD)
+    )
+    assert read_attributions(path, INPUTS) == found, "lines end at line feeds only"
     write_attributions(path, [])
     assert path.read_text() == "" and read_attributions(path, []) == []
 
