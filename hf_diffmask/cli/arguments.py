@@ -82,14 +82,12 @@ def _texts_last(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
                     f"There is no option {argument[:40]!r} (see {parser.prog} --help): if it is a text, write -- "
                     "before it."
                 )
-            if is_whole or action.nargs == 0:
+            value = None if is_whole or action.nargs in (0, "?") else next(rest, None)
+            if value is None:
                 options.append(argument)
-            elif action.nargs == "?":
-                options.append(f"{argument}={action.const}")
             else:
-                value = next(rest, None)
-                is_dashed = value is not None and value.startswith("-") and value not in known
-                options += [f"{argument}={value}"] if is_dashed else [argument, *([] if value is None else [value])]
+                is_dashed = value.startswith("-") and value not in known
+                options += [f"{argument}={value}"] if is_dashed else [argument, value]
     return [*options, "--", *texts] if texts else options
 
 

@@ -49,7 +49,8 @@ def rows_of(name: str | Path, columns: Sequence[str], suffix: str | None = None)
     """
     if not is_file(name):
         raise DiffMaskError(f"There is no file {name}: give the path of a data file or the id of a data set.")
-    suffix = suffix or suffix_of(name) or ("" if os.path.isfile(name) else ".txt")
+    is_stream = str(name).startswith("/dev/") or not os.path.isfile(name)
+    suffix = suffix or suffix_of(name) or (".txt" if is_stream else "")
     if suffix not in READERS:
         raise DiffMaskError(
             f"{name} has an unknown format: name it {', '.join(list(READERS)[:-1])} or {list(READERS)[-1]} (.gz may "

@@ -56,7 +56,7 @@ def test_inputs_carry_their_place(tmp_path):
         placed_inputs(str(tmp_path), answers, DatasetArguments())
 
 
-def test_pipes_are_inputs_of_commands():
+def test_pipes_are_inputs_of_commands(tmp_path):
     with piped(b"good film\n\ndull\n") as path:
         assert placed_inputs(path, TextClassification(), DatasetArguments()) == [
             ({"line": 1}, "good film"), ({"line": 3}, "dull"),
@@ -68,6 +68,11 @@ def test_pipes_are_inputs_of_commands():
         with piped(b"good film\n") as path:
             os.dup2(int(os.path.basename(path)), 0)
             assert load_inputs("/dev/stdin", TextClassification()) == ["good film"]
+        with open(tmp_path / "lines", "w+") as file:
+            file.write("dull film\n")
+            file.flush()
+            os.dup2(file.fileno(), 0)
+            assert load_inputs("/dev/stdin", TextClassification()) == ["dull film"]
     finally:
         os.dup2(standard, 0)
         os.close(standard)
