@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from ..data.encoding import Text
 from ..display import plots
-from ..display.wording import certificate, predicted
+from ..display.certificate import certificate
+from ..display.wording import predicted
 from ..pipeline.pipeline_diffmask import DiffMaskAttributionPipeline
 from . import decisions, tokens
 from .report import Entry
@@ -40,7 +41,7 @@ def heat_map_entry(number: int, text: Text, results: dict[str, dict[str, Any]]) 
         [
             *segments(text),
             f"Prediction: {predicted(first)}, {first['score']:.3f}.",
-            *(f"{masking.capitalize()} masking: {certificate(result)}" for masking, result in results.items()),
+            *(f"{masking.capitalize()} masking: {certificate(result).words}" for masking, result in results.items()),
         ],
         f"Heat map of the keep probability of each of {len(data['tokens'])} tokens at each of {len(first['states'])} "
         f"states, by {' and by '.join(panel['title'] for panel in data['panels'])}.",

@@ -4,8 +4,9 @@ import uuid
 from html import escape
 from typing import Any
 
+from .certificate import ICONS, Certificate, certificate, certificate_at
 from .colors import paint
-from .wording import certificate, fate, kept_at, predicted, visible
+from .wording import fate, kept_at, predicted, visible
 
 # Shared by all grids. Unpainted parts inherit their colours, for dark pages.
 STYLE = """
@@ -15,7 +16,12 @@ STYLE = """
 .dm-grid fieldset span { display: inline-block; margin-right: 0.8rem; white-space: nowrap; }
 .dm-grid fieldset label { display: inline; margin-left: 0.2rem; }
 .dm-grid th button { text-decoration: underline; }
-.dm-grid .dm-units { display: none; line-height: 2; margin: 0.5rem 0; }
+.dm-grid .dm-certificate { border-left: 0.3rem solid; padding: 0.2rem 0.7rem; }
+.dm-grid .dm-certificate[data-state="holds"] { border-color: #2e7d32; }
+.dm-grid .dm-certificate[data-state="does not hold"] { border-color: #c62828; }
+.dm-grid .dm-certificate[data-state="not checked"] { border-color: #b07800; border-left-style: dashed; }
+.dm-grid .dm-at { display: none; }
+.dm-grid .dm-units { line-height: 2; margin: 0.5rem 0; }
 .dm-grid button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 .dm-grid .dm-unit { border-radius: 0.2rem; padding: 0 0.3rem; white-space: pre-wrap; }
 .dm-grid .dm-dropped { text-decoration: line-through; }
@@ -53,42 +59,75 @@ def shown(text: object) -> str:
     return safe.replace("{", "&#123;").replace("}", "&#125;").replace("$", "&#36;").replace("`", "&#96;")
 
 
-def grid(result: dict[str, Any], name: str | None = None) -> str:
+def stated(found: Certificate) -> str:
     """
-    HTML for one explanation: prediction, certificate, tokens coloured by score at a selectable state, each token's
-    curve over states, and a table of all values.
+    A certificate as a paragraph, with colour and icon of its state.
+
+    Args:
+        found ([`Certificate`]): The certificate.
+
+    Returns:
+        `str`: HTML. Its colours need `STYLE`, and an element of the class `dm-grid` around it.
+    """
+    icon = f'<span aria-hidden="true">{ICONS[found.state]}</span>'
+    return f'<p class="dm-certificate" data-state="{found.state}">{icon} {shown(found.words)}</p>'
+
+
+def grid(result: dict[str, Any], name: str | None = None, states: bool = True) -> str:
+    """
+    HTML for one explanation: prediction, certificate, tokens coloured by score at a state, each token's curve over
+    states, and a table of all values.
 
     Args:
         result (`dict`): A result of the pipeline.
         name (`str`, *optional*): Prefix of ids, unique on the page; random by default.
+        states (`bool`, *optional*, defaults to `True`): Whether readers can choose the state. Certificate, tokens and
+            mask follow the choice. If not, all are shown for the state of the result.
 
     Returns:
         `str`: A self-contained HTML fragment.
     """
     name = name or f"dm-{uuid.uuid4().hex[:10]}"
     head = f'<p><strong>{shown(predicted(result))}</strong> <span class="dm-quiet">{result["score"]:.3f}</span></p>'
-    claim = f'<p class="dm-certificate">{shown(certificate(result))}</p>'
     if not result["tokens"]:
-        return f'<div class="dm-grid"><style>{STYLE}</style>{head}{claim}</div>'
-    states = result["states"]
-    rules = "\n".join(
-        f"#{name}:has(#{name}-s{number}:checked) .dm-s{number} {{ display: block; }}" for number in range(len(states))
+        return f'<div class="dm-grid"><style>{STYLE}</style>{head}{stated(certificate(result))}</div>'
+    names = result["states"]
+    numbers = list(range(len(names))) if states else [names.index(result["state"])]
+    curves = "\n".join(_curve(token, names, f"{name}-t{unit}") for unit, token in enumerate(result["tokens"]))
+    return f"""<div class="dm-grid" id="{name}"><style>{STYLE}{_rules(numbers, name)}</style>
+{head}
+{_at(numbers, [stated(certificate_at(result, number)) for number in numbers])}
+{_choices(result, name) if states else ""}
+{_at(numbers, [_line(result, number, name) for number in numbers])}
+{curves}
+{_table(result, numbers, name)}
+</div>"""
+
+
+def _at(numbers: list[int], parts: list[str], tag: str = "div") -> str:
+    """Parts for several states, of which the chosen one is shown; without a choice the only part."""
+    if len(numbers) == 1:
+        return parts[0]
+    return "".join(
+        f'<{tag} class="dm-at dm-s{number}">{part}</{tag}>' for number, part in zip(numbers, parts, strict=True)
     )
+
+
+def _rules(numbers: list[int], name: str) -> str:
+    """CSS that shows the chosen state."""
+    if len(numbers) == 1:
+        return ""
+    return "\n".join(f"#{name}:has(#{name}-s{k}:checked) .dm-s{k} {{ display: block; }}" for k in numbers)
+
+
+def _choices(result: dict[str, Any], name: str) -> str:
+    """A radio button for each state."""
     choices = "".join(
         f'<span><input type="radio" name="{name}" id="{name}-s{number}"{" checked" * (state == result["state"])}>'
         f'<label for="{name}-s{number}">{shown(state)}</label></span> '
-        for number, state in enumerate(states)
+        for number, state in enumerate(result["states"])
     )
-    lines = "\n".join(_line(result, number, name) for number in range(len(states)))
-    curves = "\n".join(_curve(token, states, f"{name}-t{unit}") for unit, token in enumerate(result["tokens"]))
-    return f"""<div class="dm-grid" id="{name}"><style>{STYLE}{rules}</style>
-{head}
-{claim}
-<fieldset><legend>Kept by state</legend>{choices}</fieldset>
-{lines}
-{curves}
-{_table(result, name)}
-</div>"""
+    return f"<fieldset><legend>Kept by state</legend>{choices}</fieldset>"
 
 
 def _line(result: dict[str, Any], number: int, name: str) -> str:
@@ -106,7 +145,7 @@ def _line(result: dict[str, Any], number: int, name: str) -> str:
             f'style="{paint(value)}" title="{title}">{shown(token["token"])}</button>'
         )
     state = shown(result["states"][number])
-    return f'<p class="dm-units dm-s{number}" aria-label="Tokens at state {state}">{" ".join(units)}</p>'
+    return f'<p class="dm-units" aria-label="Tokens at state {state}">{" ".join(units)}</p>'
 
 
 def _curve(token: dict[str, Any], states: list[str], name: str) -> str:
@@ -122,21 +161,24 @@ def _curve(token: dict[str, Any], states: list[str], name: str) -> str:
 <polyline points="{line}" fill="none" stroke="currentColor" stroke-width="2"/>{dots}</svg></figure>"""
 
 
-def _table(result: dict[str, Any], name: str) -> str:
+def _table(result: dict[str, Any], numbers: list[int], name: str) -> str:
+    """All values. For a path, score and mask are for the shown state; else the last column says what drops a token."""
     states = result["states"]
-    column = "mask" if any("evidence" in token for token in result["tokens"]) else "dropped at"
+    is_path = any("evidence" in token for token in result["tokens"])
     header = "".join(f'<th scope="col">{shown(state)}</th>' for state in states)
     rows = []
     for unit, token in enumerate(result["tokens"]):
         cells = "".join(f'<td style="{paint(value)}">{value:.2f}</td>' for value in token["states"])
         opens = f'<button type="button" popovertarget="{name}-t{unit}">{shown(token["token"])}</button>'
-        rows.append(
-            f'<tr><th scope="row">{opens}</th>'
-            f"<td>{token['score']:.2f}</td>{cells}"
-            f"<td>{shown(fate(token, states, 'kept').removeprefix('dropped at '))}</td></tr>"
-        )
+        score, end = f"{token['score']:.2f}", shown(fate(token, states, "kept").removeprefix("dropped at "))
+        if is_path:
+            score = _at(numbers, [f"{token['states'][number]:.2f}" for number in numbers], "span")
+            kept = [kept_at(result, token, number) for number in numbers]
+            end = _at(numbers, ["kept" if one else "dropped" for one in kept], "span")
+        rows.append(f'<tr><th scope="row">{opens}</th><td>{score}</td>{cells}<td>{end}</td></tr>')
     return f"""<div class="dm-scroll" tabindex="0" role="region" aria-label="Score of each token at each state">
-<table><thead><tr><th scope="col">token</th><th scope="col">score</th>{header}<th scope="col">{column}</th></tr>
+<table><thead><tr><th scope="col">token</th><th scope="col">score</th>{header}<th scope="col">\
+{"mask" if is_path else "dropped at"}</th></tr>
 </thead><tbody>
 {chr(10).join(rows)}
 </tbody></table></div>"""

@@ -47,7 +47,8 @@ def to_html(results: Iterable[dict[str, Any]], title: str = "Attributions by Dif
 <title>{escape(title)}</title><style>{PAGE_STYLE}{_STYLE}</style></head>
 <body><h1>{escape(title)}</h1>
 <p class="quiet">Colour and number: the probability that a token is kept, from 0 (dark) to 1 (bright), at the state
-that is chosen. Struck out: the mask of that state drops it. Click a token for its curve over states.</p>
+that is chosen. Struck out: the mask of that state drops it. The sentence says whether this mask was checked, and
+whether the check holds. Click a token for its curve over states.</p>
 {sections}
 </body></html>
 """

@@ -1,4 +1,4 @@
-"""Describes explanations in words that are safe to show anywhere."""
+"""Names, tokens and predictions in words that are safe to show anywhere."""
 
 import unicodedata
 from typing import Any
@@ -33,53 +33,6 @@ def predicted(result: dict[str, Any]) -> str:
         `str`: The label or answer.
     """
     return visible(task_of_result(result).headline(result))
-
-
-def certificate(result: dict[str, Any]) -> str:
-    """
-    The claim of an explanation in one sentence, and whether the claim was checked.
-
-    Args:
-        result (`dict`): A result of the pipeline.
-
-    Returns:
-        `str`
-    """
-    if result.get("abstained"):
-        return (
-            f"No explanation: the one at state {result['state']} would move {moved(result)}, outside the margin of "
-            f"{result['margin']:g}."
-        )
-    dropped = f"{100 * (1 - result['kept_share']):.0f} % of the tokens can go at state {result['state']}"
-    return f"{dropped}: this {effect(result)}." if "divergence" in result else f"{dropped} (not verified)."
-
-
-def effect(result: dict[str, Any]) -> str:
-    """
-    The effect of a mask, in plain words.
-
-    Args:
-        result (`dict`): A result of the pipeline, or any `dict` with the same check and prediction.
-
-    Returns:
-        `str`: Continues a sentence that starts with "this mask".
-    """
-    within = "within" if result["within_margin"] else "outside"
-    stays = "the prediction stays" if result["same_prediction"] else "the prediction changes"
-    return f"moves {moved(result)}, {within} the margin of {result['margin']:g}, and {stays}"
-
-
-def moved(result: dict[str, Any]) -> str:
-    """
-    How far a mask moves the output; continues after "moves".
-
-    Args:
-        result (`dict`): A result of the pipeline, with a check.
-
-    Returns:
-        `str`
-    """
-    return visible(task_of_result(result).moved(result))
 
 
 def kept_at(result: dict[str, Any], token: dict[str, Any], number: int) -> bool:

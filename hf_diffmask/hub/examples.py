@@ -2,9 +2,11 @@
 
 from transformers import PreTrainedTokenizerBase
 
+from ..display.certificate import ICONS, verdict
 from ..display.markdown import emphasised, markdown
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..pipeline.pipeline_diffmask import DiffMaskAttributionPipeline
+from ..tasks.words import printed
 
 
 def example_attributions(
@@ -19,8 +21,8 @@ def example_attributions(
         pairs (`bool`, *optional*, defaults to `False`): Whether the base model, a classifier, takes pairs.
 
     Returns:
-        `list[dict[str, str]]`: `text` with kept tokens in bold, `prediction`, `kept` (the kept share) and `cost`, as
-        Markdown.
+        `list[dict[str, str]]`: `text` with kept tokens in bold, `prediction`, `kept` (the kept share), `cost`, and
+        `check` (whether the cost is within the margin, see [`~hf_diffmask.display.certificate.verdict`]), as Markdown.
     """
     explain = DiffMaskAttributionPipeline(explainer.eval(), tokenizer=tokenizer, device=explainer.device)
     found = []
@@ -35,13 +37,14 @@ def example_attributions(
                 if token["kept"] and not token["special"] and token.get("segment", 0) == segment
             ]
             parts.append(emphasised(text, kept))
-        cost = result[explainer.preserved.figure]
+        state, cost = verdict(result), result[explainer.preserved.figure]
         found.append(
             {
                 "text": " / ".join(parts),
                 "prediction": f"{markdown(explainer.task.quoted(result))} ({result['score']:.2f})",
                 "kept": f"{result['kept_share']:.2f}",
-                "cost": f"{cost:.3f}",
+                "cost": printed(cost, result["margin"]),
+                "check": f"{ICONS[state]} {state}" + ", prediction changes" * (not result["same_prediction"]),
             }
         )
     return found

@@ -44,8 +44,9 @@ def explain_windows(
 
     Returns:
         `dict`: `target`, the outputs `(B, ...)`; `keep_probability` `(B, T, S)`; `kept` `(B, T, 1)`; `forwards`
-        `(B, 1)`, the forward passes of search and refinement; with `verify`, `masked`, the outputs under the mask; for
-        a path, `evidence` `(B, T, S)`; with `curve`, the outputs at each kept share, stacked in dimension 1.
+        `(B, 1)`, the forward passes of search and refinement; `searched` `(B, 1)`, whether a search replaced the
+        mask; with `verify`, `masked`, the outputs under the mask; for a path, `evidence` `(B, T, S)`; with `curve`,
+        the outputs at each kept share, stacked in dimension 1.
     """
     output, margin = explainer.explain(recorded, choice, margin), explainer.margin(margin)
     maskable = recorded.batch.maskable
@@ -67,8 +68,10 @@ def explain_windows(
     # The search of a path has already run its masks.
     if verify and on_violation != "search":
         found["masked"] = explainer.masked(recorded, found["kept"][..., 0], state)
+    before = forwards.clone()
     if on_violation in SEARCHES:
         SEARCHES[on_violation](explainer, recorded, found, state, margin, choice)
+    found["searched"] = found["forwards"] > before
     if explainer.masks.has_evidence:
         found["evidence"] = logits
         if explainer.preserved.of_choice:

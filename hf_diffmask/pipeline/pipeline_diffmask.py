@@ -13,6 +13,7 @@ from transformers.utils import logging
 from ..data.encoding import EncodedText, Text, check_vocabulary, encode, max_length
 from ..data.merging import merge_words, most_central
 from ..data.windows import windows
+from ..display.certificate import HOLDS, verdict
 from ..display.grid import Attribution
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -91,8 +92,13 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         - **divergence** -- divergence of the masked output from the whole output, in nats for classes and answers; for
           an answer, in the answer's window. **drop** -- for paths with `target="prediction"`, the drop of the choice.
           **same_prediction** -- whether the prediction is unchanged. **within_margin** -- whether the drop, or else
-          the divergence, is at most **margin**. Without `verify`, all except **margin** are absent.
+          the divergence, is at most **margin**; a drop below 0, a rise, is. Without `verify`, all except **margin**
+          are absent.
+        - **certificate** -- `"holds"` if the mask is within the margin; `"does not hold"` if it is not, or if its
+          drop or divergence is no finite number; `"not checked"` without `verify`.
         - **forwards** -- forward passes for `on_violation="search"`, `"refine"` or `refine_steps`.
+        - **searched** -- `True` if a search (`on_violation="search"` or `"refine"`) replaced the explainer's mask;
+          absent otherwise.
         - **abstained** -- with `on_violation="abstain"`: whether the explanation is outside the margin. Then `tokens`
           is empty, and `kept_share` is `None`.
         - **explained_label** -- name of the choice, with `label`. **curve** -- a list of `{kept_share, divergence,
@@ -242,11 +248,14 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             result["explained_label"] = self.model.task.choice_names(self.model.base.config)[label]
         if check is not None:
             result |= self.figures(check)
-            result["within_margin"] = check.cost <= result["margin"]
+            result["within_margin"] = verdict(result) == HOLDS
+        result["certificate"] = verdict(result)
         if "curve" in model_outputs[0]:
             result["curve"] = self._curve(model_outputs, label, of_task)
         if on_violation in SEARCHES or refine_steps:
             result["forwards"] = sum(int(window["forwards"]) for window in model_outputs)
+        if any(bool(window["searched"]) for window in model_outputs if "searched" in window):
+            result["searched"] = True
         if on_violation == "abstain":
             result["abstained"] = not result["within_margin"]
             if result["abstained"]:

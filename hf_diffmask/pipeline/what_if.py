@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..display.certificate import HOLDS, verdict
 from ..errors import DiffMaskError
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def what_if(
     Returns:
         `dict`: `whole` and `masked`, each with the fields of a prediction, such as `label` and `score`, and for
         classifiers `probabilities` by label. `task`, `divergence`, `drop` for `target="prediction"`,
-        `same_prediction`, `within_margin`, `margin`; `kept`, the numbers of the kept tokens; and `special`, the number
-        of special tokens among them.
+        `same_prediction`, `within_margin`, `certificate` and `margin`, as in a result of the pipeline; `kept`, the
+        numbers of the kept tokens; and `special`, the number of special tokens among them.
 
     Raises:
         DiffMaskError: If a token does not exist, or the input cannot be explained.
@@ -60,12 +61,14 @@ def what_if(
     for part, of_part in (("whole", outputs), ("masked", masked_outputs)):
         if probabilities := model.task.distribution(of_part, model.base.config):
             parts[part]["probabilities"] = probabilities
+    checked = {**explain.figures(check), "margin": model.margin(margin)}
+    found = verdict(checked)
     return {
         **parts,
         "task": model.config.task,
-        **explain.figures(check),
-        "within_margin": check.cost <= model.margin(margin),
-        "margin": model.margin(margin),
+        **checked,
+        "within_margin": found == HOLDS,
+        "certificate": found,
         "kept": sorted(chosen),
         "special": encoded.segments.count(None),
     }

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from ..display.certificate import judged
 from ..display.colors import paint
-from ..display.grid import shown
-from ..display.wording import effect, predicted
+from ..display.grid import shown, stated
+from ..display.wording import predicted
 from ..errors import DiffMaskError
 from .files import SUFFIXES
 from .settings import Settings
@@ -82,7 +83,7 @@ def probabilities(prediction: dict[str, Any]) -> dict[str, float]:
 
 def claim(found: dict[str, Any], count: int) -> str:
     """
-    One sentence about the effect of dropped tokens on the output.
+    The check of a visitor's own mask: the effect of dropped tokens on the output.
 
     Args:
         found (`dict`): A result of [`~hf_diffmask.pipeline.what_if.what_if`].
@@ -92,8 +93,8 @@ def claim(found: dict[str, Any], count: int) -> str:
         `str`: HTML.
     """
     dropped = count - (len(found["kept"]) - found["special"])
-    does = effect({**found, **found["whole"]})
-    return f"<p>Dropping {dropped} of {count} tokens {shown(does)}.</p>"
+    check = judged({**found, **found["whole"]}, f"Dropping {dropped} of {count} tokens")
+    return f'<div class="dm-grid">{stated(check)}</div>'
 
 
 def comparison(methods: list[dict[str, Any]]) -> str:

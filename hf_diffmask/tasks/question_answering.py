@@ -142,8 +142,9 @@ class QuestionAnswering(Task):
             return prediction, None
         (again,) = answers(windows, "masked", encoded, 1, **settings)
         window = windows[window_of(found[0], windows, encoded)]
-        divergence = max(0.0, self.divergence(window["target"], window["masked"]).item())
-        moved = max(0.0, cost(window["target"], window["masked"], None).item())
+        # In this order, `max` returns a NaN.
+        divergence = max(self.divergence(window["target"], window["masked"]).item(), 0.0)
+        moved = max(cost(window["target"], window["masked"], None).item(), 0.0)
         return prediction, Check(divergence, again[:2] == found[0][:2], moved)
 
     def headline(self, result: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from ..data.merging import length_weighted
 from .heads import widen
 from .task import Task
 from .text_classification import TextClassification
-from .words import Check, Cost, Window
+from .words import Check, Cost, Window, printed
 
 DOWN, UP = 0, 1
 TOLERANCE = 0.5
@@ -131,9 +131,10 @@ class Regression(Task):
 
     def moved(self, result: Mapping[str, Any]) -> str:
         """See [`Task.moved`]: the change, and its square, which the margin bounds."""
-        squared = result["divergence"]
-        further = " further in its direction" if result.get("drop", 0.0) < 0 else ""
-        return f"the number by {squared**0.5:.3f} standard deviations{further} (squared: {squared:.3f})"
+        cost = result.get("drop", result["divergence"])
+        further = " further in its direction" if cost < 0 else ""
+        squared = printed(cost, result.get("margin")).removeprefix("-")
+        return f"the number by {abs(cost) ** 0.5:.3f} standard deviations{further} (squared: {squared})"
 
     @property
     def _variance(self) -> float:

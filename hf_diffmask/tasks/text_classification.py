@@ -83,8 +83,8 @@ class TextClassification(Task):
             return prediction, None
         masked = length_weighted_mean(windows, "masked")
         chosen = torch.tensor([best if choice is None else choice])
-        # Rounding can make a divergence of 0 slightly negative.
-        divergence = max(0.0, self.divergence(target[None], masked[None]).item())
+        # Rounding can make a divergence of 0 slightly negative. In this order, `max` returns a NaN.
+        divergence = max(self.divergence(target[None], masked[None]).item(), 0.0)
         found = cost(target[None], masked[None], chosen).item()
         return prediction, Check(divergence, int(masked.argmax()) == best, found)
 

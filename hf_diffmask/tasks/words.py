@@ -35,6 +35,37 @@ PAIRS = (
 )
 
 
+def printed(cost: float, margin: float | None = None) -> str:
+    """
+    A cost as text: three digits after the point, or as many as it takes to show on which side of the margin it is.
+
+    Args:
+        cost (`float`): The cost of a mask.
+        margin (`float`, *optional*): The margin that the cost is compared with.
+
+    Returns:
+        `str`: For example `"0.021"`; with a margin of 0.1 `"0.10004"` instead of `"0.100"`.
+    """
+    digits = 3
+    while margin is not None and digits < 30 and (float(f"{cost:.{digits}f}") <= margin) != (cost <= margin):
+        digits += 1
+    return f"{cost:.{digits}f}"
+
+
+def margin_words(margin: float) -> str:
+    """
+    A margin as text, without rounding.
+
+    Args:
+        margin (`float`): The margin.
+
+    Returns:
+        `str`: For example `"0.1"`.
+    """
+    short = f"{margin:g}"
+    return short if float(short) == margin else repr(float(margin))
+
+
 class TaskWords:
     """The part of [`Task`] that users see."""
 
@@ -159,9 +190,12 @@ class TaskWords:
         Returns:
             `str`: Unescaped.
         """
+        margin = result.get("margin")
         if "drop" in result:
-            return f"the probability of {result.get('explained_label', result.get('label'))} by {-result['drop']:+.3f}"
-        return f"the output by {result['divergence']:.3f} {self.measured_in}"
+            drop = printed(result["drop"], margin)
+            change = f"+{drop[1:]}" if drop.startswith("-") else f"-{drop}"
+            return f"the probability of {result.get('explained_label', result.get('label'))} by {change}"
+        return f"the output by {printed(result['divergence'], margin)} {self.measured_in}"
 
     def group(self, token: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         """

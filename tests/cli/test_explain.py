@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,33 @@ def test_flags_leave_texts_alone(capsys, explainer_folder):
     assert explained("--no_verify", "--", "-5 degrees", "--no_verify") == ["- 5 degrees", "- - no _ ve ##ri ##fy"]
     for text in ("-5 degrees", "-hello", "--modern times", "-"):
         refused(capsys, ["explain", "--model", explainer_folder, text], repr(text), "write -- before it")
+
+
+@pytest.mark.parametrize(
+    "margin, asked, state, mark, opens",
+    [
+        (50.0, [], "holds", "[+]", "Holds"),
+        (1e-7, [], "does not hold", "[!]", "Does not hold. Dropping "),
+        (0.1, ["--no_verify"], "not checked", "[?]", "Not checked. The mask drops "),
+    ],
+)
+def test_every_format_says_whether_the_check_holds(capsys, explainer_folder, margin, asked, state, mark, opens):
+    config = Path(explainer_folder) / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "margin": margin}))
+    arguments = ["explain", "the plot is dull and the cast is warm", "--model", explainer_folder, *asked, "--format"]
+    shown = {}
+    for format in ("text", "json", "html"):
+        assert main([*arguments, format]) == 0
+        shown[format] = capsys.readouterr().out
+    result = json.loads(shown["json"])
+    assert result["certificate"] == state and result["margin"] == margin
+    assert result.get("within_margin") == {"holds": True, "does not hold": False}.get(state)
+    if "divergence" in result:
+        assert (result["divergence"] <= margin) == (state == "holds")
+    assert shown["text"].splitlines()[2].startswith(f"{mark} {opens}")
+    states = re.findall(r'data-state="([a-z ]+)">', shown["html"])
+    assert states.count(state) == (len(result["states"]) if state == "not checked" else 1)
+    assert set(states) == {state, "not checked"}, "other states were not checked"
 
 
 def test_output_is_never_overwritten_unasked(capsys, explainer_folder, tmp_path):

@@ -68,7 +68,7 @@ def test_evidence_is_said_at_the_state_of_the_result_alone():
     titles = found.of("button", "title")
     assert [title.partition(", evidence ")[2] for title in titles] == ["", "", "", "", "+1.250", "-0.500"]
     assert titles[4].startswith("dropped, ") and titles[5].startswith("kept, "), "the title follows the searched mask"
-    assert "mask" in found.cells and found.cells[-1] == "kept"
+    assert "mask" in found.cells and found.cells[-1].endswith("kept"), "the last of the three states"
 
 
 def test_the_curve_of_a_token_by_hand():
@@ -92,7 +92,7 @@ def test_ids_are_of_one_grid():
 
 
 def test_an_abstention_has_no_tokens():
-    result = make([], abstained=True, kept_share=None)
+    result = make([], abstained=True, kept_share=None, divergence=0.3, within_margin=False)
     page = Grid(grid(result))
     assert "No explanation" in page.text and not page.of("p", "aria-label") and not page.cells
 
@@ -110,3 +110,36 @@ def test_markup_and_templates_stay_text():
 def test_notebooks_show_a_result_as_its_grid():
     result = Attribution(make(TOKENS))
     assert result == make(TOKENS) and "dm-grid" in result._repr_html_()
+
+
+def of_state(page, number, tag):
+    """Texts of the parts that are shown with a state."""
+    return re.findall(rf'<{tag} class="dm-at dm-s{number}">(.*?)</{tag}>', page, re.DOTALL)
+
+
+def test_sentence_tokens_score_and_mask_follow_the_chosen_state():
+    result = make(TOKENS, state="block.0.input", searched=True, forwards=8)
+    for token, kept in zip(result["tokens"], (False, True), strict=True):
+        token |= {"evidence": 0.5, "kept": kept}  # by a search, at the state of the result
+    page = grid(result, "a")
+    for number, state in enumerate(STATE_NAMES):
+        assert f"#a:has(#a-s{number}:checked) .dm-s{number} {{ display: block; }}" in page
+        sentence, line = of_state(page, number, "div")
+        assert f'aria-label="Tokens at state {state}"' in line
+        assert sentence.startswith('<p class="dm-certificate" data-state="')
+        assert ('data-state="holds"' in sentence) == (number == 1) and f"state {state}" in sentence
+        cells = of_state(page, number, "span")
+        words = [["kept", "kept"], ["dropped", "kept"], ["kept", "dropped"]][number]
+        assert cells[1::2] == words
+        assert cells[::2] == [f"{states[number]:.2f}" for _, states in TOKENS]
+        assert [text.partition(",")[0] for text in Grid(line).of("button", "title")] == words
+    assert ".dm-at { display: none; }" in page
+
+
+def test_a_page_with_a_control_of_its_own_gets_one_state():
+    result = make(TOKENS, state="block.0.input")
+    page = grid(result, "a", states=False)
+    found = Grid(page)
+    assert "dm-at dm-s" not in page and ":has(" not in page and not found.of("input", "type")
+    assert found.of("p", "aria-label") == ["Tokens at state block.0.input"]
+    assert page.count('class="dm-certificate"') == 1 and len(found.of("td", "style")) == 6

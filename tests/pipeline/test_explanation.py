@@ -94,6 +94,7 @@ def test_the_curve(explain, classifier, tokenizer):
 def test_refined_scores(explain, classifier, tokenizer):
     plain, refined = explain(TEXTS[1]), explain(TEXTS[1], refine_steps=5)
     assert refined["forwards"] == 5 * 4 * 2 * 3 and "forwards" not in plain
+    assert "searched" not in refined, "gradients move the scores, and the threshold cuts them"
     batch = dict(tokenizer(TEXTS[1], return_tensors="pt", return_special_tokens_mask=True))
     own = explain.model(**batch).logits[..., -1]
     wanted = refine_scores(explain.model, recorded_of(explain.model, **batch), own, steps=5)[0]

@@ -1,6 +1,7 @@
 """The pipeline explains with the bundled classifier."""
 
 import json
+import math
 
 import datasets
 import pytest
@@ -12,6 +13,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.data.encoding import encode
 from hf_diffmask.data.windows import windows
+from hf_diffmask.display.terminal import to_text
 
 TEXTS = ["a warm film", "the plot is dull and the cast looks tired of it", "not bad at all", "superb !"]
 
@@ -59,11 +61,23 @@ def test_the_check_is_a_real_masked_pass(explain, classifier, tokenizer):
     assert result["divergence"] == pytest.approx(expected, abs=1e-5)
     assert result["same_prediction"] == bool(p.argmax() == q.argmax())
     assert result["within_margin"] == (expected <= 0.1)
+    assert result["certificate"] == ("holds" if expected <= 0.1 else "does not hold")
+
+
+def test_a_cost_that_is_no_number_never_holds(explain, monkeypatch):
+    masked = type(explain.model).masked
+    for value in (math.nan, -math.inf):  # of every class's log-probability
+        monkeypatch.setattr(type(explain.model), "masked", lambda *given, v=value: torch.full_like(masked(*given), v))
+        result = explain(TEXTS[0])
+        assert not math.isfinite(result["divergence"]) and not result["within_margin"]
+        assert result["certificate"] == "does not hold" and explain(TEXTS[0], on_violation="abstain")["abstained"]
+        assert "[!] Does not hold." in to_text(result, color=False)
 
 
 def test_without_verification_its_keys_are_absent(explain):
     result = explain(TEXTS[0], verify=False)
     assert not {"divergence", "same_prediction", "within_margin"} & result.keys()
+    assert result["certificate"] == "not checked" and result["margin"] == 0.1
 
 
 def test_strings_lists_generators_and_data_sets_agree(explain):

@@ -53,6 +53,8 @@ def test_searched_explanations_are_within_the_margin_with_the_fewest_tokens(path
         for margin in (1e-3, 0.1):
             result = path(text, on_violation="search", margin=margin)
             assert result["within_margin"] and result["drop"] <= margin and result["forwards"] >= 8
+            assert result["searched"] and result["certificate"] == "holds"
+            assert f"A search found this mask, in {result['forwards']} forward" in to_text(result, color=False)
             masked = by_hand(tokenizer, classifier, text, kept_of(result))
             whole = by_hand(tokenizer, classifier, text, [True] * len(result["tokens"]))
             assert (whole.max() - masked[whole.argmax()]).item() == pytest.approx(result["drop"], abs=1e-5)
@@ -75,7 +77,10 @@ def test_refined_explanations_are_within_the_margin_and_others_as_they_were(expl
         assert after["within_margin"] and after["forwards"] == (REFINE_FORWARDS if was_outside else 0)
         if not was_outside:
             assert {**after, "forwards": None} == {**before, "forwards": None}
+            assert "search" not in to_text(after, color=False)
             continue
+        assert (before["certificate"], after["certificate"]) == ("does not hold", "holds")
+        assert after["searched"] and "A search found this mask" in to_text(after, color=False)
         assert after["kept_share"] > before["kept_share"]
         assert all(token["kept"] == (token["states"][-1] > 0.5) for token in after["tokens"])
         # By hand: dropped tokens become [MASK], because an untrained baseline is its embedding.

@@ -32,12 +32,13 @@ def test_the_masked_input_is_run_by_hand(explain):
     assert list(found["whole"]["probabilities"].values()) == pytest.approx(whole.tolist(), abs=1e-6)
     assert (found["whole"]["label"], found["whole"]["score"]) == (result["label"], pytest.approx(result["score"]))
     assert found["drop"] == pytest.approx((whole - expected)[whole.argmax()].item(), abs=1e-6)
+    assert found["certificate"] == ("holds" if found["drop"] <= found["margin"] else "does not hold")
     assert found["kept"] == [0, *kept, len(stays) - 1]
     # The other half of the sentence supports the opposite class.
     kept = [number for number, token in enumerate(result["tokens"]) if token["token"] in ("warm", "funny")]
     flipped = what_if(explain, TEXT, kept)
     assert not flipped["same_prediction"] and flipped["masked"]["label"] != result["label"]
-    assert not flipped["within_margin"]
+    assert not flipped["within_margin"] and flipped["certificate"] == "does not hold"
 
 
 def test_what_the_explanation_keeps_is_its_check_and_everything_costs_nothing(explain):

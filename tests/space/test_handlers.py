@@ -34,14 +34,14 @@ def test_explain_fills_both_tabs(handlers, service):
     assert (state.maximum, state.value) == (len(result["states"]) - 1,) * 2
     assert [whole, masked, claim] == handlers.on_keep(about, tokens.value)
     assert whole["NEGATIVE"] == pytest.approx(result["score"], abs=1e-5)
-    assert claim.startswith(f"<p>Dropping {12 - len(tokens.value)} of 12 tokens moves ")
+    assert f"Dropping {12 - len(tokens.value)} of 12 tokens moves " in claim
 
 
 def test_a_budget_keeps_the_tokens_with_the_highest_scores(handlers):
     about = handlers.on_explain(TEXT, "", "")[1]
     kept, *shown = handlers.on_budget(about, 25)
     assert kept == about["order"][:3] and shown == handlers.on_keep(about, kept)
-    assert handlers.on_budget(about, 100)[-1].startswith("<p>Dropping 0 of 12 tokens")
+    assert handlers.on_budget(about, 100)[-1].count("Dropping 0 of 12 tokens") == 1
     assert handlers.on_budget(None, 50) == [[], None, None, ""] and handlers.on_keep(None, [1]) == [None, None, ""]
 
 

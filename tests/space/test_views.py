@@ -49,8 +49,13 @@ def test_a_claim_counts_tokens_that_are_not_special():
         "kept": [0, 2, 3, 7], "special": 2,
     }  # fmt: skip
     said = views.claim(found, 6)
-    assert said.startswith("<p>Dropping 4 of 6 tokens moves ")
-    assert said.endswith(", within the margin of 0.5, and the prediction stays.</p>")
+    assert said == (
+        '<div class="dm-grid"><p class="dm-certificate" data-state="holds"><span aria-hidden="true">\u2713</span> '
+        "Holds. Dropping 4 of 6 tokens moves the probability of A by -0.250, within the margin of 0.5, and the "
+        "prediction stays.</p></div>"
+    )
+    said = views.claim({**found, "drop": 0.75, "same_prediction": False}, 6)
+    assert 'data-state="does not hold"' in said and "outside the margin" in said and "Holds" not in said
 
 
 def test_a_comparison_colours_shares_of_the_largest_score():

@@ -1,6 +1,7 @@
 """Explanations of question answering: answers, windows, training."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -93,6 +94,14 @@ def test_everything_kept_leaves_the_answer(explain, explainer):
     result = explain({"question": QUESTION, "context": CONTEXT})
     assert result["same_prediction"] and result["within_margin"] and result["divergence"] < 1e-5
     assert result["kept_share"] == 1
+
+
+def test_a_masked_output_of_no_numbers_never_holds(explain, explainer, monkeypatch):
+    masked = type(explainer).masked
+    monkeypatch.setattr(type(explainer), "masked", lambda *given: torch.full_like(masked(*given), float("nan")))
+    result = explain({"question": QUESTION, "context": CONTEXT})
+    assert math.isnan(result["divergence"]) and not result["within_margin"]
+    assert result["certificate"] == "does not hold" and "cannot be compared" in to_text(result, color=False)
 
 
 def test_long_contexts_are_read_in_windows(explain, answerer, tokenizer):

@@ -1,10 +1,14 @@
 """Classification is checked by hand."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
+from transformers import BertConfig
 
+from hf_diffmask.display.certificate import verdict
+from hf_diffmask.tasks.preserved import PRESERVED
 from hf_diffmask.tasks.text_classification import TextClassification
 from tests.helpers import recorded_of
 
@@ -45,3 +49,40 @@ def test_the_position_that_the_head_reads(explainer, tokenizer):
     expected = torch.zeros(2, 1, batch["input_ids"].shape[1])
     expected[..., 0] = 1
     assert torch.equal(weights, expected)
+
+
+def two_windows(whole, masked):
+    """Windows of two tokens each, from probabilities of the first of two classes."""
+    return [
+        {"units": [0, 1], "target": logs(before), "masked": logs(after)}
+        for before, after in zip(whole, masked, strict=True)
+    ]
+
+
+def logs(first):
+    return torch.tensor([[first, 1 - first]], dtype=torch.float64).log()
+
+
+@pytest.mark.parametrize(
+    "whole, masked, drop, state",
+    [
+        # One window loses 0.3 and the other gains 0.2: the mean drops from 0.75 to 0.7.
+        ((0.9, 0.6), (0.6, 0.8), 0.05, "holds"),
+        # Each window keeps its own prediction (drops of 0.08 and below 0), but the mean drops from 0.675 to 0.56.
+        ((0.9, 0.45), (0.82, 0.3), 0.115, "does not hold"),
+    ],
+)
+def test_the_check_of_two_windows_is_for_the_whole_text(whole, masked, drop, state):
+    config = BertConfig(num_labels=2)
+    preserved = PRESERVED["prediction"]
+    task = TextClassification()
+    _, check = task.readable(two_windows(whole, masked), None, config, partial(preserved.cost, task))
+    result = {"divergence": check.divergence, "drop": check.cost, "margin": 0.1}
+    assert check.cost == pytest.approx(drop) and verdict(result) == state
+
+
+def test_a_divergence_that_is_no_number_stays_one():
+    config, task = BertConfig(num_labels=2), TextClassification()
+    cost = partial(PRESERVED["distribution"].cost, task)
+    _, check = task.readable(two_windows((0.9, 0.6), (0.6, float("nan"))), None, config, cost)
+    assert math.isnan(check.divergence) and math.isnan(check.cost)

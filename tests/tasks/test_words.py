@@ -8,7 +8,7 @@ from transformers import pipeline
 import hf_diffmask
 from hf_diffmask.data.encoding import encode
 from hf_diffmask.tasks.registry import TASKS
-from hf_diffmask.tasks.words import PAIRS, SENTENCES, TaskWords
+from hf_diffmask.tasks.words import PAIRS, SENTENCES, TaskWords, margin_words, printed
 
 
 @pytest.fixture
@@ -58,3 +58,19 @@ def test_what_a_task_must_say_itself(words, tokenizer, classifier):
     assert words.distribution([], classifier.config) == {} and words.options == {}
     with pytest.raises(NotImplementedError):
         words.readable([], encode(tokenizer, "a film"), classifier.config, lambda *outputs: None)
+
+
+@pytest.mark.parametrize(
+    "cost, margin, says",
+    [
+        (0.02149, 0.1, "0.021"), (0.02149, None, "0.021"), (0.1, 0.1, "0.100"), (0.09996, 0.1, "0.100"),
+        (0.10004, 0.1, "0.10004"), (0.1004, 0.1, "0.1004"), (0.1 + 2**-56, 0.1, "0.10000000000000002"),
+        (0.00061, 0.0007, "0.0006"), (-0.174, 0.1, "-0.174"), (float("nan"), 0.1, "nan"), (float("inf"), 0.1, "inf"),
+    ],
+)  # fmt: skip
+def test_a_cost_is_printed_on_its_own_side_of_the_margin(cost, margin, says):
+    assert printed(cost, margin) == says
+
+
+def test_a_margin_is_printed_whole():
+    assert [margin_words(margin) for margin in (0.1, 1.0, 0.05, 0.1234567)] == ["0.1", "1", "0.05", "0.1234567"]
