@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    pipeline,
+)
 from transformers.utils import logging
 
 import hf_diffmask
@@ -33,17 +39,17 @@ FOLDER = hf_diffmask.BUNDLED_CLASSIFIER
 RESULTS = Path(__file__).parent / "results"
 
 
-def plain(**options: Any) -> torch.nn.Module:
+def plain(**options: Any) -> PreTrainedModel:
     return AutoModelForSequenceClassification.from_pretrained(FOLDER, dtype=torch.float32, **options).eval()
 
 
-def compiled_in_place() -> torch.nn.Module:
+def compiled_in_place() -> Any:
     model = plain()
     model.compile(backend="eager")
     return model
 
 
-def torchao(name: str) -> torch.nn.Module:
+def torchao(name: str) -> Any:
     import torchao.quantization as ao
 
     model = plain()
@@ -51,7 +57,7 @@ def torchao(name: str) -> torch.nn.Module:
     return model
 
 
-def quanto() -> torch.nn.Module:
+def quanto() -> Any:
     from optimum.quanto import freeze, qint8, quantize
 
     model = plain()
@@ -60,31 +66,31 @@ def quanto() -> torch.nn.Module:
     return model
 
 
-def lora() -> torch.nn.Module:
+def lora() -> Any:
     import peft
 
     config = peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query", "value"], init_lora_weights=False)
     return peft.get_peft_model(plain(), config).eval()
 
 
-def prompts() -> torch.nn.Module:
+def prompts() -> Any:
     import peft
 
     return peft.get_peft_model(plain(), peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=4))
 
 
-def adapter_folder() -> torch.nn.Module:
+def adapter_folder() -> Any:
     with tempfile.TemporaryDirectory() as folder:
         lora().save_pretrained(folder)
         return load_base(folder)[0]
 
 
-def blocks_on_disk() -> torch.nn.Module:
+def blocks_on_disk() -> Any:
     places = {"bert.embeddings": "cpu", "bert.encoder": "disk", "bert.pooler": "cpu", "classifier": "cpu"}
     return plain(device_map=places, offload_folder=tempfile.mkdtemp())
 
 
-def all_offloaded() -> torch.nn.Module:
+def all_offloaded() -> Any:
     from accelerate import cpu_offload
 
     return cpu_offload(plain(), torch.device("cpu"))
@@ -138,8 +144,8 @@ def tried(make: Callable[[], Any], tokenizer: Any) -> dict[str, Any]:
                 output_dir=folder, max_steps=2, baseline_steps=1, per_device_train_batch_size=4, save_strategy="no",
                 load_best_model_at_end=False, use_cpu=True, report_to="none", disable_tqdm=True, logging_steps=1000,
             )  # fmt: skip
-            data = [TextFeatures(tokenizer, sentences(8, seed), 64) for seed in (0, 1)]
-            trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
+            train, validation = (TextFeatures(tokenizer, sentences(8, seed), 64) for seed in (0, 1))
+            trainer = DiffMaskTrainer(explainer, args, train, validation, processing_class=tokenizer)
             trainer.train()
             trainer.save_model()
             again = DiffMaskModel.from_pretrained(folder, base_model=base).eval()

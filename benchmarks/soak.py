@@ -81,7 +81,8 @@ def main() -> None:
 def soak(explain, texts: list[str], alone: list, loaded, args: argparse.Namespace) -> dict:
     """Counts of right and wrong results, and memory at each tenth of the run."""
     lock, taken, done, swaps = threading.Lock(), iter(range(args.texts)), 0, 0
-    wrong, errors, by_swap = [], [], {}
+    wrong, errors = [], []
+    by_swap: dict[int, int] = {}
 
     def work() -> None:
         nonlocal done

@@ -18,8 +18,11 @@ from .tabs import Layout
 
 BATCHES = 4  # files that run at the same time
 
-Explained = dict[str, Any]
-"""The explained input: `text`, `pair`, `explainer`, and `order`, numbers of ordinary tokens, highest score first."""
+Asked = dict[str, Any]
+"""What to explain: `text`, `pair`, `explainer`, and `at`, the time of the request; or a `refusal`."""
+Shown = dict[str, Any]
+"""What the views show: `asked`; `state`, its number; `order`, numbers of ordinary tokens, highest score first; `kept`,
+numbers of the tokens that stay; and `share`, their share in percent."""
 
 
 class Handlers:
@@ -39,89 +42,90 @@ class Handlers:
 
     def on_choose(self, name: str) -> list[Any]:
         """
-        Shows another explainer.
+        Shows another explainer. Nothing is asked of it yet.
 
         Args:
             name (`str`): See [`Shelf.get`].
 
         Returns:
-            `list`: The card, the slider of states, and an empty explanation.
+            `list`: The card, the slider of states, and a refusal instead of something to explain, see [`Asked`].
         """
         try:
             held = self.service.shelf.get(name)
         except DiffMaskError as error:
-            return [gr.skip(), gr.skip(), views.refusal(error)]
-        return [held.card, gr.Slider(maximum=held.last_state, value=held.last_state), ""]
+            return [gr.skip(), gr.skip(), {"refusal": str(error)}]
+        return [held.card, gr.Slider(maximum=held.last_state, value=held.last_state), gr.skip()]
 
-    def on_explain(self, text: str, pair: str, name: str) -> list[Any]:
+    def on_change(
+        self, asked: Asked | None, state: int, kept: list[int], share: float, shown: Shown | None
+    ) -> list[Any]:
         """
-        Explains a text.
+        Brings the views up to date with the controls. Each browser runs one call at a time, and the last one again if
+        a control moved meanwhile: all views always show the same input, state and tokens.
 
         Args:
-            text (`str`): The text, or the question.
-            pair (`str`): Second text of a pair, or the context of the question.
-            name (`str`): See [`Shelf.get`].
+            asked (`dict`, *optional*): What to explain, see [`Asked`].
+            state (`int`): The number on the slider of states.
+            kept (`list[int]`): Numbers of the tokens to keep.
+            share (`float`): Share of the ordinary tokens to keep, in percent.
+            shown (`dict`, *optional*): What the views show, see [`Shown`].
 
         Returns:
-            `list`: The grid, the explained input, its ordinary tokens, the kept share in percent, the slider of
-            states, and the result of [`Handlers.on_keep`].
+            `list`: The grid, what is shown, the ordinary tokens, the kept share in percent, the slider of states, the
+            prediction for the whole input, the prediction for the kept tokens, and the claim about the dropped tokens.
         """
+        if not asked:
+            return _nothing("")
+        if "refusal" in asked:
+            return _nothing(views.refusal(DiffMaskError(asked["refusal"])))
+        if not shown or (shown["asked"], shown["state"]) != (asked, state):
+            return self._explain(asked, state)
+        kept = sorted(int(number) for number in kept)
+        tokens = share_of = gr.skip()
+        if kept != shown["kept"]:
+            share = share_of = _share(kept, shown)
+        elif share != shown["share"]:
+            kept = tokens = sorted(shown["order"][: round(share / 100 * len(shown["order"]))])
+        else:
+            return [gr.skip()] * 8
+        shown = {**shown, "kept": kept, "share": share}
+        return [gr.skip(), shown, tokens, share_of, gr.skip(), *self._predict(shown)]
+
+    def _explain(self, asked: Asked, state: int) -> list[Any]:
+        """Everything for another input or state."""
+        text, pair, name = (asked[part] for part in ("text", "pair", "explainer"))
         try:
-            result = self.service.explain(text, pair or "", name or "")
+            number = min(int(state), self.service.shelf.get(name).last_state)
+            result = self.service.explain(text, pair, name, state=number)
         except DiffMaskError as error:
-            nothing = gr.CheckboxGroup(choices=[], value=[])
-            return [views.refusal(error), None, nothing, gr.skip(), gr.skip(), None, None, ""]
+            return _nothing(views.refusal(error))
         units = {number: token for number, token in enumerate(result["tokens"]) if not token["special"]}
         tokens = [(token["token"], number) for number, token in units.items()]
         kept = [number for number, token in units.items() if token["kept"]]
         order = sorted(units, key=lambda number: -units[number]["score"])
-        about = {"text": text, "pair": pair or "", "explainer": name or "", "order": order}
-        last = len(result["states"]) - 1
-        share = round(100 * len(kept) / len(tokens))
+        shown = {"asked": asked, "state": number, "order": order, "kept": kept}
+        shown["share"] = _share(kept, shown)
         return [
-            grid(result), about, gr.CheckboxGroup(choices=tokens, value=kept), share,
-            gr.Slider(maximum=last, value=last), *self.on_keep(about, kept),
+            grid(result, states=False), shown, gr.CheckboxGroup(choices=tokens, value=kept), shown["share"],
+            gr.skip() if number == state else number, *self._predict(shown),
         ]  # fmt: skip
 
-    def on_keep(self, about: Explained | None, kept: list[int]) -> list[Any]:
-        """
-        Predicts from the chosen tokens.
-
-        Args:
-            about (`dict`, *optional*): The explained input, see [`Explained`]; `None` before the first explanation.
-            kept (`list[int]`): Numbers of the tokens to keep.
-
-        Returns:
-            `list`: The prediction for the whole input, the prediction for the kept tokens, and the claim about the
-            dropped tokens.
-        """
-        if not about:
-            return [None, None, ""]
+    def _predict(self, shown: Shown) -> list[Any]:
+        """Both predictions, and the claim about the dropped tokens."""
+        asked = shown["asked"]
         try:
-            found = self.service.what_if(about["text"], [int(k) for k in kept], about["pair"], about["explainer"])
+            found = self.service.what_if(
+                asked["text"], shown["kept"], asked["pair"], asked["explainer"], shown["state"]
+            )
         except DiffMaskError as error:
             return [None, None, views.refusal(error)]
         return [
             views.probabilities(found["whole"]),
             views.probabilities(found["masked"]),
-            views.claim(found, len(about["order"])),
+            views.claim(found, len(shown["order"])),
         ]
 
-    def on_budget(self, about: Explained | None, share: float) -> list[Any]:
-        """
-        Predicts from the tokens with the highest scores.
-
-        Args:
-            about (`dict`, *optional*): See [`Handlers.on_keep`].
-            share (`float`): Share of the ordinary tokens to keep, in percent.
-
-        Returns:
-            `list`: Numbers of the kept tokens, and the result of [`Handlers.on_keep`].
-        """
-        kept = about["order"][: round(share / 100 * len(about["order"]))] if about else []
-        return [kept, *self.on_keep(about, kept)]
-
-    def on_compare(self, text: str, pair: str, name: str) -> str:
+    def on_compare(self, text: str, pair: str, name: str) -> list[Any]:
         """
         Compares methods on a text.
 
@@ -131,12 +135,13 @@ class Handlers:
             name (`str`): See [`Shelf.get`].
 
         Returns:
-            `str`: The comparison as HTML.
+            `list`: The comparison as HTML, and the compared input.
         """
         try:
-            return views.comparison(self.service.compare(text, pair or "", name or ""))
+            methods = self.service.compare(text, pair or "", name or "")
         except DiffMaskError as error:
-            return views.refusal(error)
+            return [views.refusal(error), None]
+        return [views.comparison(methods), {"text": text, "pair": pair or "", "explainer": name or ""}]
 
     def on_run(
         self,
@@ -178,6 +183,16 @@ class Handlers:
             yield [views.finished(len(results)), [str(path) for path in written]]
 
 
+def _nothing(message: str) -> list[Any]:
+    """Views without an explanation, for [`Handlers.on_change`]."""
+    return [message, None, gr.CheckboxGroup(choices=[], value=[]), gr.skip(), gr.skip(), None, None, ""]
+
+
+def _share(kept: list[int], shown: Shown) -> int:
+    """Kept share of the ordinary tokens, in percent."""
+    return round(100 * len(kept) / len(shown["order"]))
+
+
 def connect(layout: Layout, handlers: Handlers) -> None:
     """
     Connects the page's components to their handlers. These events are not part of the API.
@@ -186,21 +201,38 @@ def connect(layout: Layout, handlers: Handlers) -> None:
         layout ([`Layout`]): The components.
         handlers ([`Handlers`]): The handlers.
     """
-    inputs, explained, explain, what_if, compare, batch = layout
+    inputs, record, explain, what_if, compare, batch = layout
     private: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": CONCURRENCY}
-    # After several quick choices, show the last.
-    live = {**private, "show_progress": "hidden", "trigger_mode": "always_last"}
-    asked = [inputs.text, inputs.pair, inputs.explainer]
-    by_keep = [what_if.whole, what_if.masked, what_if.claim]
-    by_budget = [what_if.tokens, *by_keep]
-    by_explain = [explain.explanation, explained, what_if.tokens, what_if.budget, explain.state, *by_keep]
-    by_choose = [inputs.card, explain.state, explain.explanation]
-    gr.on([explain.run.click, inputs.text.submit], handlers.on_explain, asked, by_explain, **private)
-    inputs.explainer.change(handlers.on_choose, inputs.explainer, by_choose, **private)
-    explain.state.input(None, explain.state, js=views.SHOW_STATE, api_visibility="private")
-    what_if.tokens.input(handlers.on_keep, [explained, what_if.tokens], by_keep, **live)
-    what_if.budget.input(handlers.on_budget, [explained, what_if.budget], by_budget, **live)
-    compare.run.click(handlers.on_compare, asked, compare.comparison, **private)
+    typed: list[Any] = [inputs.text, inputs.pair, inputs.explainer]
+    # In the browser: no request for each letter.
+    asks, changes = [explain.run.click, inputs.text.submit], [part.change for part in (*typed, record.asked)]
+    gr.on(asks, None, typed, record.asked, js=views.ASK, api_visibility="private")
+    gr.on(
+        [*changes, record.compared.change],
+        None,
+        [*typed, record.asked, record.compared],
+        [explain.changed, what_if.changed, compare.changed],
+        js=views.CHANGED,
+        api_visibility="private",
+    )
+    inputs.explainer.change(None, None, record.asked, js=views.ASK_NOTHING, api_visibility="private")
+    inputs.explainer.change(
+        handlers.on_choose, inputs.explainer, [inputs.card, explain.state, record.asked], **private
+    )
+    # One event for all controls, never two at a time: after several quick changes, the last one counts.
+    gr.on(
+        [record.asked.change, explain.state.change, what_if.tokens.input, what_if.budget.input],
+        handlers.on_change,
+        [record.asked, explain.state, what_if.tokens, what_if.budget, record.shown],
+        [
+            explain.explanation, record.shown, what_if.tokens, what_if.budget, explain.state, what_if.whole,
+            what_if.masked, what_if.claim,
+        ],
+        trigger_mode="always_last",
+        show_progress_on=explain.explanation,
+        **private,
+    )  # fmt: skip
+    compare.run.click(handlers.on_compare, typed, [compare.comparison, record.compared], **private)
     running = batch.run.click(
         handlers.on_run,
         [batch.file, batch.column, batch.pair_column, inputs.explainer],

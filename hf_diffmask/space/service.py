@@ -77,7 +77,9 @@ class Service:
         key = ("explain", held, tuple(sorted((name, v) for name, v in options.items() if v is not None)))
         return self.batcher(key, item, self.settings.seconds)
 
-    def what_if(self, text: str, kept: list[int], pair: str = "", explainer: str = "") -> dict[str, Any]:
+    def what_if(
+        self, text: str, kept: list[int], pair: str = "", explainer: str = "", state: int = -1
+    ) -> dict[str, Any]:
         """
         Predicts from chosen tokens.
 
@@ -86,6 +88,7 @@ class Service:
             kept (`list[int]`): Numbers of the tokens to keep.
             pair (`str`, *optional*): Second text of a pair, or the context of the question.
             explainer (`str`, *optional*): See [`Shelf.get`].
+            state (`int`, *optional*, defaults to the last): With hidden masking, the number of the state to mask.
 
         Returns:
             `dict`: See [`~hf_diffmask.pipeline.what_if.what_if`].
@@ -95,7 +98,7 @@ class Service:
         """
         check_kept(kept)
         item, held = self._input(text, pair), self._held(explainer)
-        return self.batcher(("what_if", held), (item, kept, self.settings.tokens), self.settings.seconds)
+        return self.batcher(("what_if", held), (item, kept, state, self.settings.tokens), self.settings.seconds)
 
     def compare(self, text: str, pair: str = "", explainer: str = "") -> list[dict[str, Any]]:
         """
@@ -180,7 +183,7 @@ def _run(key: tuple[Any, ...], items: list[Any]) -> list[Any]:
     if what == "part":
         return [_explained(held, part) for part in items]
     if what == "what_if":
-        return [_masked(held, item, kept, most) for item, kept, most in items]
+        return [_masked(held, item, kept, state, most) for item, kept, state, most in items]
     return [compare(held, item, most) for item, most in items]
 
 
@@ -191,8 +194,8 @@ def _explained(held: Held, inputs: list[dict[str, str]], **options: Any) -> list
     )
 
 
-def _masked(held: Held, item: dict[str, str], kept: list[int], most: int) -> dict[str, Any]:
+def _masked(held: Held, item: dict[str, str], kept: list[int], state: int, most: int) -> dict[str, Any]:
     """The predictions of a request, if the text has at most `most` tokens."""
     if (count := len(held.encoded(item).tokens)) > most:
         raise DiffMaskError(f"The text has {count} tokens, and tokens are chosen from up to {most}.")
-    return what_if(held.explain, item, kept)
+    return what_if(held.explain, item, kept, state)

@@ -20,9 +20,10 @@ class Inputs(NamedTuple):
 
 
 class ExplainTab(NamedTuple):
-    """An explanation as a grid."""
+    """An explanation as a grid. The slider is the page's one control for the state."""
 
     run: gr.Button
+    changed: gr.HTML
     state: gr.Slider
     explanation: gr.HTML
 
@@ -30,6 +31,7 @@ class ExplainTab(NamedTuple):
 class WhatIfTab(NamedTuple):
     """Tokens to keep, and the predictions for the whole and the masked input."""
 
+    changed: gr.HTML
     tokens: gr.CheckboxGroup
     budget: gr.Slider
     whole: gr.Label
@@ -41,6 +43,7 @@ class CompareTab(NamedTuple):
     """Several methods side by side."""
 
     run: gr.Button
+    changed: gr.HTML
     comparison: gr.HTML
 
 
@@ -56,12 +59,22 @@ class BatchTab(NamedTuple):
     files: gr.File
 
 
+class Record(NamedTuple):
+    """What the page shows, beside what visitors edit meanwhile. The browser holds it."""
+
+    asked: gr.JSON
+    """The input to explain; `None` before the first, and a `refusal` if there is no explainer for it."""
+    shown: gr.JSON
+    """What the views of the first two tabs show, see [`~hf_diffmask.space.handlers.Shown`]."""
+    compared: gr.JSON
+    """The compared input."""
+
+
 class Layout(NamedTuple):
     """The components of the page."""
 
     inputs: Inputs
-    explained: gr.JSON
-    """The explained input, for the What if tab: visitors may edit the text meanwhile. The browser holds it."""
+    record: Record
     explain: ExplainTab
     what_if: WhatIfTab
     compare: CompareTab
@@ -81,7 +94,8 @@ def lay_out(settings: Settings, menu: list[str], first: Held) -> Layout:
         [`Layout`]
     """
     inputs = _inputs(settings, menu, first)
-    explained = gr.JSON(visible=False)
+    # Hidden components are on the page, and their changes are events.
+    record = Record(*(gr.JSON(visible="hidden") for _ in Record._fields))
     with gr.Tab("Explain"):
         explain = _explain(first)
     with gr.Tab("What if"):
@@ -90,7 +104,7 @@ def lay_out(settings: Settings, menu: list[str], first: Held) -> Layout:
         compare = _compare()
     with gr.Tab("Batch"):
         batch = _batch(settings)
-    return Layout(inputs, explained, explain, what_if, compare, batch)
+    return Layout(inputs, record, explain, what_if, compare, batch)
 
 
 def _inputs(settings: Settings, menu: list[str], first: Held) -> Inputs:
@@ -116,24 +130,34 @@ def _explain(first: Held) -> ExplainTab:
     last = first.last_state
     return ExplainTab(
         run=gr.Button("Explain", variant="primary", elem_id="explain"),
-        state=gr.Slider(0, last, value=last, step=1, label="State, from the embeddings up", elem_id="state"),
+        changed=gr.HTML(elem_id="changed"),
+        state=gr.Slider(
+            0, last, value=last, step=1, label="State, from the embeddings up", elem_id="state", buttons=[]
+        ),
         explanation=gr.HTML(elem_id="explanation"),
     )
 
 
 def _what_if() -> WhatIfTab:
     gr.Markdown(WHAT_IF)
+    changed = gr.HTML(elem_id="changed-what-if")
     tokens = gr.CheckboxGroup([], label="Tokens that stay", elem_id="tokens")
-    budget = gr.Slider(0, 100, value=100, step=1, label="Or keep this share (%), by rank", elem_id="budget")
+    budget = gr.Slider(
+        0, 100, value=100, step=1, label="Or keep this share (%), by rank", elem_id="budget", buttons=[]
+    )
     with gr.Row():
         whole = gr.Label(label="The model's own prediction", elem_id="whole")
         masked = gr.Label(label="Prediction from the tokens that stay", elem_id="masked")
-    return WhatIfTab(tokens, budget, whole, masked, claim=gr.HTML(elem_id="claim"))
+    return WhatIfTab(changed, tokens, budget, whole, masked, claim=gr.HTML(elem_id="claim"))
 
 
 def _compare() -> CompareTab:
     gr.Markdown(COMPARE)
-    return CompareTab(run=gr.Button("Compare", elem_id="compare"), comparison=gr.HTML(elem_id="comparison"))
+    return CompareTab(
+        run=gr.Button("Compare", elem_id="compare"),
+        changed=gr.HTML(elem_id="changed-compare"),
+        comparison=gr.HTML(elem_id="comparison"),
+    )
 
 
 def _batch(settings: Settings) -> BatchTab:

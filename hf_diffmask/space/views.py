@@ -29,13 +29,21 @@ CSS = """
 #tokens label { padding: 0.15rem 0.4rem; }
 .refusal { border-left: 0.3rem solid #c62828; padding: 0.3rem 0.7rem; }
 .compared { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); gap: 1rem; }
-.compared .dm-units { display: block; }
+.changed { border-left: 0.3rem solid #b07800; padding: 0.3rem 0.7rem; }
 """
-# The grid has a radio button for each state and works without scripts. The slider checks one button.
-SHOW_STATE = """(number) => {
-  const choices = document.querySelectorAll('#explanation input[type=radio]');
-  if (choices.length) choices[Math.min(number, choices.length - 1)].checked = true;
-  return [];
+# What a click on Explain asks for. The time makes a second click on the same text another request.
+ASK = """(text, pair, explainer) =>
+  [{text: text, pair: pair || '', explainer: explainer || '', at: Date.now()}]"""
+ASK_NOTHING = "() => [null]"
+# Runs in the browser at each edit: whether text and explainer are still those that the views are for.
+CHANGED = """(text, pair, explainer, asked, compared) => {
+  const told = (shown, again) => {
+    if (!shown || shown.refusal) return '';
+    const other = shown.explainer !== (explainer || '') ? 'explainer' : 'text';
+    const same = shown.text === text && shown.pair === (pair || '') && shown.explainer === (explainer || '');
+    return same ? '' : `<p class="changed" role="status">The ${other} has changed: ${again}.</p>`;
+  };
+  return [told(asked, 'explain it again'), told(asked, 'explain it again'), told(compared, 'compare again')];
 }"""
 
 

@@ -1,5 +1,6 @@
 """The page in a real browser, served by another process: a visitor's actions, views and refusals."""
 
+import functools
 import json
 import os
 import shutil
@@ -95,16 +96,14 @@ def test_explain_choose_a_state_and_a_token(open_page):
         assert cells[-1] == ("kept" if token["kept"] else "dropped")
     shown = grid.locator(".dm-units:visible")
     assert shown.count() == 1 and shown.get_attribute("aria-label").endswith(result["states"][-1])
-    # The slider selects a state, and the grid shows its tokens.
-    page.locator("#state input[type=range]").fill("0")
-    page.wait_for_function("document.querySelector('#explanation .dm-s0').checkVisibility()")
-    assert shown.count() == 1
-    dropped = shown.locator(".dm-dropped").all_inner_texts()
-    assert dropped == [token["token"] for token in result["tokens"] if token["states"][0] <= 0.5]
-    # The keyboard works as well: states are radio buttons.
-    grid.locator("input[type=radio]").first.focus()
-    page.keyboard.press("ArrowRight")
-    assert shown.get_attribute("aria-label").endswith(result["states"][1])
+    # The slider is the one control for the state. The grid, the mask and both predictions follow.
+    assert grid.locator("input").count() == 0
+    # The keyboard works as well. Of quick moves the last one counts.
+    page.locator("#state input[type=range]").focus()
+    for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    shows(page, TEXT, state=3)
+    shown = grid.locator(".dm-units:visible")
     # A token links to its curve; hovering shows the exact value.
     token = shown.get_by_text("dull", exact=True)
     assert "score 0." in token.get_attribute("title")
@@ -116,10 +115,44 @@ def test_explain_choose_a_state_and_a_token(open_page):
     shoot(page, "explain")
 
 
-def hf_diffmask_result(text):
+def shows(page, text, state):
+    """Slider, sentence, tokens, mask and the What if tab all show the text at the state."""
+    result = hf_diffmask_result(text, state)
+    name, tokens = result["states"][state], result["tokens"]
+    page.wait_for_function(
+        "([text, label]) => document.querySelector('#explanation .dm-units')?.getAttribute('aria-label') === label"
+        " && document.querySelector('#explanation .dm-units').textContent.includes(text)",
+        arg=[text.split()[-1], f"Tokens at state {name}"],
+    )
+    assert page.locator("#state input[type=range]").input_value() == str(state)
+    grid = page.locator("#explanation")
+    sentence = page.locator("#explanation .dm-certificate")
+    assert sentence.count() == 1 and f"at state {name}" in sentence.inner_text()
+    assert sentence.get_attribute("data-state") == result["certificate"]
+    kept = ["kept" if token["kept"] else "dropped" for token in tokens]
+    assert grid.locator("tbody td:last-child").all_inner_texts() == kept
+    dropped = grid.locator(".dm-dropped").all_inner_texts()
+    assert dropped == [token["token"] for token in tokens if not token["kept"]]
+    tab(page, "What if")
+    page.wait_for_selector("#tokens label")
+    ordinary = [token for token in tokens if not token["special"]]
+    labels = page.locator("#tokens label")
+    assert [label.strip() for label in labels.all_text_contents()] == [token["token"] for token in ordinary]
+    boxes = page.locator("#tokens input").evaluate_all("boxes => boxes.map(box => box.checked)")
+    assert boxes == [token["kept"] for token in ordinary]
+    count = sum(not token["kept"] for token in ordinary)
+    assert f"Dropping {count} of {len(ordinary)} tokens" in page.locator("#claim").text_content()
+    share = round(100 * (len(ordinary) - count) / len(ordinary))
+    assert page.locator("#budget input[type=range]").input_value() == str(share)
+    assert page.locator("#changed-what-if").text_content().strip() == ""
+    tab(page, "Explain")
+
+
+@functools.cache
+def hf_diffmask_result(text, state=None):
     from transformers import pipeline
 
-    return pipeline(hf_diffmask.TASK, model=hf_diffmask.BUNDLED_EXPLAINER)(text)
+    return pipeline(hf_diffmask.TASK, model=hf_diffmask.BUNDLED_EXPLAINER)(text, state=state)
 
 
 def test_what_if_flips_the_prediction(open_page):
@@ -136,12 +169,36 @@ def test_what_if_flips_the_prediction(open_page):
     page.wait_for_function("document.querySelector('#claim').textContent.includes('Dropping 10 of 12')")
     assert "the prediction changes" in page.inner_text("#claim")
     assert page.inner_text("#masked [data-testid=label-output-value]") == "POSITIVE"
+    assert page.locator("#claim .dm-certificate").get_attribute("data-state") == "does not hold"
+    assert page.locator("#budget input[type=range]").input_value() == "17", "2 of 12: the share follows the tokens"
     shoot(page, "what-if")
     # With every token kept, the output does not change.
     page.locator("#budget input[type=range]").fill("100")
     page.wait_for_function("document.querySelector('#claim').textContent.includes('Dropping 0 of 12')")
     assert page.inner_text("#masked [data-testid=label-output-value]") == own
     assert page.locator("#tokens input:checked").count() == 12
+    # Another text is not explained yet: the views stay, and say so.
+    other = "a warm and funny film"
+    page.fill("#text textarea", other)
+    says = (
+        "document.querySelector('#changed-what-if').textContent.trim() === 'The text has changed: explain it again.'"
+    )
+    page.wait_for_function(says)
+    page.locator("#tokens label", has_text="dull").click()
+    page.wait_for_function("document.querySelector('#claim').textContent.includes('Dropping 1 of 12')")
+    # The state moves under the old text, and stays where it is for the new one.
+    tab(page, "Explain")
+    assert "The text has changed: explain it again." in page.inner_text("#changed")
+    page.locator("#state input[type=range]").fill("2")
+    page.wait_for_selector("#explanation [aria-label='Tokens at state block.1.input']")
+    assert page.locator("#tokens label").count() == 12 and page.inner_text("#changed") != ""
+    page.click("#explain")
+    shows(page, other, state=2)
+    # The old text again, typed back: what is shown for the new one is not for it.
+    page.fill("#text textarea", TEXT)
+    page.wait_for_function("document.querySelector('#changed').textContent.includes('has changed')")
+    page.fill("#text textarea", other)
+    page.wait_for_function("document.querySelector('#changed').textContent.trim() === ''")
 
 
 def test_compare(open_page):
@@ -153,8 +210,13 @@ def test_compare(open_page):
     said = page.inner_text("#comparison")
     for method, passes in (("DiffMask", "1 pass of"), ("leave-one-out", "12 passes"), ("Integrated", "64 passes")):
         assert method in said and passes in said
-    assert said.count("comprehensiveness") == 3
+    assert said.count("comprehensiveness") == 3 and page.inner_text("#changed-compare") == ""
     shoot(page, "compare")
+    page.fill("#text textarea", "another text")
+    page.wait_for_function(
+        "document.querySelector('#changed-compare').textContent.trim() === 'The text has changed: compare again.'"
+    )
+    assert page.locator("#changed").text_content().strip() == "", "nothing was explained"
 
 
 def test_batch_upload_and_download(open_page, tmp_path):
@@ -229,6 +291,9 @@ def test_hostile_texts_names_labels_and_cards_are_shown_and_never_run(open_page,
             page.click("#explainer input")
             page.get_by_role("option").nth(1).click()
             page.wait_for_function("document.querySelector('#card')?.textContent.includes('Hostile card')")
+            # Nothing of the other explainer is left.
+            page.wait_for_function("document.querySelector('#explanation').textContent.trim() === ''")
+            assert page.locator("#changed").text_content().strip() == ""
             assert page.locator("#card :is(img, iframe, svg:not(button svg))").count() == 0
             assert "<script>" in page.inner_text("#card") and page.locator("#card a", has_text="picture").count() == 5
         text = " ".join(HOSTILE) + " end"

@@ -19,13 +19,16 @@ def test_ids(service):
     groups = [layout.inputs, layout.explain, layout.what_if, layout.compare, layout.batch]
     assert [[part.elem_id for part in group] for group in groups] == [
         ["explainer", "card", "text", "pair"],
-        ["explain", "state", "explanation"],
-        ["tokens", "budget", "whole", "masked", "claim"],
-        ["compare", "comparison"],
+        ["explain", "changed", "state", "explanation"],
+        ["changed-what-if", "tokens", "budget", "whole", "masked", "claim"],
+        ["compare", "changed-compare", "comparison"],
         ["file", "column", "pair-column", "run", "cancel", "status", "files"],
     ]
     tabs = [part.label for part in page.blocks.values() if isinstance(part, gr.Tab)]
-    assert tabs == ["Explain", "What if", "Compare", "Batch"] and not layout.explained.visible
+    assert tabs == ["Explain", "What if", "Compare", "Batch"]
+    # The browser holds what is shown. Hidden parts are on the page, so that their changes are events.
+    assert [part.visible for part in layout.record] == ["hidden"] * 3
+    assert layout.explain.state.buttons == layout.what_if.budget.buttons == [], "a reset is no event of a visitor"
 
 
 def test_limits_and_states(service):
