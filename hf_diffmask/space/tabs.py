@@ -143,7 +143,13 @@ def _what_if() -> WhatIfTab:
     changed = gr.HTML(elem_id="changed-what-if")
     tokens = gr.CheckboxGroup([], label="Tokens that stay", elem_id="tokens")
     budget = gr.Slider(
-        0, 100, value=100, step=1, label="Or keep this share (%), by rank", elem_id="budget", buttons=[]
+        0,
+        100,
+        value=100,
+        step=1,
+        label="Share that stays (%): move it to choose by rank",
+        elem_id="budget",
+        buttons=[],
     )
     with gr.Row():
         whole = gr.Label(label="The model's own prediction", elem_id="whole")

@@ -29,6 +29,7 @@ CSS = """
 #tokens label { padding: 0.15rem 0.4rem; }
 .refusal { border-left: 0.3rem solid #c62828; padding: 0.3rem 0.7rem; }
 .compared { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); gap: 1rem; }
+:is(#changed, #changed-what-if, #changed-compare):not(:has(p)) { display: none; }
 .changed { border-left: 0.3rem solid #b07800; padding: 0.3rem 0.7rem; }
 """
 # What a click on Explain asks for. The time makes a second click on the same text another request.
