@@ -126,10 +126,10 @@ def _searched(result: dict[str, Any], state: str) -> str:
     if not result.get("searched"):
         return ""
     if state == HOLDS:
-        return f" A search found this mask, in {result['forwards']} forward passes."
+        return f" A search found this mask ({result['forwards']} forward passes in all)."
     return (
-        f" A search looked for a mask within the margin, in each window of the text by itself, in "
-        f"{result['forwards']} forward passes."
+        " A search looked for a mask within the margin, in each window of the text by itself "
+        f"({result['forwards']} forward passes in all)."
     )
 
 

@@ -79,13 +79,13 @@ CASES = {
     "no number, read from JSON": ({"divergence": None}, FAILS, ["cannot be compared"], ["within"]),
     "a finite drop alone": ({"drop": 0.05, "divergence": math.inf}, HOLDS, ["by -0.050"], ["inf"]),
     "found by a search": (
-        {"searched": True, "forwards": 24}, HOLDS, ["A search found this mask, in 24 forward passes."], []
+        {"searched": True, "forwards": 24}, HOLDS, ["A search found this mask (24 forward passes in all)."], []
     ),
     "no search was needed": ({"searched": False, "forwards": 0}, HOLDS, [], ["search"]),
     "outside, after a search of two windows": (
         {"divergence": 0.12, "searched": True, "forwards": 520},
         FAILS,
-        ["A search looked for a mask within the margin, in each window of the text by itself, in 520"],
+        ["A search looked for a mask within the margin, in each window of the text by itself (520"],
         ["found"],
     ),
     "withheld": (

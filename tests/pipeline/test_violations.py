@@ -54,7 +54,7 @@ def test_searched_explanations_are_within_the_margin_with_the_fewest_tokens(path
             result = path(text, on_violation="search", margin=margin)
             assert result["within_margin"] and result["drop"] <= margin and result["forwards"] >= 8
             assert result["searched"] and result["certificate"] == "holds"
-            assert f"A search found this mask, in {result['forwards']} forward" in to_text(result, color=False)
+            assert f"A search found this mask ({result['forwards']} forward" in to_text(result, color=False)
             masked = by_hand(tokenizer, classifier, text, kept_of(result))
             whole = by_hand(tokenizer, classifier, text, [True] * len(result["tokens"]))
             assert (whole.max() - masked[whole.argmax()]).item() == pytest.approx(result["drop"], abs=1e-5)
