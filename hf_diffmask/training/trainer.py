@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArgum
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
+from ..base.gradients import check_gradients
 from ..base.running import Batch
 from ..data.encoding import check_vocabulary
 from ..data.features import Features, collate
@@ -89,6 +90,7 @@ class DiffMaskTrainer(PublishingTrainer):
                     f"**recipe_config({args.recipe!r}, {config.masking!r}, {config.task!r}))."
                 )
         recipe.check(args, eval_dataset is not None)
+        check_gradients(model.base, config.state_names[0])
         config.margin = args.margin
         # Otherwise the Trainer sets these, with a warning that does not apply to explainers.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
