@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import DiffMaskError
+from .spans import Span, token_spans
 
 Text = str | tuple[str, str]
 
@@ -66,12 +67,10 @@ class EncodedText:
     texts: list[str]
     features: dict[str, list[int]]
     tokens: list[str]
-    offsets: list[tuple[int, int]]
-    """Start and end of each token in the text of its segment, in characters."""
+    offsets: list[Span]
+    """Start and end of each token in the text of its segment, in characters, see [`token_spans`]."""
     segments: list[int | None]
     """0 for the first text, 1 for the second text of a pair, `None` for special tokens."""
-    words: list[int | None]
-    """Number of the token's word within its segment, `None` for special tokens."""
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
@@ -90,22 +89,20 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
     """
     if not tokenizer.is_fast:
         raise DiffMaskError(f"{type(tokenizer).__name__} gives no character offsets: a fast tokenizer is needed.")
-    segments = [clean(segment) for segment in ([text] if isinstance(text, str) else text)]
+    texts = [clean(segment) for segment in ([text] if isinstance(text, str) else text)]
     encoding = tokenizer(
-        *segments, truncation=False, return_offsets_mapping=True, return_attention_mask=True, verbose=False
+        *texts, truncation=False, return_offsets_mapping=True, return_attention_mask=True, verbose=False
     )
     offsets = encoding.pop("offset_mapping")
-    sequence_ids = encoding.sequence_ids()
+    tokens, segments = encoding.tokens(), encoding.sequence_ids()
+    for which, segment in enumerate(texts):
+        if which in segments:
+            first = segments.index(which)
+            last = first + segments.count(which)
+            offsets[first:last] = token_spans(tokenizer, segment, tokens[first:last], offsets[first:last])
     features = {name: list(values) for name, values in encoding.items()}
-    features["special_tokens_mask"] = [int(segment is None) for segment in sequence_ids]
-    return EncodedText(
-        texts=segments,
-        features=features,
-        tokens=encoding.tokens(),
-        offsets=offsets,
-        segments=sequence_ids,
-        words=encoding.word_ids(),
-    )
+    features["special_tokens_mask"] = [int(segment is None) for segment in segments]
+    return EncodedText(texts=texts, features=features, tokens=tokens, offsets=offsets, segments=segments)
 
 
 def features_of_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> dict[str, list[int]]:

@@ -1,11 +1,13 @@
-"""Merges results of windows into whole inputs, and results of sub-words into words."""
+"""Merges results of windows into whole inputs, and results of tokens into words."""
 
+from collections.abc import Container
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .encoding import EncodedText
+from .words import words
 
 
 def _real(window: dict[str, Any]) -> Tensor:
@@ -73,35 +75,46 @@ def most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, key:
     return merged
 
 
-def merge_words(tokens: list[dict[str, Any]], encoded: EncodedText) -> list[dict[str, Any]]:
+def merge_words(tokens: list[dict[str, Any]], encoded: EncodedText, own: Container[str] = ()) -> list[dict[str, Any]]:
     """
-    Merges sub-words into words: maximum of scores, evidence and states; a word is kept if any sub-word is.
+    Merges tokens into words: maximum of scores, evidence and states; a word is kept if any of its tokens is.
 
     Args:
         tokens (`list[dict]`): Tokens in the pipeline's result.
         encoded ([`~hf_diffmask.data.encoding.EncodedText`]): The input of these tokens.
+        own (`Container[str]`, *optional*): Tokens that the tokenizer finds in a text as they are.
 
     Returns:
-        `list[dict]`: One for each word and special token.
+        `list[dict]`: One for each special token and each word that has a token, see
+        [`~hf_diffmask.data.words.words`].
     """
+    units = [[unit for unit, number in enumerate(encoded.segments) if number == which] for which in (0, 1)]
+    # For each token, the words that it is a part of: number of the text, start and end.
+    parts: dict[int, list[tuple[int, int, int]]] = {}
+    for which, text in enumerate(encoded.texts):
+        names, spans = (
+            [encoded.tokens[unit] for unit in units[which]],
+            [encoded.offsets[unit] for unit in units[which]],
+        )
+        found, numbers = words(text, names, spans, own)
+        for unit, of_token in zip(units[which], numbers, strict=True):
+            parts[unit] = [(which, *found[number]) for number in of_token]
     merged: list[dict[str, Any]] = []
-    previous = None
-    for token, segment, word in zip(tokens, encoded.segments, encoded.words, strict=True):
-        if segment is None:
+    whole: dict[tuple[int, int, int], dict[str, Any]] = {}
+    for unit, token in enumerate(tokens):
+        if unit not in parts:
             merged.append(dict(token))
-            previous = None
             continue
-        key = (segment, word)
-        if key != previous:
-            merged.append({**token, "token": encoded.texts[segment][token["start"] : token["end"]]})
-        else:
-            whole = merged[-1]
-            whole["end"] = max(whole["end"], token["end"])
-            whole["token"] = encoded.texts[segment][whole["start"] : whole["end"]]
-            whole["score"] = max(whole["score"], token["score"])
-            whole["kept"] = whole["kept"] or token["kept"]
-            if "evidence" in token:
-                whole["evidence"] = max(whole["evidence"], token["evidence"])
-            whole["states"] = [max(pair) for pair in zip(whole["states"], token["states"], strict=True)]
-        previous = key
+        for key in parts[unit]:
+            if key not in whole:
+                which, start, end = key
+                whole[key] = {**token, "token": encoded.texts[which][start:end], "start": start, "end": end}
+                merged.append(whole[key])
+                continue
+            word = whole[key]
+            for figure in ("score", "evidence"):
+                if figure in token:
+                    word[figure] = max(word[figure], token[figure])
+            word["kept"] = word["kept"] or token["kept"]
+            word["states"] = [max(pair) for pair in zip(word["states"], token["states"], strict=True)]
     return merged

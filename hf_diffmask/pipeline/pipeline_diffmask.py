@@ -53,7 +53,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             The state with the returned and checked hard mask: a name, or a number from 0.
         verify (`bool`, *optional*, defaults to `True`):
             Whether to check each explanation with a second, masked pass.
-        aggregation (`str`, *optional*, defaults to `"token"`): `"word"` merges sub-words.
+        aggregation (`str`, *optional*, defaults to `"token"`):
+            `"word"` merges tokens into words, see [`~hf_diffmask.data.words.words`].
         method (`str`, *optional*, defaults to `"amortised"`):
             `"per_example"` and `"reinforce"` search a mask for each input, in hundreds of passes (see
             `hf_diffmask.methods`). They give keep probabilities only at the state at which units are masked.
@@ -235,10 +236,11 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         tokens = _tokens(model_outputs, encoded, state)
         ordinary = [token for token in tokens if not token["special"]]
         prediction, check = self.read(model_outputs, label, **of_task)
+        own = self.tokenizer.get_added_vocab() if aggregation == "word" else ()
         result: dict[str, Any] = {
             **prediction,
             "task": config.task,
-            "tokens": merge_words(tokens, encoded) if aggregation == "word" else tokens,
+            "tokens": merge_words(tokens, encoded, own) if aggregation == "word" else tokens,
             "states": names,
             "state": names[state],
             "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
