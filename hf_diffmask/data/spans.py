@@ -230,9 +230,9 @@ class _Correction:
             symbol for symbol in self._symbols(self.written, self.front, 0, len(self.text)) if symbol[0] != self.space
         ]
         found: dict[int, Span] = {}
-        at = 0
+        visible, at = set(self.visible), 0
         for unit in self.visible:
-            if self.tokens[unit] in own:
+            if self.tokens[unit].strip() in own:
                 while at < len(symbols) and symbols[at][1][0] < self.spans[unit][1]:
                     at += 1
                 continue
@@ -246,8 +246,8 @@ class _Correction:
                 at += 1
             if spans:
                 found[unit] = spans[0][0], spans[-1][1]
-        for unit, span in found.items():
-            self.spans[unit] = span
+        # Spaces are placed anew, between the tokens that were found.
+        self.spans = [found.get(unit, span if unit in visible else (0, 0)) for unit, span in enumerate(self.spans)]
 
     def _widen(self) -> None:
         """Gives each token all characters of the atoms that it has a part of."""
@@ -287,6 +287,8 @@ class _Correction:
     def _place_spaces(self) -> None:
         """Gives each token of spaces the white space that it came from, or an empty span."""
         edge, visible = len(self.text), set(self.visible)
+        ends = (end if unit in visible else 0 for unit, (_, end) in enumerate(self.spans))
+        floors = list(itertools.accumulate(ends, max, initial=0))
 
         def back(stop: int, most: int) -> int:
             start = stop
@@ -304,6 +306,8 @@ class _Correction:
             if not start < end <= edge:
                 is_after_space = 0 < end <= edge and self.text[end - 1].isspace()
                 end = end if is_after_space else edge
+                while end > floors[unit] and not self.text[end - 1].isspace():  # dropped by the model
+                    end -= 1
                 start = back(end, len(token))
             self.spans[unit] = start, end
             edge = start

@@ -95,7 +95,7 @@ def _joined(
     starts = [start for start, _ in pieces]
     joints = set()
     for token, (start, end) in zip(tokens, spans, strict=True):
-        is_own = token in own and token == text[start:end]
+        is_own = token.strip() in own and token.strip() == text[start:end]
         for number in range(bisect_right(starts, start), bisect_left(starts, end)):
             (_, stop), (begin, _) = pieces[number - 1], pieces[number]
             unspaced = _kind(text[begin]) == _kind(text[pieces[number - 1][0]]) == "unspaced"

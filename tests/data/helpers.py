@@ -1,5 +1,6 @@
 """Small tokenizers of every kind, and random text of many scripts."""
 
+import functools
 import itertools
 import json
 import random
@@ -224,6 +225,13 @@ KINDS = {
         without_unknown, kept=lambda text: "".join(char for char in text if char in "".join(SENTENCES[:4])).encode()
     ),
 }
+
+
+@functools.cache
+def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
+    """The tokenizer of a kind, trained once."""
+    return KINDS[name].tokenizer()
+
 
 _MARKS = "\u0323\u0327\u0301\u0302\u0303\u0308\u064e\u0651"
 _SPACES = [" ", " ", " ", "  ", "   ", "\n", "\t", "\u00a0", "\u3000", "\r\n"]
