@@ -88,16 +88,13 @@ def merge_words(tokens: list[dict[str, Any]], encoded: EncodedText, own: Contain
         `list[dict]`: One for each special token and each word that has a token, see
         [`~hf_diffmask.data.words.words`].
     """
-    units = [[unit for unit, number in enumerate(encoded.segments) if number == which] for which in (0, 1)]
     # For each token, the words that it is a part of: number of the text, start and end.
     parts: dict[int, list[tuple[int, int, int]]] = {}
     for which, text in enumerate(encoded.texts):
-        names, spans = (
-            [encoded.tokens[unit] for unit in units[which]],
-            [encoded.offsets[unit] for unit in units[which]],
-        )
-        found, numbers = words(text, names, spans, own)
-        for unit, of_token in zip(units[which], numbers, strict=True):
+        units = [unit for unit, number in enumerate(encoded.segments) if number == which]
+        names = [encoded.tokens[unit] for unit in units]
+        found, numbers = words(text, names, [encoded.offsets[unit] for unit in units], own)
+        for unit, of_token in zip(units, numbers, strict=True):
             parts[unit] = [(which, *found[number]) for number in of_token]
     merged: list[dict[str, Any]] = []
     whole: dict[tuple[int, int, int], dict[str, Any]] = {}
