@@ -62,7 +62,7 @@ class ExplainArguments:
     output: str | None = field(default=None, metadata={"help": "File to write to instead of stdout."})
     overwrite: bool = field(default=False, metadata={"help": "Overwrite --output if it exists."})
     state: str | None = field(default=None, metadata={"help": "Show the hard mask of this state. Default: the last."})
-    aggregation: Literal["token", "word"] = field(default="token", metadata={"help": "word merges sub-words."})
+    aggregation: Literal["token", "word"] = field(default="token", metadata={"help": "word merges tokens into words."})
     on_violation: Literal["keep", "search", "refine", "abstain"] = field(
         default="keep",
         metadata={

@@ -93,7 +93,7 @@ def _drops_unknown(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 def _is_mark(char: str) -> bool:
     """Whether a character is a mark on the one before it; narrow Japanese has two that are no combining marks."""
-    return unicodedata.category(char).startswith("M") or char in "\uff9e\uff9f"
+    return char >= "\u0300" and (unicodedata.category(char).startswith("M") or char in "\uff9e\uff9f")
 
 
 def _is_part(char: str) -> bool:
@@ -121,8 +121,9 @@ class _Correction:
         self.tokenizer, self.text, self.tokens, self.offsets = tokenizer, text, tokens, offsets
         backend = tokenizer.backend_tokenizer
         self.model, self.normalizer, self.pre_tokenizer = backend.model, backend.normalizer, backend.pre_tokenizer
-        # What stands for a space in a token, and what is put in front of a text.
-        self.space = self.written("1 2").partition("1")[2].rpartition("2")[0]
+        # The sign for a space in a token, if it is one, and what is put in front of a text.
+        space = self.written("1 2").partition("1")[2].rpartition("2")[0]
+        self.space = space if len(space) == 1 else ""
         self.front = self.written("1").partition("1")[0]
         self.normal_front = self.normal("1").partition("1")[0]
         self.visible = [unit for unit in range(len(tokens)) if not self._is_space(unit)]
@@ -183,6 +184,8 @@ class _Correction:
 
     def _split_bytes(self) -> None:
         """Gives byte tokens, which share a run of characters, the character that each is a part of."""
+        if "<0x" not in "".join(self.tokens):
+            return
         runs = itertools.groupby(
             range(len(self.tokens)), key=lambda unit: (self.offsets[unit], bool(_BYTE.fullmatch(self.tokens[unit])))
         )
@@ -251,6 +254,8 @@ class _Correction:
 
     def _widen(self) -> None:
         """Gives each token all characters of the atoms that it has a part of."""
+        if self.normalizer is None or not any(map(_is_part, self.text)):
+            return
         atoms = [atom for atom in self._atoms(0, len(self.text)) if atom[1] - atom[0] > 1]
         starts, ends = [start for start, _ in atoms], [end for _, end in atoms]
         for unit in self.visible if atoms else ():
@@ -261,11 +266,14 @@ class _Correction:
 
     def _join(self) -> None:
         """Adds characters in no span to the span of the character that they became one with."""
+        gaps = self._gaps()
+        if not gaps:
+            return
         ends, starts, left = defaultdict(list), defaultdict(list), []
         units_with_text = [unit for unit in self.visible if not is_blank(self.text, self.spans[unit])]
         for unit in units_with_text:
             ends[self.spans[unit][1]].append(unit)
-        for at in self._gaps():
+        for at in gaps:
             units = ends[at]
             start = max(at - _CONTEXT, self.spans[units[-1]][0] if units else at)
             if units and (_is_mark(self.text[at]) or self._together(start, at, at + 1)):
@@ -286,6 +294,8 @@ class _Correction:
 
     def _place_spaces(self) -> None:
         """Gives each token of spaces the white space that it came from, or an empty span."""
+        if len(self.visible) == len(self.tokens):
+            return
         edge, visible = len(self.text), set(self.visible)
         ends = (end if unit in visible else 0 for unit, (_, end) in enumerate(self.spans))
         floors = list(itertools.accumulate(ends, max, initial=0))

@@ -85,9 +85,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
           characters in the context, and its probability. No answer is the empty text, 0 and 0. `top_k` adds
           **answers**, a list of such `dict`s, the best first.
         - **tokens** -- a list of `{token, start, end, special, score, kept, states}`. `start` and `end` count
-          characters of the text. `states` holds the keep probability at each state, `score` their mean; all are in
-          [0, 1]. Tokens of a pair have a `segment`: 0 or 1 (question or context), `None` for special tokens. For a
-          path, `score` is the keep probability at `state`, and `evidence` is the signed, unbounded score.
+          characters of the text, without white space around the token. `states` holds the keep probability at each
+          state, `score` their mean; all are in [0, 1]. Tokens of a pair have a `segment`: 0 or 1 (question or
+          context), `None` for special tokens. For a path, `score` is the keep probability at `state`, and `evidence`
+          is the signed, unbounded score.
         - **states** -- names of the states. **state** -- name of the state with the returned mask.
         - **kept_share** -- share of tokens kept, without special tokens.
         - **divergence** -- divergence of the masked output from the whole output, in nats for classes and answers; for

@@ -1,4 +1,4 @@
-"""The pipeline merges the results of sub-words and windows."""
+"""The pipeline merges the results of tokens into words, and those of windows."""
 
 import pytest
 import torch
