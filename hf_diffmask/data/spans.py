@@ -1,7 +1,6 @@
 """The characters that each token came from: a tokenizer's own offsets, corrected."""
 
 import itertools
-import operator
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
@@ -21,7 +20,7 @@ _CONTEXT = 32  # characters beside a gap that a normaliser may look at
 
 
 def token_spans(
-    tokenizer: PreTrainedTokenizerBase, text: str, tokens: Sequence[str], offsets: Sequence[Span]
+    tokenizer: PreTrainedTokenizerBase, text: str, tokens: Sequence[str], offsets: list[Span]
 ) -> list[Span]:
     """
     The characters that each token of a text came from.
@@ -41,20 +40,18 @@ def token_spans(
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
         text (`str`): The text.
         tokens (`Sequence[str]` of length `T`): The tokens of the text, without special tokens around it.
-        offsets (`Sequence[tuple[int, int]]` of length `T`): The tokenizer's own offsets, in characters.
+        offsets (`list[tuple[int, int]]` of length `T`): The tokenizer's own offsets, in characters.
 
     Returns:
         `list[tuple[int, int]]` of length `T`: Start and end of each token, in characters.
     """
-    if not offsets:
-        return []
-    pieces = [text[start:end] for start, end in offsets]
-    starts, ends = zip(*offsets, strict=True)
-    in_order = "" not in pieces and all(map(operator.le, ends, starts[1:]))
+    last = 0
+    pieces = [text[start:end] for start, end in offsets if last <= start < end and (last := end)]
+    in_order = len(pieces) == len(offsets)  # none is empty, and none overlaps another
     visible = "".join(text.split())
     in_order = in_order and (text.isascii() or not (_drops_unknown(tokenizer) or _MARKS.search(text)))
     if in_order and "".join(pieces) == visible:  # each visible character is in one span, and nothing else is in any
-        return list(offsets)
+        return offsets
     spans = [_trimmed(text, span) for span in offsets]
     if in_order and "".join("".join(text[start:end] for start, end in spans).split()) == visible:
         return spans
