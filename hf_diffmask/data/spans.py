@@ -194,7 +194,7 @@ class _Correction:
                 end += 1
             while start > 0 and _is_part(self.text[start]):
                 start -= 1
-            written = bytes(int(self.tokens[unit][3:5], 16) for unit in units).decode(errors="replace")
+            written = bytes(int(self.tokens[unit][3:5], 16) for unit in units).decode(errors="surrogateescape")
             symbols = list(self._symbols(self.normal, self.normal_front, start, end))
             first = "".join(symbol for symbol, _ in symbols).rfind(written)
             if first < 0:

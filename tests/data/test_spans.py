@@ -140,6 +140,11 @@ ALBERT = built(
 BYTES = built(unigram("▁", "x", fallback=True), NFKC, METASPACE)
 WORDS = built(models.WordLevel(numbered("<unk>", "film"), "<unk>"), None, pre_tokenizers.Whitespace())
 CHARACTERS = built(models.WordLevel(numbered("<unk>", "a", " "), "<unk>"), None, pre_tokenizers.Split("", "isolated"))
+COMPOSES = built(
+    models.WordLevel(numbered("<unk>", "q", "\u0323", "\u0302", "f", "\u1ecb"), "<unk>"),
+    NFKC,
+    pre_tokenizers.Split("", "isolated"),
+)
 DROPS = built(models.BPE(numbered("a", "b", "ab"), [("a", "b")]), None, pre_tokenizers.WhitespaceSplit())
 
 
@@ -212,6 +217,9 @@ DROPS = built(models.BPE(numbered("a", "b", "ab"), [("a", "b")]), None, pre_toke
             "a  é\ta",
             [("a", 0, 1), (" ", 1, 2), (" ", 2, 3), ("<unk>", 3, 4), ("<unk>", 4, 5), ("a", 5, 6)],
         ),
+        # Marks that the normaliser puts in another order, and a ligature whose second letter takes a dot below.
+        (COMPOSES, "q\u0302\u0323", [("q", 0, 1), ("\u0323", 1, 3), ("\u0302", 1, 3)]),
+        (COMPOSES, "ﬁ\u0323", [("f", 0, 2), ("\u1ecb", 0, 2)]),
         (DROPS, "☃a☃b a", [("ab", 1, 4), ("a", 5, 6)]),
     ],
 )
