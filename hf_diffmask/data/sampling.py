@@ -1,6 +1,6 @@
 """Batches of similar length, and a split of texts for validation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -50,12 +50,12 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
             yield from full[k]
 
 
-def train_validation_split(texts: Sequence[Text], seed: int, share: float = 0.1, most: int = 256) -> tuple[list, list]:
+def train_validation_split(texts: Iterable[Text], seed: int, share: float = 0.1, most: int = 256) -> tuple[list, list]:
     """
     Training texts and validation texts: a share for validation, at most `most` and at least one.
 
     Args:
-        texts (`list`): Texts or pairs.
+        texts (`Iterable`): Texts or pairs, such as a list or a column.
         seed (`int`): Seed of the shuffle.
         share (`float`, *optional*, defaults to 0.1): Share of validation texts.
         most (`int`, *optional*, defaults to 256): Largest number of validation texts.
@@ -66,6 +66,7 @@ def train_validation_split(texts: Sequence[Text], seed: int, share: float = 0.1,
     Raises:
         DiffMaskError: If there are fewer than two texts.
     """
+    texts = list(texts)  # a pandas series counts by its index, not by position
     if len(texts) < 2:
         raise DiffMaskError("One text is not enough to train on and to validate with: give at least two.")
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).tolist()

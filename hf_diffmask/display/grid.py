@@ -85,8 +85,10 @@ def grid(result: dict[str, Any], name: str | None = None, states: bool = True) -
             mask follow the choice. If not, all are shown for the state of the result.
 
     Returns:
-        `str`: A self-contained HTML fragment.
+        `str`: A self-contained HTML fragment. For a row that was skipped, why.
     """
+    if "error" in result:
+        return f"<p>{shown(result['error'])}</p>"
     name = name or f"dm-{uuid.uuid4().hex[:10]}"
     head = f'<p><strong>{shown(predicted(result))}</strong> <span class="dm-quiet">{result["score"]:.3f}</span></p>'
     if not result["tokens"]:

@@ -21,8 +21,11 @@ def to_text(result: dict[str, Any], color: bool) -> str:
 
     Returns:
         `str`: Prediction, tokens, certificate with a mark for its state, and one line for each ordinary token: the
-        state that dropped the token, or for a path whether the token is kept.
+        state that dropped the token, or for a path whether the token is kept. For a row that was
+        skipped, why.
     """
+    if "error" in result:
+        return visible(result["error"])
 
     def paint(text: str, value: float, kept: bool) -> str:
         if not color:

@@ -11,6 +11,7 @@ from ..base.running import masked_state, replace, run
 from ..data.batching import in_batches
 from ..data.features import aligned
 from ..errors import DiffMaskError
+from ..tasks.inputs import whole_number
 from ..tasks.registry import task_of
 from ..tasks.task import Task
 
@@ -48,7 +49,8 @@ def check_class(model: PreTrainedModel, choice: int, task: Task | None = None) -
         DiffMaskError: If the class does not exist, or the model has no choices.
     """
     count = choosing_task(model, task).choices(model.config)
-    if not 0 <= choice < count:
+    number = whole_number(choice)
+    if number is None or not 0 <= number < count:
         raise DiffMaskError(f"There is no class {choice}: the model has {count}, from 0.")
 
 

@@ -6,6 +6,7 @@ from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..methods.per_example import per_example
 from ..methods.reinforce import reinforce
+from ..tasks.inputs import whole_number
 from ..tasks.registry import TASKS
 from .violations import SEARCHES
 
@@ -78,6 +79,26 @@ def sorted_options(
     return forward, {**post, **of_task}
 
 
+def count_of(name: str, value: Any) -> int:
+    """
+    A number of things, at least one.
+
+    Args:
+        name (`str`): Name of the argument.
+        value (`Any`): Its value, an integer of any library.
+
+    Returns:
+        `int`
+
+    Raises:
+        DiffMaskError: If the value is no integer, or below 1.
+    """
+    number = whole_number(value)
+    if number is None or number < 1:
+        raise DiffMaskError(f"`{name}` must be a whole number from 1 on, but is {value!r}.")
+    return number
+
+
 def _check_of_task(model: DiffMaskModel, of_task: dict[str, Any]) -> None:
     """Refuses options that the explainer's task does not have."""
     known = {name: task for task in TASKS.values() for name in task.options}
@@ -123,7 +144,7 @@ def state_index(model: DiffMaskModel, state: str | int) -> int:
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
-        state (`str` or `int`): Name, or number, from 0 or from the end.
+        state (`str` or `int`): Name, or number of any library, from 0 or from the end.
 
     Returns:
         `int`: From 0.
@@ -132,10 +153,11 @@ def state_index(model: DiffMaskModel, state: str | int) -> int:
         DiffMaskError: If the state does not exist.
     """
     names = list(model.config.state_names)
-    if state in names:
+    if isinstance(state, str) and state in names:
         return names.index(state)
-    if isinstance(state, int) and -len(names) <= state < len(names):
-        return state % len(names)
+    number = whole_number(state)
+    if number is not None and -len(names) <= number < len(names):
+        return number % len(names)
     raise DiffMaskError(f"There is no state {state!r}: name one of {', '.join(names)}, or a number from 0.")
 
 
@@ -145,7 +167,7 @@ def label_index(model: DiffMaskModel, label: str | int) -> int:
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
-        label (`str` or `int`): Name or number.
+        label (`str` or `int`): Name, or number of any library.
 
     Returns:
         `int`
@@ -156,8 +178,9 @@ def label_index(model: DiffMaskModel, label: str | int) -> int:
     if not model.preserved.of_choice:
         raise DiffMaskError("This explainer explains the whole output, not a class: leave `label` out.")
     names = model.task.choice_names(model.base.config)
-    if label in names:
+    if isinstance(label, str) and label in names:
         return names.index(label)
-    if isinstance(label, int) and 0 <= label < len(names):
-        return label
+    number = whole_number(label)
+    if number is not None and 0 <= number < len(names):
+        return number
     raise DiffMaskError(f"There is no class {label!r}: name one of {', '.join(names)}, or its number.")

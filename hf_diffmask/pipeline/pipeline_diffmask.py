@@ -1,16 +1,15 @@
 """`pipeline("diffmask-attribution")`: from a text or question to a prediction and a checked attribution."""
 
 import os
-import sys
-import types
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils import logging
 
-from ..data.encoding import EncodedText, Text, check_vocabulary, encode, max_length
+from ..data.encoding import EncodedText, check_vocabulary, max_length
 from ..data.merging import merge_words, most_central
 from ..data.windows import windows
 from ..display.certificate import HOLDS, verdict
@@ -20,7 +19,8 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from ..masks.gates import hard_mask
 from ..tasks.words import Check
 from .explanation import CURVE, explain_windows
-from .options import PER_EXAMPLE, check_together, sorted_options
+from .inputs import check_on_error, explained, read_input, with_keywords
+from .options import PER_EXAMPLE, check_together, count_of, sorted_options
 from .violations import SEARCHES
 
 logger = logging.get_logger(__name__)
@@ -77,6 +77,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
             For question answering: whether "no answer" is one of the answers, as in SQuAD v2.
         batch_size (`int`, *optional*, defaults to `1`): Windows per batch.
+        on_error (`str`, *optional*, defaults to `"raise"`):
+            Treatment of a row that cannot be explained, such as an empty text. Both keep the results of all other
+            rows. `"raise"` raises after the results before it. `"skip"` returns `{"row": number, "error": sentence}`
+            in its place and goes on. Rows count from 0.
 
     Returns (for each input, a `dict` that notebooks show as the grid of tokens and states):
         - **label**, **score** -- the base model's prediction and its probability; for regression the name of the
@@ -116,7 +120,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
     _load_video_processor = False
     _load_feature_extractor = False
 
-    def __init__(self, model: DiffMaskModel, *args: Any, **kwargs: Any):
+    def __init__(self, model: DiffMaskModel, *args: Any, on_error: str = "raise", **kwargs: Any):
         if not isinstance(model, DiffMaskModel):
             # The saved class, because AutoModel loads the model without its head.
             kind = (model.config.architectures or [type(model).__name__])[0]
@@ -126,6 +130,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             )
         super().__init__(model, *args, **kwargs)
         check_vocabulary(self.tokenizer, model.config.vocab_size)
+        self.on_error = check_on_error(on_error)
         if not model.masks.is_calibrated:
             logger.warning(
                 "This explainer was trained without validation inputs and has no thresholds: its masks keep "
@@ -154,35 +159,49 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         return ({}, *sorted_options(self.model, **options))
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        inputs: Any = None,
+        *,
+        on_error: str | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        **options: Any,
+    ) -> Any:
         """
-        Explanations of one text, or of each text in a list, generator or data set.
+        Explanations of one text, or of each text in a list, column, stream or data set.
 
         Args:
-            inputs (`str`, `dict`, `list`, generator or data set):
+            inputs (`str`, `dict` or a container of them):
                 Texts, or pairs as `{"text": ..., "text_pair": ...}`; for question answering `{"question": ...,
-                "context": ...}`. A [`~datasets.Dataset`] has these keys as columns.
-            kwargs: See the class.
+                "context": ...}`. A [`~datasets.Dataset`] has these keys as columns. A tuple is a container, as a list
+                is; inside a container, a tuple of two texts is a pair.
+            on_error, batch_size (*optional*): See the class.
+            num_workers (`int`, *optional*): No effect; part of Transformers' interface.
+            options: See the class. For question answering also `question` and `context`, each a text or a container,
+                instead of `inputs`.
 
         Returns:
-            `dict` for one input; a list for a list; an iterator for a generator or data set.
-        """
-        check = self.model.task.check
-        if isinstance(inputs, list | tuple):
-            if not inputs:
-                return []
-            inputs = [check(item, f"Input {position}") for position, item in enumerate(inputs)]
-        elif _is_many(inputs):
-            inputs = (check(item, f"Input {position}") for position, item in enumerate(inputs))
-        else:
-            inputs = check(inputs, "The input")
-        return super().__call__(inputs, **kwargs)
+            `dict` for one input; a list for a list, tuple, array, series or column; an iterator for a data set,
+            generator or other iterator, which reads only as far as results are taken, and a batch ahead.
 
-    def preprocess(self, input_: Text) -> Iterator[dict[str, Any]]:
-        encoded = encode(self.tokenizer, input_)
-        if all(segment is None for segment in encoded.segments):
-            raise DiffMaskError("The input holds no token: give a text with at least one visible character.")
-        self.model.task.check_room(encoded, self.length)
+        Raises:
+            DiffMaskError: If an input or an argument cannot be used.
+        """
+        inputs, options = with_keywords(self.model.task, inputs, options)
+        on_error = self.on_error if on_error is None else check_on_error(on_error)
+        if batch_size is not None:
+            options["batch_size"] = count_of("batch_size", batch_size)
+        self._sanitize_parameters(**{name: value for name, value in options.items() if name != "batch_size"})
+
+        def run(part: Any) -> Any:
+            # Another process could not tell which row cannot be explained.
+            return super(DiffMaskAttributionPipeline, self).__call__(part, num_workers=0, **options)
+
+        read = partial(read_input, self.model.task, self.tokenizer, self.length)
+        return explained(inputs, self.model.task.check, read, run, on_error)
+
+    def preprocess(self, encoded: EncodedText) -> Iterator[dict[str, Any]]:
         parts = list(windows(encoded, self.length))
         for position, window in enumerate(parts):
             features = {name: torch.tensor([values]) for name, values in window.features.items()}
@@ -310,13 +329,6 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             del figures["same_prediction"]
             found.append({"kept_share": share, **figures})
         return found
-
-
-def _is_many(inputs: Any) -> bool:
-    """Whether there are several inputs. `datasets` is slow to import; if the input is a data set, it is imported."""
-    datasets = sys.modules.get("datasets")
-    kinds = () if datasets is None else (datasets.Dataset, datasets.IterableDataset)
-    return isinstance(inputs, (types.GeneratorType, torch.utils.data.Dataset, *kinds))
 
 
 def _tokens(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: int) -> list[dict[str, Any]]:

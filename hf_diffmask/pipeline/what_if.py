@@ -7,6 +7,9 @@ import torch
 
 from ..display.certificate import HOLDS, verdict
 from ..errors import DiffMaskError
+from ..tasks.inputs import whole_number
+from .inputs import read_input
+from .options import state_index
 
 if TYPE_CHECKING:
     from .pipeline_diffmask import DiffMaskAttributionPipeline
@@ -17,7 +20,7 @@ def what_if(
     explain: "DiffMaskAttributionPipeline",
     text: Any,
     kept: Iterable[int],
-    state: int = -1,
+    state: str | int = -1,
     margin: float | None = None,
 ) -> dict[str, Any]:
     """
@@ -27,7 +30,7 @@ def what_if(
         explain ([`DiffMaskAttributionPipeline`]): The explainer.
         text (`str` or `dict`): An input of the pipeline.
         kept (`Iterable[int]`): Numbers of the tokens to keep, in the pipeline's list. Special tokens are always kept.
-        state (`int`, *optional*, defaults to the last): With hidden masking, the number of the state to mask.
+        state (`str` or `int`, *optional*, defaults to the last): With hidden masking, the state to mask.
         margin (`float`, *optional*): Largest cost of a mask; by default the config's.
 
     Returns:
@@ -37,14 +40,18 @@ def what_if(
         numbers of the kept tokens; and `special`, the number of special tokens among them.
 
     Raises:
-        DiffMaskError: If a token does not exist, or the input cannot be explained.
+        DiffMaskError: If a token or the state does not exist, or the input cannot be explained.
     """
     model = explain.model
-    windows = list(explain.preprocess(model.task.check(text, "The input")))
-    encoded = windows[0]["encoded"]
-    chosen, count = set(kept), len(encoded.tokens)
-    if wrong := sorted(number for number in chosen if not 0 <= number < count):
-        raise DiffMaskError(f"There is no token {wrong[0]}: the input has {count}, numbered from 0.")
+    state = state_index(model, state)
+    encoded = read_input(model.task, explain.tokenizer, explain.length, text, "The input")
+    windows, count = list(explain.preprocess(encoded)), len(encoded.tokens)
+    chosen = set()
+    for token in kept:
+        number = whole_number(token)
+        if number is None or not 0 <= number < count:
+            raise DiffMaskError(f"There is no token {token}: the input has {count}, numbered from 0.")
+        chosen.add(number)
     chosen |= {number for number, segment in enumerate(encoded.segments) if segment is None}
     outputs, masked_outputs = [], []
     for window in windows:

@@ -1,12 +1,31 @@
 """Checks and reads the inputs of a task. The defaults are for a text or a pair of texts."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
 from ..data.encoding import EncodedText, Text
 from ..errors import DiffMaskError
+
+
+def whole_number(value: Any) -> int | None:
+    """
+    An integer of any library as an `int`.
+
+    Args:
+        value (`Any`): Such as an `int`, a NumPy integer, or a PyTorch tensor with one integer.
+
+    Returns:
+        `int` or `None`: `None` for everything else. `True` and `False` are no numbers.
+    """
+    if isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool"):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 class TaskInputs:
@@ -20,7 +39,7 @@ class TaskInputs:
         The input, checked.
 
         Args:
-            item (`Any`): A text, a pair, or a `dict` with `text` and `text_pair`.
+            item (`Any`): A text, a pair as a tuple, or a mapping with `text` and `text_pair`.
             what (`str`): Name of the input in an error.
 
         Returns:
@@ -29,7 +48,7 @@ class TaskInputs:
         Raises:
             DiffMaskError: If the input is no text, or empty.
         """
-        if isinstance(item, dict) and "text" in item:
+        if isinstance(item, Mapping) and "text" in item:
             parts = [item["text"], *([item["text_pair"]] if item.get("text_pair") is not None else [])]
         else:
             parts = list(item) if isinstance(item, tuple) and len(item) == 2 else [item]
@@ -41,7 +60,8 @@ class TaskInputs:
                 )
             if not part.strip():
                 raise DiffMaskError(f"{what} is empty: give a text with at least one visible character.")
-        return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+        texts = [str(part) for part in parts]  # NumPy's texts become plain ones
+        return texts[0] if len(texts) == 1 else (texts[0], texts[1])
 
     def read(self, dataset: str, limit: int | None = None) -> list[Text] | None:
         """
@@ -56,13 +76,14 @@ class TaskInputs:
         """
         return None
 
-    def check_room(self, encoded: EncodedText, length: int) -> None:
+    def check_room(self, encoded: EncodedText, length: int, what: str = "The input") -> None:
         """
         Refuses an input that cannot be split into windows.
 
         Args:
             encoded ([`EncodedText`]): The input.
             length (`int`): Tokens that fit into a window.
+            what (`str`, *optional*, defaults to `"The input"`): Name of the input in an error.
 
         Raises:
             DiffMaskError: If a window has no room for the part that every window must hold, such as a question.

@@ -44,7 +44,7 @@ class QuestionAnswering(Task):
 
     def check(self, item: Any, what: str) -> tuple[str, str]:
         """See [`Task.check`]: `{"question": ..., "context": ...}`, or a pair of both."""
-        if isinstance(item, dict):
+        if isinstance(item, Mapping):
             names = ("text", "text_pair") if "text_pair" in item else self.columns
             item = tuple(item.get(name) for name in names)
         if not isinstance(item, tuple) or len(item) != 2 or not all(isinstance(part, str) for part in item):
@@ -52,24 +52,25 @@ class QuestionAnswering(Task):
         for name, part in zip(("question", "context"), item, strict=True):
             if not part.strip():
                 raise DiffMaskError(f"{what} has an empty {name}: give one with at least one visible character.")
-        return item
+        return str(item[0]), str(item[1])  # NumPy's texts become plain ones
 
     def read(self, dataset: str, limit: int | None = None) -> list[Text] | None:
         """See [`Task.read`]: a file in SQuAD format."""
         questions = load_if_squad(dataset)
         return None if questions is None else [(one.question, one.context) for one in questions[:limit]]
 
-    def check_room(self, encoded: EncodedText, length: int) -> None:
+    def check_room(self, encoded: EncodedText, length: int, what: str = "The input") -> None:
         """See [`Task.check_room`]: each window must hold the whole question."""
         if not has_room(encoded, length):
             raise DiffMaskError(
-                f"The question that begins with {encoded.texts[0][:40]!r} takes {encoded.segments.count(0)} tokens, "
-                f"and the base model's window of {length} has room for "
+                f"{what}: the question that begins with {encoded.texts[0][:40]!r} takes {encoded.segments.count(0)} "
+                f"tokens, and the base model's window of {length} has room for "
                 f"{(length - encoded.segments.count(None)) // 2} beside the context: ask a shorter one."
             )
 
     def with_room(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int) -> list[Text]:
         """See [`Task.with_room`]: inputs with a question that fits into each window."""
+        texts = list(texts)
         fitting = [pair for pair in texts if has_room(encode(tokenizer, pair), length)]
         if not fitting:
             raise DiffMaskError(

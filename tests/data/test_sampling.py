@@ -1,5 +1,6 @@
 """Samplers and splits use every input once."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -30,3 +31,11 @@ def test_split_is_disjoint_and_complete():
     assert train_validation_split(texts, seed=3) == (train, validation)
     with pytest.raises(DiffMaskError, match="at least two"):
         train_validation_split(["one"], seed=0)
+
+
+def test_split_counts_a_series_by_position_and_takes_any_iterable():
+    texts = [str(k) for k in range(30)]
+    expected = train_validation_split(texts, seed=3)
+    assert train_validation_split(pd.Series(texts, index=range(100, 130)), seed=3) == expected
+    assert train_validation_split(pd.Series(texts, index=range(29, -1, -1)), seed=3) == expected
+    assert train_validation_split(iter(texts), seed=3) == expected

@@ -143,3 +143,7 @@ def test_a_page_with_a_control_of_its_own_gets_one_state():
     assert "dm-at dm-s" not in page and ":has(" not in page and not found.of("input", "type")
     assert found.of("p", "aria-label") == ["Tokens at state block.0.input"]
     assert page.count('class="dm-certificate"') == 1 and len(found.of("td", "style")) == 6
+
+
+def test_a_skipped_row_says_why():
+    assert grid({"row": 3, "error": "Input 3 has <b> in it."}) == "<p>Input 3 has &lt;b&gt; in it.</p>"
