@@ -38,19 +38,28 @@ def main(arguments: list[str] | None = None) -> int:
         arguments (`list[str]`, *optional*): By default the arguments of the process.
 
     Returns:
-        `int`: Exit status: 0, or 2 if the user must fix the input or a setting.
+        `int`: Exit status: 0, or 2 if the user must fix the input or a setting, or an output cannot be written.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     usage = USAGE.format(commands="\n".join(f"  {name:<12}{what}" for name, what in COMMANDS.items()))
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage)
-        return 0 if arguments else 2
+        return _shown(usage, 0 if arguments else 2)
     if arguments[0] in ("-V", "--version"):
-        print(f"hf-diffmask {version('hf-diffmask')}")
-        return 0
+        return _shown(f"hf-diffmask {version('hf-diffmask')}", 0)
     if arguments[0] not in COMMANDS:
         print(f"hf-diffmask: there is no command {arguments[0]!r}\n\n{usage}", file=sys.stderr)
         return 2
     from hf_diffmask.cli import run
 
     return run(arguments[0], arguments[1:])
+
+
+def _shown(text: str, status: int) -> int:
+    """Prints a text; the status is 2 if stdout cannot be written."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        from hf_diffmask.cli.streams import fail, sentence_of
+
+        return fail(sentence_of(error) or str(error))
+    return status

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..data.writing import write_text, writing
 from ..display.page import PAGE_STYLE
 from ..display.wording import visible
 
@@ -106,12 +107,13 @@ def write(folder: Path, facts: dict[str, Any], sections: dict[str, list[Entry]])
     """
     entries = [entry for section in sections.values() for entry in section]
     for entry in entries:
-        (folder / f"{entry.name}.json").write_text(json.dumps(entry.data, indent=1) + "\n", encoding="utf-8")
+        write_text(folder / f"{entry.name}.json", json.dumps(entry.data, indent=1) + "\n")
         with warnings.catch_warnings():
             # The plot shows boxes for glyphs that the font lacks; the page's tables show the text.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            entry.figure.savefig(folder / f"{entry.name}.png", dpi=150)
+            with writing(folder / f"{entry.name}.png", "wb") as file:
+                entry.figure.savefig(file, format="png", dpi=150)
     figures = [{"title": entry.title, "image": f"{entry.name}.png", "data": f"{entry.name}.json"} for entry in entries]
     report = json.dumps({**facts, "figures": figures}, indent=1)
-    (folder / "report.json").write_text(report + "\n", encoding="utf-8")
-    (folder / "index.html").write_text(_page(facts, sections), encoding="utf-8")
+    write_text(folder / "report.json", report + "\n")
+    write_text(folder / "index.html", _page(facts, sections))

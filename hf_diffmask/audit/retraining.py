@@ -14,6 +14,7 @@ from transformers.utils import cached_file
 from ..data.encoding import Text, max_length
 from ..data.features import TextFeatures, collate
 from ..data.sampling import train_validation_split
+from ..data.writing import write_text
 from ..errors import DiffMaskError, reason
 from ..explainer.from_base import named_states
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -117,7 +118,7 @@ def trained_alike(
     else:
         trainer, _ = train(made, tokenizer, *train_validation_split(texts, args.seed), args)
         # Written last: a folder without it holds an unfinished run.
-        (folder / "results.json").write_text(json.dumps([row._asdict() for row in trainer.rows], indent=1))
+        write_text(folder / "results.json", json.dumps([row._asdict() for row in trainer.rows], indent=1))
     base.to(home)
     return made.to(home).eval()
 

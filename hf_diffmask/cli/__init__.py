@@ -1,10 +1,10 @@
 """The command line, `hf-diffmask COMMAND`: one file per command, with its options and printing."""
 
 import importlib
-import os
 import sys
 
 from ..errors import DiffMaskError
+from .streams import fail, prepare, sentence_of
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -16,18 +16,22 @@ def run(command: str, arguments: list[str]) -> int:
         arguments (`list[str]`): Arguments after the name.
 
     Returns:
-        `int`: Exit status: 0 for success, 2 for a wrong input or setting, 130 if interrupted, 141 for a closed pipe.
+        `int`: Exit status: 0 for success, 2 for a wrong input or setting, or if an output cannot be written, 130 if
+            interrupted.
     """
+    prepare()
     try:
-        importlib.import_module(f".{command.replace('-', '_')}", __package__).run(arguments)
+        try:
+            importlib.import_module(f".{command.replace('-', '_')}", __package__).run(arguments)
+        finally:
+            sys.stdout.flush()
     except DiffMaskError as error:
-        print(f"hf-diffmask: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # The reader has closed the pipe: the interpreter must not flush stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return fail(str(error))
     except KeyboardInterrupt:
         print("hf-diffmask: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if (sentence := sentence_of(error)) is None:
+            raise
+        return fail(sentence)
     return 0

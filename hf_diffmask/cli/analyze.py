@@ -24,6 +24,7 @@ from ..analysis.report import write
 from ..analysis.tagging import Tag
 from ..data.encoding import Text
 from ..data.sst import LABELS, Sentence, load_trees
+from ..data.writing import check_folder
 from ..display import plots
 from ..errors import DiffMaskError
 from ..pipeline.loading import load_pipeline
@@ -92,7 +93,9 @@ def _check(args: AnalyzeArguments) -> Path:
     if args.limit < 1 or args.batch_size < 1 or args.examples < 0:
         raise DiffMaskError("--limit and --batch_size must be at least 1, and --examples at least 0.")
     plots.check_matplotlib()
-    return output_folder(args.output_dir, args.overwrite_output_dir)
+    folder = output_folder(args.output_dir, args.overwrite_output_dir)
+    check_folder(folder)
+    return folder
 
 
 def _load_explainers(args: AnalyzeArguments) -> list[DiffMaskAttributionPipeline]:

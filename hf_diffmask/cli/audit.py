@@ -13,12 +13,14 @@ from ..audit.retraining import arguments_like, check_comparable, settings_of, tr
 from ..audit.run import audit
 from ..data.encoding import encode, max_length
 from ..data.windows import windows
+from ..data.writing import check_folder, write_text
 from ..errors import DiffMaskError
 from ..hub.card_folder import check_local, update_card
 from ..pipeline.loading import load_pipeline
 from .arguments import output_folder, parse, parser_of
 from .facts import about_run
 from .inputs import DatasetArguments, load_inputs
+from .saving import saving
 
 DESCRIPTION = """Tests an explainer for the known faults of learned explanations, with a verdict for each.
 
@@ -86,6 +88,7 @@ def run(arguments: list[str]) -> None:
         check_local(args.model)
     settings = {} if args.train_dataset is None else settings_of(args.model)
     folder = output_folder(args.output_dir, args.overwrite_output_dir)
+    check_folder(folder)
     logging.disable_progress_bar()
     explain = load_pipeline(args.model, device=args.device)
     explainer, tokenizer, base = explain.model, explain.tokenizer, explain.model.base
@@ -109,14 +112,15 @@ def run(arguments: list[str]) -> None:
         check_comparable(explainer, args.random_base, on_random, same_base=False)
     if args.train_dataset is not None:
         training, own = load_inputs(args.train_dataset, explainer.task, args), int(settings["seed"])
-        for seed in () if others else (own + 1, own + 2):
-            print(f"Training an explainer with seed {seed}.")
-            arguments_of_run = arguments_like(settings, folder / f"seed-{seed}", seed, base)
-            others.append(trained_alike(explainer, base, tokenizer, training, arguments_of_run))
-        if on_random is None:
-            print("Training an explainer of the base model with random weights.")
-            arguments_of_run = arguments_like(settings, folder / "random-base", own, base)
-            on_random = trained_on_random_weights(explainer, tokenizer, training, inputs, arguments_of_run)
+        with saving(folder):
+            for seed in () if others else (own + 1, own + 2):
+                print(f"Training an explainer with seed {seed}.")
+                arguments_of_run = arguments_like(settings, folder / f"seed-{seed}", seed, base)
+                others.append(trained_alike(explainer, base, tokenizer, training, arguments_of_run))
+            if on_random is None:
+                print("Training an explainer of the base model with random weights.")
+                arguments_of_run = arguments_like(settings, folder / "random-base", own, base)
+                on_random = trained_on_random_weights(explainer, tokenizer, training, inputs, arguments_of_run)
     findings = audit(explainer, tokenizer, inputs, of_text, others, on_random, args.batch_size)
     result = {
         **about_run(explainer, args.model, args.dataset),
@@ -129,7 +133,7 @@ def run(arguments: list[str]) -> None:
         "class_conditional": explainer.config.class_conditional,
         "findings": [one._asdict() for one in findings],
     }
-    (folder / "audit.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    write_text(folder / "audit.json", json.dumps(result, indent=1))
     print(f"\n{len(inputs)} inputs of {result['dataset']}\n{format_findings(findings)}")
     counts = Counter(one.verdict for one in findings)
     print(f"\n{', '.join(f'{count} {verdict}' for verdict, count in counts.items())}: {folder / 'audit.json'}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers.utils import logging
 
+from ..data.writing import write_text
 from ..errors import DiffMaskError, reason
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..hub.card_folder import card_for, check_local, write_eval_results
@@ -44,6 +45,6 @@ def run(arguments: list[str]) -> None:
     there = path.read_text(encoding="utf-8") if path.is_file() else ""
     card = merge(there, card_for(args.folder, explainer, args.license))
     validate(card)  # first: an invalid card must not replace a valid one
-    path.write_text(card, encoding="utf-8")
+    write_text(path, card)
     write_eval_results(args.folder)
     print(path)

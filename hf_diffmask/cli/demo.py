@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_
 from transformers.utils import logging
 
 from ..about import BUNDLED_CLASSIFIER, TASK
+from ..data.writing import write_text
 from ..display.page import to_html
 from ..display.terminal import to_text
 from ..errors import DiffMaskError
@@ -22,6 +23,7 @@ from ..training.recipes.registry import recipe_config
 from ..training.run import train
 from ..training.validation import format_table
 from .arguments import parse, parser_of
+from .saving import saving
 
 DESCRIPTION = """Trains an explainer for the bundled sentiment classifier, saves it, loads it with the pipeline and
 explains a few sentences. Needs no network, no data set and no labels."""
@@ -80,8 +82,9 @@ def run(arguments: list[str]) -> None:
     explainer = DiffMaskModel.from_base_model(
         base_model.to(args.device), tokenizer, margin=args.margin, **recipe_config(args.recipe)
     )
-    trainer, training = train(explainer, tokenizer, texts, sentences(200, seed=1), args)
-    add_training_results(demo.output_dir, explainer, tokenizer, training, trainer.rows)
+    with saving(demo.output_dir):
+        trainer, training = train(explainer, tokenizer, texts, sentences(200, seed=1), args)
+        add_training_results(demo.output_dir, explainer, tokenizer, training, trainer.rows)
     print(f"\n   Hard masks on 200 other sentences:\n\n{format_table(trainer.rows)}\n")
     print(f"2. Saved to {demo.output_dir}; loading it back with pipeline({TASK!r}, ...).\n")
     explain = load_pipeline(demo.output_dir)
@@ -91,5 +94,5 @@ def run(arguments: list[str]) -> None:
     for result in results:
         print(to_text(result, color) + "\n")
     page = Path(demo.output_dir) / "heatmap.html"
-    page.write_text(to_html(results), encoding="utf-8")
+    write_text(page, to_html(results))
     print(f"4. The heat map, tokens x states: {page}\nDone in {time.perf_counter() - started:.0f} seconds.")

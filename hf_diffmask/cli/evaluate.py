@@ -10,6 +10,7 @@ from ..data.encoding import max_length
 from ..data.features import TextFeatures
 from ..data.files import is_file
 from ..data.reading import is_on_hub
+from ..data.writing import check_folder, writing
 from ..display import plots
 from ..errors import DiffMaskError
 from ..evaluation.attributions import read_attributions
@@ -136,7 +137,9 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
     if args.update_card:
         check_local(args.model)
     plots.check_matplotlib()
-    return output_folder(args.output_dir, args.overwrite_output_dir), methods, files
+    folder = output_folder(args.output_dir, args.overwrite_output_dir)
+    check_folder(folder)
+    return folder, methods, files
 
 
 def _say(text: str) -> None:
@@ -212,7 +215,8 @@ def run(arguments: list[str]) -> None:
     # The bounds hold for the first inputs only.
     ends = result.get("bounds") if len(few) == len(inputs) else None
     drawn = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
-    drawn.savefig(folder / "faithfulness.png")
+    with writing(folder / "faithfulness.png", "wb") as file:
+        drawn.savefig(file, format="png")
     print(f"\n{len(inputs)} inputs, preset {args.preset}, unseen replacement: {result['held_out']}")
     print(table(result["methods"]))
     if len(unseen) > 1 and result["methods"]:

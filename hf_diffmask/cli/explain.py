@@ -1,9 +1,10 @@
 """`hf-diffmask explain`."""
 
+import codecs
 import json
 import os
+import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from transformers.utils import logging
 
 from ..data.encoding import Text
+from ..data.writing import is_stream, writing
 from ..display.page import to_html
 from ..display.terminal import to_text
 from ..errors import DiffMaskError
@@ -134,10 +136,10 @@ def run(arguments: list[str]) -> None:
     if args.output:
         if os.path.isdir(args.output) or not os.path.isdir(os.path.dirname(args.output) or "."):
             raise DiffMaskError(f"{args.output} cannot be written: name a file in a folder that exists.")
-        if os.path.exists(args.output) and not args.overwrite:
+        if os.path.exists(args.output) and not is_stream(args.output) and not args.overwrite:
             raise DiffMaskError(f"{args.output} exists: name another file with --output, or add --overwrite.")
     logging.disable_progress_bar()
-    state: str | int | None = int(args.state) if args.state and args.state.lstrip("-").isdigit() else args.state
+    state: str | int | None = int(args.state) if re.fullmatch(r"-?\d+", args.state or "") else args.state
     explain = load_pipeline(args.model, state=state, device=args.device)
     places, texts = zip(*_inputs(args, given.texts, explain.model.task), strict=True)
     batch_size = 1 if explain.tokenizer.pad_token_id is None else min(args.batch_size, len(texts))
@@ -157,16 +159,10 @@ def run(arguments: list[str]) -> None:
     results = ({**place, **result} for place, result in zip(places, results, strict=True))
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
     if args.output:
-        # Write a temporary file first: a failure must not leave a half-written output file.
-        folder = os.path.dirname(args.output) or "."
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as file:
-            try:
-                file.writelines(_write(results, args, color=False))
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        os.chmod(file.name, 0o644)  # temporary files are private
-        os.replace(file.name, args.output)
+        with writing(args.output) as file:
+            file.writelines(_write(results, args, color=False))
     else:
+        # A page says that it is UTF-8. In another encoding it is right only in ASCII.
+        in_ascii = args.format == "html" and codecs.lookup(sys.stdout.encoding).name != "utf-8"
         for piece in _write(results, args, color=sys.stdout.isatty()):
-            print(piece, end="")
+            print(piece.encode("ascii", "xmlcharrefreplace").decode() if in_ascii else piece, end="")

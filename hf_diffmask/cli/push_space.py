@@ -1,11 +1,12 @@
 """`hf-diffmask push-space`."""
 
 import argparse
+import shutil
 from pathlib import Path
 
 from transformers.utils import logging
 
-from ..errors import DiffMaskError
+from ..errors import DiffMaskError, reason
 
 DESCRIPTION = """Publishes a Space in one commit: the page of `hf-diffmask serve` and this package as a wheel.
 
@@ -44,7 +45,15 @@ def run(arguments: list[str]) -> None:
             folder.mkdir(parents=True)
         except FileExistsError:
             raise DiffMaskError(f"{folder} exists: name another folder with --output_dir.") from None
-        write_space(folder, tuple(args.explainers))
+        except OSError as error:
+            raise DiffMaskError(
+                f"{folder} cannot be made ({reason(error)}): name a folder with --output_dir."
+            ) from None
+        try:
+            write_space(folder, tuple(args.explainers))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)  # a half Space looks like a whole one
+            raise
         print(f"The Space is in {folder}: python {folder / 'app.py'}")
         return
     address = push_space(args.repo, tuple(args.explainers), private=args.private, token=args.token)

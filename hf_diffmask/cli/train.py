@@ -6,6 +6,7 @@ from transformers import set_seed
 from transformers.utils import logging
 
 from ..data.sampling import train_validation_split
+from ..data.writing import check_folder
 from ..explainer.guest import load_base, load_tokenizer
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..hub.training_results import add_training_results
@@ -16,6 +17,7 @@ from ..training.run import train
 from ..training.validation import format_table
 from .arguments import parse, parser_of
 from .inputs import DatasetArguments, load_inputs
+from .saving import saving
 
 DESCRIPTION = """Trains an explainer for a frozen classifier or question-answering model. Labels are not needed.
 
@@ -87,6 +89,7 @@ def run(arguments: list[str]) -> None:
     """
     parser = parser_of((DataArguments, DiffMaskTrainingArguments), "train", DESCRIPTION)
     data, args = parse(parser, arguments)
+    check_folder(str(args.output_dir))
     base_model, data.base_model_revision = load_base(data.base_model, data.base_model_revision, data.dtype)
     tokenizer = load_tokenizer(data.base_model, data.base_model_revision)
     task = task_of(base_model)()
@@ -102,9 +105,10 @@ def run(arguments: list[str]) -> None:
         base_model, tokenizer, margin=args.margin, base_model_revision=data.base_model_revision, **config
     )
     logging.disable_progress_bar()
-    trainer, training = train(explainer, tokenizer, texts, validation, args, data.dataset)
-    if trainer.is_world_process_zero():
-        add_training_results(str(args.output_dir), explainer, tokenizer, training, trainer.rows)
+    with saving(str(args.output_dir), "then go on with --resume_from_checkpoint True"):
+        trainer, training = train(explainer, tokenizer, texts, validation, args, data.dataset)
+        if trainer.is_world_process_zero():
+            add_training_results(str(args.output_dir), explainer, tokenizer, training, trainer.rows)
     if args.push_to_hub:
         trainer.push_to_hub(with_base_model=data.with_base_model)
     if trainer.is_world_process_zero():

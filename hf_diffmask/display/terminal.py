@@ -21,8 +21,7 @@ def to_text(result: dict[str, Any], color: bool) -> str:
 
     Returns:
         `str`: Prediction, tokens, certificate with a mark for its state, and one line for each ordinary token: the
-        state that dropped the token, or for a path whether the token is kept. For a row that was
-        skipped, why.
+        state that dropped the token, or for a path whether the token is kept. For a skipped row, why.
     """
     if "error" in result:
         return visible(result["error"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.files import lines_of, opened, unreadable
+from ..data.writing import write_text
 from ..errors import DiffMaskError
 
 
@@ -56,4 +57,4 @@ def write_attributions(path: Path, lines: list[dict[str, Any]]) -> None:
         path (`Path`): The file.
         lines (`list[dict]`): One object per input.
     """
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from ..data.writing import write_text
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..methods.registry import COSTLY, Explainers
 from .attributions import write_attributions
@@ -114,7 +115,7 @@ def compare_methods(
 
 
 def _save(folder: Path, result: dict[str, Any]) -> None:
-    (folder / RESULT_FILE).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    write_text(folder / RESULT_FILE, json.dumps(result, indent=1))
 
 
 def _measured(

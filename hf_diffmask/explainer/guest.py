@@ -302,5 +302,9 @@ def locate(base_model: str | None, explainer: str) -> str | None:
     if base_model is None or not base_model.startswith(("./", "../")):
         return base_model
     if os.path.isdir(explainer):
-        return os.path.abspath(os.path.join(explainer, base_model))
+        # A path climbs from the folder's real place. Where nothing lies there, from the link to it.
+        places = [
+            os.path.abspath(os.path.join(place, base_model)) for place in (os.path.realpath(explainer), explainer)
+        ]
+        return next(filter(os.path.isdir, places), places[0])
     return base_model if base_model.startswith("./") and ".." not in base_model.split("/") else None

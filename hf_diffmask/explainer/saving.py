@@ -1,6 +1,7 @@
 """Saving, loading and publishing of explainers."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class SavedExplainer(PreTrainedModel):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """
         Saves the explainer without its base model. An explainer that came with remote code is saved with code. The
-        path of a local base model becomes relative to `save_directory`.
+        path of a local base model becomes relative to `save_directory`; on another drive it stays absolute.
 
         Args:
             save_directory (`str` or `os.PathLike`): The folder.
@@ -76,8 +77,7 @@ class SavedExplainer(PreTrainedModel):
         """
         named = self.config.base_model_name_or_path
         if self.guest.location is not None and os.path.isdir(self.guest.location):
-            relative = Path(os.path.relpath(self.guest.location, save_directory)).as_posix()
-            self.config.base_model_name_or_path = relative if relative.startswith("../") else f"./{relative}"
+            self.config.base_model_name_or_path = _seen_from(save_directory, self.guest.location)
         if getattr(self.config, "auto_map", None) and self._auto_class is None:
             # The explainer came with remote code, but the installed package loaded it: save the package's code.
             hub().add_code(self.config, Path(save_directory))
@@ -85,6 +85,11 @@ class SavedExplainer(PreTrainedModel):
             super().save_pretrained(save_directory, **kwargs)
         finally:
             self.config.base_model_name_or_path = named
+        config = Path(save_directory) / "config.json"
+        if config.is_file():
+            # safetensors makes its files private. Who may read the config may read the weights.
+            for weights in Path(save_directory).glob("*.safetensors"):
+                shutil.copymode(config, weights)
 
     def push_to_hub(self, repo_id: str, *, tokenizer: PreTrainedTokenizerBase | None = None, **kwargs: Any) -> str:
         """
@@ -103,3 +108,15 @@ class SavedExplainer(PreTrainedModel):
             DiffMaskError: If there is no tokenizer, or the Hub refuses or cannot be reached.
         """
         return hub().push_model(self, repo_id, tokenizer, **kwargs)
+
+
+def _seen_from(folder: str | os.PathLike, base: str) -> str:
+    """Path of a base model's folder from an explainer's folder; absolute if there is no path between their drives."""
+    # A path climbs from a folder's real place, not from a link to it. The base model's own link stays.
+    parent, name = os.path.split(os.path.abspath(base))
+    place = os.path.join(os.path.realpath(parent), name)
+    try:
+        relative = Path(os.path.relpath(place, os.path.realpath(folder))).as_posix()
+    except ValueError:
+        return place
+    return f"{relative}/" if relative == ".." else relative if relative.startswith("../") else f"./{relative}"

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
+from ..data.writing import write_text
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .card import LIBRARY, render
@@ -36,7 +37,7 @@ def write_card(folder: str | os.PathLike, explainer: DiffMaskModel, license: str
     if there and not SECTION.search(there):
         return None
     card = card_for(folder, explainer, license)
-    path.write_text(merge(there, card), encoding="utf-8")
+    write_text(path, merge(there, card))
     write_eval_results(folder)
     return path
 
@@ -56,7 +57,7 @@ def card_for(folder: str | os.PathLike, explainer: DiffMaskModel, license: str |
     """
     named = explainer.config.base_model_name_or_path
     # A local path means nothing to readers elsewhere.
-    is_local = named is None or named.startswith((".", "/")) or os.path.isdir(named)
+    is_local = named is None or named.startswith(".") or os.path.isabs(named) or os.path.isdir(named)
     settings = {
         "model_id": Path(folder).resolve().name,
         "base_model": None if is_local else named,
@@ -123,4 +124,4 @@ def write_eval_results(folder: str | os.PathLike) -> None:
         for name, figures in measured["figures"].items()
     ]
     path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))

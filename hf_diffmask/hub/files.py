@@ -67,7 +67,9 @@ def base_and_config(folder: Path, explainer: DiffMaskModel, with_base: bool) -> 
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     location = explainer.guest.location
-    is_local = location is not None and (os.path.isdir(location) or location.startswith((".", "/")))
+    is_local = location is not None and (
+        os.path.isdir(location) or location.startswith(".") or os.path.isabs(location)
+    )
     base = Path(str(location)) if is_local else None
     if with_base and base is None:
         raise DiffMaskError("The base model is not a local folder: leave --with_base_model out.")

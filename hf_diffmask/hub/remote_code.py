@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ..about import PACKAGE
+from ..data.writing import write_text
 from ..explainer.configuration_diffmask import DiffMaskConfig
 
 # Entries (`file.class`) that `AutoConfig` and `AutoModel` look up.
@@ -93,7 +94,7 @@ def add_code(config: DiffMaskConfig, folder: Path) -> None:
     config.auto_map = dict(AUTO_MAP)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in code_files().items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
 
 
 def _flat(path: Path) -> str:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..data.writing import write_text
 from ..errors import DiffMaskError, reason
 
 RESULTS_FILE = "explainer_results.json"
@@ -48,4 +49,4 @@ def add_results(folder: str | os.PathLike, **parts: Any) -> None:
         parts: Parts by name, ready for JSON.
     """
     path = Path(folder) / RESULTS_FILE
-    path.write_text(json.dumps({**read_results(folder), **parts}, indent=1), encoding="utf-8")
+    write_text(path, json.dumps({**read_results(folder), **parts}, indent=1))

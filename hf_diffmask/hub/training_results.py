@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers.utils import logging
 
+from ..data.writing import writing
 from ..display import plots
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -35,7 +36,9 @@ def add_training_results(
     try:
         if points:
             cost = explainer.preserved.axis(explainer.task)
-            plots.sparsity_divergence(points, explainer.margin(), cost).savefig(os.path.join(folder, PLOT))
+            figure = plots.sparsity_divergence(points, explainer.margin(), cost)
+            with writing(os.path.join(folder, PLOT), "wb") as file:
+                figure.savefig(file, format="png")
     except DiffMaskError as error:  # without matplotlib the card has no plot
         logger.info(f"The card has no plot: {error}")
     write_card(folder, explainer)

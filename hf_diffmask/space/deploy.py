@@ -19,6 +19,7 @@ import yaml
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
+from ..data.writing import write_text
 from ..errors import DiffMaskError
 from ..hub.card_sections import front_matter
 from ..hub.client import TIMEOUT, bounded, persist
@@ -87,13 +88,13 @@ def write_space(folder: Path, explainers: tuple[str, ...] = ()) -> None:
     """
     source = resources.files("hf_diffmask.spaces_app")
     for name in FILES:
-        (folder / name).write_text((source / name).read_text(encoding="utf-8"), encoding="utf-8")
+        write_text(folder / name, (source / name).read_text(encoding="utf-8"))
     readme = folder / "README.md"
     text = readme.read_text(encoding="utf-8")
     front = {**front_matter(text), "models": list(explainers)}
     body = text.split("\n---\n", 1)[1]
     head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
-    readme.write_text(f"---\n{head}---\n{body}", encoding="utf-8")
+    write_text(readme, f"---\n{head}---\n{body}")
     build_wheel(folder)
 
 

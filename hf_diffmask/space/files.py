@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.writing import write_text
 from ..display.page import to_html
 from ..errors import DiffMaskError
 from . import reading
@@ -78,6 +79,6 @@ def write_results(results: list[dict[str, Any]], inputs: list[dict[str, str]], f
         for one, result in zip(inputs, results, strict=True)
     ]
     pd.DataFrame(rows).to_parquet(files[0], index=False)
-    files[1].write_text("".join(json.dumps(result) + "\n" for result in results), encoding="utf-8")
-    files[2].write_text(to_html(results), encoding="utf-8")
+    write_text(files[1], "".join(json.dumps(result) + "\n" for result in results))
+    write_text(files[2], to_html(results))
     return files

@@ -4,8 +4,10 @@ import io
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,32 @@ def test_refusals_leave_no_traceback_in_a_real_process(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2 and "Traceback" not in done.stderr and "There is no file" in done.stderr
+
+
+def test_output_goes_where_it_is_named(capfd, tmp_path):
+    """A link stays a link, a pipe and stdout take lines, and others may read a new file."""
+    arguments = ["explain", "--format", "json", "a film", "--output"]
+    (tmp_path / "link").symlink_to("target")
+    assert main([*arguments, str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink() and json.loads((tmp_path / "target").read_text())["task"]
+    before = os.umask(0)
+    os.umask(before)
+    assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == 0o666 & ~before
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    assert main([*arguments, str(tmp_path / "pipe")]) == 0
+    reader.join()
+    capfd.readouterr()
+    assert main([*arguments, "/dev/stdout"]) == 0
+    assert read[0] == capfd.readouterr().out == (tmp_path / "target").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "target"]
+    assert main([*arguments, "/dev/full"]) == 2
+    said = capfd.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("hf-diffmask: /dev/full cannot be written (No space left on device)")
+
+
+def test_a_state_that_looks_almost_like_a_number_is_one_sentence(capsys):
+    for state in ("--2", "\u00b2", "1_0"):
+        refused(capsys, ["explain", f"--state={state}", "a film"], "There is no state")

@@ -31,3 +31,16 @@ def test_help_teaches(capsys):
         main(["push-space", "--help"])
     printed = capsys.readouterr().out
     assert stop.value.code == 0 and "hf-diffmask push-space org/name --explainers org/my-explainer" in printed
+
+
+def test_a_half_space_is_not_left(tmp_path, capsys, monkeypatch):
+    def build_wheel(folder):
+        with open("/dev/full", "w") as file:
+            file.write("a wheel")
+
+    monkeypatch.setattr("hf_diffmask.space.deploy.build_wheel", build_wheel)
+    arguments = ["push-space", "a/b", "--output_dir"]
+    refused(capsys, [*arguments, str(tmp_path / "space")], "cannot be written (No space left on device)")
+    (tmp_path / "file").write_text("mine")
+    refused(capsys, [*arguments, str(tmp_path / "file" / "space")], "cannot be made (", "name a folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

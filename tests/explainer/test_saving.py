@@ -1,7 +1,9 @@
 """A saved explainer names its base model without the weights, and is checked on loading."""
 
 import json
+import os
 import shutil
+import stat
 
 import pytest
 import torch
@@ -53,7 +55,7 @@ def test_what_was_tampered_with_is_refused(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("folder", "named"),
-    [("explainer", "../base"), ("deep/er", "../../base"), ("base/explainer", "./.."), (".", "./base")],
+    [("explainer", "../base"), ("deep/er", "../../base"), ("base/explainer", "../"), (".", "./base")],
 )
 def test_a_base_model_in_a_folder_is_named_from_where_the_explainer_lies(tmp_path, tokenizer, batch, folder, named):
     shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "base")
@@ -86,3 +88,83 @@ def test_a_given_base_model_is_held_and_never_copied(explainer, classifier, tmp_
 
     monkeypatch.setattr(type(classifier), "__deepcopy__", refuse, raising=False)
     assert DiffMaskModel.from_pretrained(tmp_path, base_model=classifier).base is classifier
+
+
+def links(tmp_path):
+    """A base model and an explainer in `store`, and links to both places."""
+    shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "store" / "classifier")
+    shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, tmp_path / "store" / "deep" / "explainer")
+    config = tmp_path / "store" / "deep" / "explainer" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "base_model_name_or_path": "../../classifier"}))
+    (tmp_path / "elsewhere" / "far").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("linked", ["explainer", "parent"])
+def test_an_explainer_behind_a_link_finds_its_base(tmp_path, batch, linked):
+    links(tmp_path)
+    if linked == "explainer":
+        (tmp_path / "elsewhere" / "far" / "link").symlink_to(tmp_path / "store" / "deep" / "explainer")
+        folder = tmp_path / "elsewhere" / "far" / "link"
+    else:
+        (tmp_path / "elsewhere" / "far" / "link").symlink_to(tmp_path / "store" / "deep")
+        folder = tmp_path / "elsewhere" / "far" / "link" / "explainer"
+    loaded = DiffMaskModel.from_pretrained(folder)
+    assert loaded.guest.location == str(tmp_path / "store" / "classifier")
+    assert loaded(**batch).target.shape == (3, 2)
+
+
+def test_a_link_beside_another_base_finds_that_base(tmp_path, batch):
+    """Both are linked into one folder, and lie in places of their own."""
+    shutil.copytree(hf_diffmask.BUNDLED_EXPLAINER, tmp_path / "a" / "one")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "explainer").symlink_to(tmp_path / "a" / "one")
+    (tmp_path / "models" / "classifier").symlink_to(hf_diffmask.BUNDLED_CLASSIFIER)
+    loaded = DiffMaskModel.from_pretrained(tmp_path / "models" / "explainer")
+    assert loaded.guest.location == str(tmp_path / "models" / "classifier") and loaded(**batch).target.shape == (3, 2)
+
+
+def test_an_explainer_saved_through_a_link_finds_its_base(tmp_path, tokenizer, batch):
+    links(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "far")
+    (tmp_path / "base").symlink_to(tmp_path / "store" / "classifier")
+    (tmp_path / "to-store").symlink_to(tmp_path / "store")
+    for place, named in (
+        (tmp_path / "store" / "classifier", "../../../store/classifier"),
+        (tmp_path / "to-store" / "classifier", "../../../store/classifier"),
+        (tmp_path / "base", "../../../base"),  # the base model's own link stays: it may be moved
+    ):
+        explainer = DiffMaskModel.from_base_model(
+            AutoModelForSequenceClassification.from_pretrained(place), tokenizer
+        ).eval()
+        explainer.save_pretrained(tmp_path / "link" / "new")
+        config = json.loads((tmp_path / "elsewhere" / "far" / "new" / "config.json").read_text())
+        assert config["base_model_name_or_path"] == named
+        for folder in (tmp_path / "link" / "new", tmp_path / "elsewhere" / "far" / "new"):
+            assert torch.equal(DiffMaskModel.from_pretrained(folder)(**batch).target, explainer(**batch).target)
+
+
+def test_on_another_drive_the_path_stays_absolute(tmp_path, tokenizer, monkeypatch):
+    shutil.copytree(hf_diffmask.BUNDLED_CLASSIFIER, tmp_path / "base")
+    base = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base")
+    explainer = DiffMaskModel.from_base_model(base, tokenizer).eval()
+
+    def relpath(*_):
+        raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+    # Only Windows has drives, so what it says is a stand-in here.
+    monkeypatch.setattr(os.path, "relpath", relpath)
+    explainer.save_pretrained(tmp_path / "explainer")
+    monkeypatch.undo()
+    config = json.loads((tmp_path / "explainer" / "config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tmp_path / "base")
+    assert DiffMaskModel.from_pretrained(tmp_path / "explainer").base is not None
+
+
+def test_who_may_read_the_config_may_read_the_weights(explainer, tmp_path):
+    before = os.umask(0o027)
+    try:
+        explainer.save_pretrained(tmp_path / "new")
+    finally:
+        os.umask(before)
+    for name in ("config.json", "model.safetensors"):
+        assert stat.S_IMODE((tmp_path / "new" / name).stat().st_mode) == 0o640
