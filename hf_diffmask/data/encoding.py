@@ -85,8 +85,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
         [`EncodedText`]
 
     Raises:
-        DiffMaskError: If the tokenizer has no offsets.
+        DiffMaskError: If the tokenizer has no offsets, or the input is no text.
     """
+    if not isinstance(text, str | tuple | list):  # a mapping would give its keys
+        raise DiffMaskError(f"An input is no text but of type {type(text).__name__}: give a string or a pair of two.")
     if not tokenizer.is_fast:
         raise DiffMaskError(f"{type(tokenizer).__name__} gives no character offsets: a fast tokenizer is needed.")
     texts = [clean(segment) for segment in ([text] if isinstance(text, str) else text)]

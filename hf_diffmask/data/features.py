@@ -1,6 +1,6 @@
 """Data sets of features, and padded batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -38,11 +38,12 @@ class TextFeatures(Features):
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
-        texts (`list`): Texts or pairs.
+        texts (`Iterable`): Texts or pairs, such as a list or a column of a data set.
         length (`int`): Tokens per window. Longer texts become several items.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], length: int):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Iterable[Text], length: int):
+        texts = list(texts)
         progress = tqdm(texts, desc="Tokenizing", unit="text", disable=len(texts) < 10_000)
         super().__init__([window.features for text in progress for window in windows(encode(tokenizer, text), length)])
 

@@ -1,7 +1,7 @@
 """Sorts what a caller has in hand: one input, several, or a stream of rows with some that cannot be explained."""
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import count, repeat
+from itertools import count, repeat, zip_longest
 from typing import Any
 
 import torch
@@ -70,7 +70,9 @@ def with_keywords(task: Task, inputs: Any, options: dict[str, Any]) -> tuple[Any
     columns = [
         repeat(value) if is_alone else _rows_of(value) for value, is_alone in zip(given.values(), alone, strict=True)
     ]
-    rows = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=False))
+    # A stream that ends first leaves bad rows, which have a number.
+    together = zip(*columns, strict=False) if any(alone) else zip_longest(*columns)
+    rows = (dict(zip(names, row, strict=True)) for row in together)
     return (rows if streamed else list(rows)), rest
 
 

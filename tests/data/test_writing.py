@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import resource
 import stat
 import threading
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from hf_diffmask import DiffMaskError
+from hf_diffmask.about import PACKAGE
 from hf_diffmask.data.writing import check_folder, is_stream, refusal, write_text, writing
 
 LONG = "x" * 3_000_000
@@ -212,3 +214,16 @@ def test_paths_may_be_of_either_kind(tmp_path, monkeypatch):
     write_text("here", "a film")
     write_text(Path("there"), "a film")
     assert sorted(os.listdir(tmp_path)) == ["here", "there"]
+
+
+def test_nothing_else_writes_files():
+    """Checkpoints are written by `transformers.Trainer` and beside its files."""
+    others = {"data/writing.py", "training/checkpoints.py", "training/trainer.py"}
+    writes = re.compile(r"\.write_(text|bytes)\(|savefig\((?!file)|\bopen\([^()]*[\"'][wax]b?[\"']|NamedTemporaryFile")
+    found = {
+        path.relative_to(PACKAGE).as_posix(): line.strip()
+        for path in PACKAGE.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if writes.search(line) and "os.devnull" not in line
+    }
+    assert {name: line for name, line in found.items() if name not in others} == {}

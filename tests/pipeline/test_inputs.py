@@ -245,6 +245,8 @@ def test_questions_and_contexts_as_keywords(answers):
     assert answers(question=QUESTION, context=[CONTEXT]) == [first]
     streamed = answers(question=iter([QUESTION, other]), context=CONTEXT)
     assert iter(streamed) is streamed and list(streamed) == both
+    longer = answers(question=iter([QUESTION, other]), context=iter([CONTEXT]), on_error="skip")
+    assert [one.get("row") for one in longer] == [None, 1]
     found = answers(question=[QUESTION, ""], context=CONTEXT, on_error="skip")
     assert found == [first, {"row": 1, "error": found[1]["error"]}] and "Input 1 has an empty question" in str(found)
 
