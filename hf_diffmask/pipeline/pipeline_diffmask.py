@@ -78,9 +78,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             For question answering: whether "no answer" is one of the answers, as in SQuAD v2.
         batch_size (`int`, *optional*, defaults to `1`): Windows per batch.
         on_error (`str`, *optional*, defaults to `"raise"`):
-            Treatment of a row that cannot be explained, such as an empty text. Both keep the results of all other
-            rows. `"raise"` raises after the results before it. `"skip"` returns `{"row": number, "error": sentence}`
-            in its place and goes on. Rows count from 0.
+            Treatment of a row that cannot be explained, such as an empty text. `"raise"` gives the results before it,
+            then raises; in a list, an empty row or one that is no text is refused before anything runs. `"skip"`
+            gives `{"row": number, "error": sentence}` in its place and goes on. Rows count from 0.
 
     Returns (for each input, a `dict` that notebooks show as the grid of tokens and states):
         - **label**, **score** -- the base model's prediction and its probability; for regression the name of the
