@@ -17,6 +17,7 @@ from .explainer.configuration_diffmask import DiffMaskConfig
 from .explainer.modeling_diffmask import DiffMaskModel
 from .explainer.outputs import DiffMaskOutput
 from .explainer.publishing import connect
+from .pipeline.auto import AutoExplainer
 from .pipeline.pipeline_diffmask import DiffMaskAttributionPipeline
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ AutoModel.register(DiffMaskConfig, DiffMaskModel, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
     TASK,
     pipeline_class=DiffMaskAttributionPipeline,
-    pt_model=AutoModel,
+    pt_model=AutoExplainer,
     default={"model": (BUNDLED_EXPLAINER, "main")},
     type="text",
 )

@@ -8,6 +8,14 @@ class DiffMaskError(ValueError):
     """
 
 
+class PipelineError(Exception):
+    """
+    The message of a [`DiffMaskError`] from loading an explainer inside [`~transformers.pipeline`].
+
+    Transformers takes a `ValueError` as a reason to try other classes, and hides it behind the tracebacks of all.
+    """
+
+
 def reason(error: BaseException) -> str:
     """
     One line from an error of another library.
@@ -20,4 +28,6 @@ def reason(error: BaseException) -> str:
     """
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -13,10 +13,12 @@ from transformers.utils import cached_file
 
 from ..data.encoding import Text, max_length
 from ..data.features import TextFeatures, collate
+from ..data.json_files import read_json
 from ..data.sampling import train_validation_split
 from ..data.writing import write_text
 from ..errors import DiffMaskError, reason
 from ..explainer.from_base import named_states
+from ..explainer.loading import load_explainer
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..training.arguments import DiffMaskTrainingArguments
 from ..training.baseline import fit_baseline, start_at_mean_states
@@ -43,12 +45,14 @@ def settings_of(model: str | None) -> dict[str, Any]:
     """
     try:
         file = None if model is None else cached_file(model, ARGUMENTS_FILE)
-        return json.loads(Path(str(file)).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if file is None:
+            raise FileNotFoundError("there is no such file")
+    except OSError as error:
         raise DiffMaskError(
             f"The explainer has no {ARGUMENTS_FILE}, so no other can be trained the same way: name explainers with "
             f"--other_seeds and --random_base ({reason(error)})."
         ) from error
+    return read_json(file, f"{ARGUMENTS_FILE} of {model}")
 
 
 def arguments_like(
@@ -67,21 +71,30 @@ def arguments_like(
         [`DiffMaskTrainingArguments`]
 
     Raises:
-        DiffMaskError: If the settings give neither steps nor epochs.
+        DiffMaskError: If the settings give neither steps nor epochs, or cannot be used.
     """
-    if settings["max_steps"] <= 0 and "num_train_epochs" not in settings:
-        raise DiffMaskError(f"{ARGUMENTS_FILE} does not say for how many epochs the explainer was trained.")
     known = {one.name for one in fields(DiffMaskTrainingArguments)}
-    batch_size = settings["per_device_train_batch_size"]
-    own = {
-        "output_dir": str(folder),
-        "seed": seed,
-        "gradient_accumulation_steps": max(1, settings["global_batch_size"] // batch_size),
-        "use_cpu": base.device.type == "cpu",
-        "overwrite_output_dir": True,
-        "report_to": [],
-    }
-    return DiffMaskTrainingArguments(**{**{name: settings[name] for name in known & set(settings)}, **own})
+    try:
+        if settings["max_steps"] <= 0 and "num_train_epochs" not in settings:
+            raise DiffMaskError(f"{ARGUMENTS_FILE} does not say for how many epochs the explainer was trained.")
+        own = {
+            "output_dir": str(folder),
+            "seed": seed,
+            "gradient_accumulation_steps": max(
+                1, settings["global_batch_size"] // settings["per_device_train_batch_size"]
+            ),
+            "use_cpu": base.device.type == "cpu",
+            "overwrite_output_dir": True,
+            "report_to": [],
+        }
+        return DiffMaskTrainingArguments(**{**{name: settings[name] for name in known & set(settings)}, **own})
+    except DiffMaskError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DiffMaskError(
+            f"The settings in {ARGUMENTS_FILE} cannot be used ({reason(error)}): name explainers with --other_seeds "
+            "and --random_base."
+        ) from error
 
 
 def trained_alike(
@@ -111,8 +124,8 @@ def trained_alike(
     set_seed(args.seed)
     made = DiffMaskModel.from_base_model(base, tokenizer, names, margin=args.margin, **config)
     if (folder / "results.json").is_file():
-        made = DiffMaskModel.from_pretrained(folder, base_model=base).to(base.device)
-        saved = json.loads((folder / ARGUMENTS_FILE).read_text(encoding="utf-8"))
+        made = load_explainer(folder, base_model=base).to(base.device)
+        saved = read_json(folder / ARGUMENTS_FILE)
         if saved != json.loads(json.dumps(args.settings(made.config))):
             raise DiffMaskError(f"{folder} holds an explainer with other settings: remove it, or name another folder.")
     else:
@@ -188,7 +201,7 @@ def trained_on_random_weights(
     random = type(base)(copy.deepcopy(base.config)).to(base.device).eval()
     saved = Path(str(args.output_dir)) / ARGUMENTS_FILE
     if (Path(str(args.output_dir)) / "results.json").is_file() and saved.is_file():
-        args.margin = json.loads(saved.read_text(encoding="utf-8"))["margin"]
+        args.margin = read_json(saved).get("margin", args.margin)
     else:
         names = named_states(base, explainer.config.state_names)
         fields = {name: getattr(explainer.config, name) for name in ("masking", "objective", "target")}

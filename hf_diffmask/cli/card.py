@@ -6,8 +6,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ..data.writing import write_text
-from ..errors import DiffMaskError, reason
-from ..explainer.modeling_diffmask import DiffMaskModel
+from ..explainer.loading import load_explainer
 from ..hub.card_folder import card_for, check_local, write_eval_results
 from ..hub.card_sections import merge, validate
 
@@ -37,10 +36,7 @@ def run(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     logging.disable_progress_bar()
     check_local(args.folder)
-    try:
-        explainer = DiffMaskModel.from_pretrained(args.folder)
-    except OSError as error:
-        raise DiffMaskError(f"The explainer in {args.folder} cannot be loaded ({reason(error)}).") from error
+    explainer = load_explainer(args.folder)
     path = Path(args.folder) / "README.md"
     there = path.read_text(encoding="utf-8") if path.is_file() else ""
     card = merge(there, card_for(args.folder, explainer, args.license))

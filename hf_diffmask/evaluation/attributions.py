@@ -37,16 +37,24 @@ def read_attributions(path: Path, inputs: list[dict[str, list[int]]]) -> list[li
                 f"Line {number} of {path} has other `input_ids` than input {position}: attributions must be of the "
                 "tokens that the model reads, in the order of the data set."
             )
-        if not all(isinstance(score, int | float) for score in line["scores"]):
+        if not all(isinstance(score, int | float) and not isinstance(score, bool) for score in line["scores"]):
             raise DiffMaskError(f"Line {number} of {path} has scores that are no numbers.")
         if len(line["scores"]) != len(one["input_ids"]):
             raise DiffMaskError(
                 f"Line {number} of {path} has {len(line['scores'])} scores for {len(one['input_ids'])} tokens."
             )
-        if not all(map(math.isfinite, line["scores"])):
+        if not all(map(_is_finite, line["scores"])):
             raise DiffMaskError(f"Line {number} of {path} has a score that is not finite.")
         scores.append([float(score) for score in line["scores"]])
     return scores
+
+
+def _is_finite(score: float) -> bool:
+    """Whether a number is finite as a `float`; JSON has integers of any length."""
+    try:
+        return math.isfinite(score)
+    except OverflowError:
+        return False
 
 
 def write_attributions(path: Path, lines: list[dict[str, Any]]) -> None:

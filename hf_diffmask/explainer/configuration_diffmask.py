@@ -4,12 +4,14 @@ from dataclasses import fields
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from ..errors import DiffMaskError
+from ..errors import DiffMaskError, reason
 from ..masks.registry import MASKS
 from ..tasks.preserved import PRESERVED
 from ..tasks.registry import TASKS
+from .bounds import check_explainer
 
 # Keys that `transformers` or its trainer adds to a config file.
 WRITTEN_BESIDE = {
@@ -80,6 +82,9 @@ class DiffMaskConfig(PreTrainedConfig):
             Whether [`~hf_diffmask.masks.gates.draw_with_fading`] draws the masks. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
             Gate logit of every unit before training (5 in the paper). Training starts with all units kept.
+        weights_digest (`str`, *optional*):
+            Hash of the weights that were saved with the config, see [`~hf_diffmask.explainer.weights.digest`]. Saving
+            sets it and loading compares it; in memory it is `None`.
     """
 
     model_type = "diffmask"
@@ -107,6 +112,7 @@ class DiffMaskConfig(PreTrainedConfig):
     share_mean: bool = False
     path_gradient: bool = True
     initial_logit: float | int = 3.0
+    weights_digest: str | None = None
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -121,8 +127,11 @@ class DiffMaskConfig(PreTrainedConfig):
             [`DiffMaskConfig`]
 
         Raises:
-            DiffMaskError: If this version does not know a field: its effect would be lost.
+            DiffMaskError: If this version does not know a field, whose effect would be lost, or a value cannot be
+                used; a count is checked before anything is built with it.
         """
+        name = config_dict.get("name_or_path") or kwargs.get("name_or_path")
+        check_explainer(config_dict, f"the config of {name}" if name else "the config")
         known = {one.name for one in fields(cls)} | PreTrainedConfig().to_dict().keys() | WRITTEN_BESIDE
         unknown = sorted(config_dict.keys() - known)
         if unknown and config_dict.get("model_type") == cls.model_type:
@@ -130,7 +139,13 @@ class DiffMaskConfig(PreTrainedConfig):
                 f"The config has fields that this version of hf-diffmask does not know ({', '.join(unknown)}): update "
                 "the package, or get the explainer from where it was published."
             )
-        return super().from_dict(config_dict, **kwargs)
+        try:
+            return super().from_dict(config_dict, **kwargs)
+        except StrictDataclassError as error:
+            raise DiffMaskError(
+                f"The config cannot be used ({reason(error)}): put it right, or get the explainer from where it was "
+                "published."
+            ) from error
 
     @property
     def num_states(self) -> int:

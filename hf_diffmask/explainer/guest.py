@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import cached_file, logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -20,7 +19,10 @@ from ..base.states import names_of_blocks, state_names
 from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError, reason
 from ..tasks.registry import TASKS, fitting_task, task_of
+from .base_files import checked_config, read_base
 from .configuration_diffmask import DiffMaskConfig
+from .repository import LOADING_ERRORS, Repository
+from .weights import some
 
 logger = logging.get_logger(__name__)
 
@@ -29,7 +31,9 @@ HUB_OPTIONS = ("token", "cache_dir", "local_files_only")
 # Test-beds by model type. Importing one registers it.
 TESTBEDS = {"diffmask-gru": "gru", "diffmask-counting": "counting"}
 _loading = Lock()
-LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+# Files of a tokenizer in the order in which Transformers reads them.
+TOKENIZER_JSON = ("tokenizer_config.json", "config.json", "tokenizer.json", "special_tokens_map.json",
+                  "added_tokens.json", "vocab.json")  # fmt: skip
 
 
 class Guest:
@@ -120,14 +124,20 @@ class Guest:
             location = self.config.name_or_path
         try:
             import_testbed(location, **options)
-            base = TASKS[self.config.task].auto_class.from_pretrained(
-                location, dtype=self.config.base_model_dtype, use_safetensors=True, **options
-            )
+            auto_class = TASKS[self.config.task].auto_class
+            base, missing, _ = read_base(auto_class, location, self.config.base_model_dtype, **options)
+        except DiffMaskError:
+            raise
         except LOADING_ERRORS as error:
             raise DiffMaskError(
                 f"The base model {self.location!r} of this explainer cannot be loaded: put it there, as "
                 f"safetensors, or pass the model itself as `base_model=` ({reason(error)})."
             ) from error
+        if missing:
+            raise DiffMaskError(
+                f"The weights of the base model {self.location} lack {some(sorted(missing))}: get them again from "
+                "where they were published."
+            )
         check_base(self.config, base, self.allow_mismatch)
         return base.eval()
 
@@ -152,21 +162,18 @@ def load_base(name: str, revision: str | None = None, dtype: str = "float32") ->
     try:
         import_testbed(name, **named)
         _refuse_adapter(name, **named)
-        config = AutoConfig.from_pretrained(name, **named)
+        config = AutoConfig.from_pretrained(name, **named, trust_remote_code=False)
         task = fitting_task(config.architectures or [], config, f"The base model {name}")
         # Fixes the commit, since the branch may move.
         named["revision"] = commit_of(name, revision)
-        base, loading = task.auto_class.from_pretrained(
-            name, **named, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
+        base, missing, _ = read_base(task.auto_class, name, dtype, **named)
     except DiffMaskError:
         raise
     except LOADING_ERRORS as error:
         raise DiffMaskError(f"The base model {name} cannot be loaded ({reason(error)}).") from error
-    if loading["missing_keys"]:
+    if missing:
         raise DiffMaskError(
-            f"The base model {name} is not trained: its weights lack "
-            f"{', '.join(sorted(loading['missing_keys']))}. Fine-tune it first."
+            f"The base model {name} is not trained: its weights lack {some(sorted(missing))}. Fine-tune it first."
         )
     return base, named["revision"]
 
@@ -183,24 +190,32 @@ def _refuse_adapter(name: str, revision: str | None) -> None:
         )
 
 
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, revision: str | None = None, **options: Any) -> PreTrainedTokenizerBase:
     """
-    The tokenizer of a base model.
+    The tokenizer of a base model or explainer.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        options: Further Hub options, such as `token`.
 
     Returns:
         [`~transformers.PreTrainedTokenizerBase`]
 
     Raises:
-        DiffMaskError: If the tokenizer cannot be loaded.
+        DiffMaskError: If the tokenizer cannot be loaded; a malformed file is named.
     """
     try:
-        return AutoTokenizer.from_pretrained(name, revision=revision)
-    except LOADING_ERRORS as error:
-        raise DiffMaskError(f"The tokenizer of {name} cannot be loaded ({reason(error)}).") from error
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False, **options)
+    except Exception as error:  # the library `tokenizers` raises bare exceptions
+        with suppress(OSError):
+            source = Repository(name, revision, **options)
+            for file in TOKENIZER_JSON:
+                source.json(file)  # names the first malformed file
+        raise DiffMaskError(
+            f"The tokenizer of {name} cannot be loaded ({reason(error)}): get its files again from where they were "
+            "published."
+        ) from error
 
 
 def import_testbed(name: str, **options: Any) -> None:
@@ -210,11 +225,14 @@ def import_testbed(name: str, **options: Any) -> None:
     Args:
         name (`str`): A folder, or an id on the Hub.
         options: Hub options, such as `revision` and `subfolder`.
+
+    Raises:
+        DiffMaskError: If the config is malformed, or a count in it is out of bounds.
     """
-    kind, _ = PreTrainedConfig.get_config_dict(name, **options)
-    if kind.get("model_type") in TESTBEDS:
+    _, fields = checked_config(name, **options)
+    if fields.get("model_type") in TESTBEDS:
         with suppress(ImportError):  # remote code has no test-beds
-            import_module(f"..testbeds.{TESTBEDS[kind['model_type']]}", __package__)
+            import_module(f"..testbeds.{TESTBEDS[fields['model_type']]}", __package__)
 
 
 def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bool = False) -> None:

@@ -5,13 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..errors import DiffMaskError, reason
+from ..errors import DiffMaskError
 from .configuration_diffmask import DiffMaskConfig
 from .guest import HUB_OPTIONS, Guest, commit_of
 from .publishing import hub
+from .repository import Repository
+from .weights import check_shapes, digest, read_weights, shapes
 
 
 class SavedExplainer(PreTrainedModel):
@@ -35,24 +37,24 @@ class SavedExplainer(PreTrainedModel):
             [`DiffMaskModel`], in eval mode.
 
         Raises:
-            DiffMaskError: If weights are missing, unknown, damaged or not finite, or the base model does not match.
+            DiffMaskError: If the config or an index is malformed or out of bounds, weights are missing, unknown,
+                damaged, not finite, or others than those that were saved with the config, or the base model does not
+                match.
             OSError: If the explainer does not exist, or has no safetensors; no other format is read.
         """
         wants_info = kwargs.pop("output_loading_info", False)
         # Transformers copies keyword arguments, and a quantised model cannot be copied.
         base_model = kwargs.pop("base_model", None)
-        try:
-            options = {**kwargs, "use_safetensors": True, "output_loading_info": True}
-            explainer, info = super().from_pretrained(pretrained_model_name_or_path, *args, **options)
-        except SafetensorError as error:
+        source = Repository(pretrained_model_name_or_path, **kwargs)
+        kwargs["revision"] = source.revision
+        files = cls._checked_files(source, kwargs)
+        options = {**kwargs, "use_safetensors": True, "output_loading_info": True}
+        explainer, info = super().from_pretrained(pretrained_model_name_or_path, *args, **options)
+        saved, explainer.config.weights_digest = explainer.config.weights_digest, None  # it belongs to the files
+        if saved is not None and saved != digest(read_weights(files, source.name)):
             raise DiffMaskError(
-                f"The weights of {pretrained_model_name_or_path} are damaged ({reason(error)}): get them again from "
-                "where they were published."
-            ) from error
-        if wrong := sorted({*info["missing_keys"], *info["unexpected_keys"]}):
-            raise DiffMaskError(
-                f"The weights of {pretrained_model_name_or_path} do not match its config: "
-                f"{', '.join(wrong)} missing or unknown."
+                f"The weights of {pretrained_model_name_or_path} are not those that were saved with its config: get "
+                "both again from where they were published."
             )
         # Minimum and maximum: a sum could overflow, and `isfinite` on all values would allocate a mask.
         if not all(bool(end.isfinite()) for values in explainer.state_dict().values() for end in values.aminmax()):
@@ -66,10 +68,24 @@ class SavedExplainer(PreTrainedModel):
         explainer.guest.revision = commit_of(named, kwargs.get("revision"), kwargs.get("cache_dir"))
         return (explainer, info) if wants_info else explainer
 
+    @classmethod
+    def _checked_files(cls, source: Repository, options: dict[str, Any]) -> list[Path]:
+        """The files of weights. They and the config are checked before anything is built or read from them."""
+        config, fields = options.get("config"), source.config()
+        files = source.weights(options.get("variant"), named=(fields or {}).get("transformers_weights"))
+        if not isinstance(config, DiffMaskConfig) and fields is not None:
+            config = cls.config_class.from_dict({**fields, "name_or_path": source.name})
+        if files and isinstance(config, DiffMaskConfig):
+            with torch.device("meta"):  # takes no memory
+                wanted = {name: tuple(one.shape) for name, one in cls(config).state_dict().items()}
+            check_shapes(shapes(files, source.name), wanted, source.name)
+        return files
+
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """
-        Saves the explainer without its base model. An explainer that came with remote code is saved with code. The
-        path of a local base model becomes relative to `save_directory`; on another drive it stays absolute.
+        Saves the explainer without its base model. The config holds a digest of the weights. An explainer that came
+        with remote code is saved with code. The path of a local base model becomes relative to `save_directory`; on
+        another drive it stays absolute.
 
         Args:
             save_directory (`str` or `os.PathLike`): The folder.
@@ -81,10 +97,12 @@ class SavedExplainer(PreTrainedModel):
         if getattr(self.config, "auto_map", None) and self._auto_class is None:
             # The explainer came with remote code, but the installed package loaded it: save the package's code.
             hub().add_code(self.config, Path(save_directory))
+        # Not kept in memory: the weights may change, and the config be saved without them.
+        self.config.weights_digest = digest(kwargs.get("state_dict") or self.state_dict())
         try:
             super().save_pretrained(save_directory, **kwargs)
         finally:
-            self.config.base_model_name_or_path = named
+            self.config.base_model_name_or_path, self.config.weights_digest = named, None
         config = Path(save_directory) / "config.json"
         if config.is_file():
             # safetensors makes its files private. Who may read the config may read the weights.

@@ -12,7 +12,7 @@ from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .card import LIBRARY, render
 from .card_sections import SECTION, merge
-from .results import add_results, read_results
+from .results import add_results, read_results, showing
 
 PLOT = "sparsity_divergence.png"
 
@@ -65,7 +65,9 @@ def card_for(folder: str | os.PathLike, explainer: DiffMaskModel, license: str |
         **settings,
     }
     coverage = explainer.masks.coverage(explainer.margin())
-    return render(explainer.config, coverage, read_results(folder), license=license, **settings)
+    results = read_results(folder)
+    with showing(folder):
+        return render(explainer.config, coverage, results, license=license, **settings)
 
 
 def update_card(folder: str | os.PathLike, explainer: DiffMaskModel, **parts: Any) -> None:
@@ -111,17 +113,18 @@ def write_eval_results(folder: str | os.PathLike) -> None:
     """
     path = Path(folder) / ".eval_results" / f"{LIBRARY}.yaml"
     measured = read_results(folder).get("faithfulness")
-    if not measured or not measured["dataset_on_hub"]:
-        path.unlink(missing_ok=True)  # stale: from an earlier evaluation
-        return
-    entries = [
-        EvalResultEntry(
-            dataset_id=measured["dataset"],
-            task_id=measured.get("dataset_config") or "default",
-            value=round(figures["mean"], 4),
-            notes=f"{name} of diffmask, preset {measured['preset']}, {measured['inputs']} inputs",
-        )
-        for name, figures in measured["figures"].items()
-    ]
+    with showing(folder):
+        if not measured or not measured["dataset_on_hub"]:
+            path.unlink(missing_ok=True)  # stale: from an earlier evaluation
+            return
+        entries = [
+            EvalResultEntry(
+                dataset_id=measured["dataset"],
+                task_id=measured.get("dataset_config") or "default",
+                value=round(figures["mean"], 4),
+                notes=f"{name} of diffmask, preset {measured['preset']}, {measured['inputs']} inputs",
+            )
+            for name, figures in measured["figures"].items()
+        ]
     path.parent.mkdir(exist_ok=True)
     write_text(path, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))

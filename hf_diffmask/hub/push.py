@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from ..errors import DiffMaskError, reason
 from ..explainer.guest import HUB_OPTIONS
+from ..explainer.loading import load_explainer
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .card_folder import card_for
 from .card_sections import front_matter, merge, outside, validate
@@ -73,10 +74,7 @@ def push(
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise DiffMaskError(f"{folder} is no folder of an explainer: it holds no config.json.")
-    try:
-        explainer = DiffMaskModel.from_pretrained(folder)
-    except OSError as error:
-        raise DiffMaskError(f"The explainer in {folder} cannot be loaded ({reason(error)}).") from error
+    explainer = load_explainer(folder)
     files = published(folder)
     base, config = base_and_config(folder, explainer, with_base_model)
     if with_base_model and base is not None:

@@ -12,7 +12,7 @@ from ..explainer.configuration_diffmask import DiffMaskConfig
 # Entries (`file.class`) that `AutoConfig` and `AutoModel` look up.
 ENTRY = "remote_diffmask"
 AUTO_MAP = {"AutoConfig": "explainer_configuration_diffmask.DiffMaskConfig", "AutoModel": f"{ENTRY}.DiffMaskModel"}
-ROOTS = ("explainer/modeling_diffmask", "pipeline/pipeline_diffmask")
+ROOTS = ("explainer/modeling_diffmask", "pipeline/auto", "pipeline/pipeline_diffmask")
 
 _IMPORT = re.compile(r"^(\s*from )(\.+)([\w.]*)( import )", re.MULTILINE)
 
@@ -27,12 +27,12 @@ import tempfile
 from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
-from transformers import AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 # All files by name: `transformers` fetches and saves only those that it finds in this form.
 {imports}
 from .explainer_modeling_diffmask import DiffMaskModel as _DiffMaskModel
+from .pipeline_auto import AutoExplainer
 from .pipeline_pipeline_diffmask import DiffMaskAttributionPipeline
 
 
@@ -54,7 +54,7 @@ class DiffMaskModel(_DiffMaskModel):
 
 
 PIPELINE_REGISTRY.register_pipeline(
-    "diffmask-attribution", pipeline_class=DiffMaskAttributionPipeline, pt_model=AutoModel, type="text"
+    "diffmask-attribution", pipeline_class=DiffMaskAttributionPipeline, pt_model=AutoExplainer, type="text"
 )
 '''
 

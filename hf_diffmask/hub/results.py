@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,31 @@ def read_results(folder: str | os.PathLike) -> dict[str, Any]:
         for name, value in found.items():
             if not isinstance(value, PARTS.get(name, object)):
                 raise ValueError(f"{name} has the wrong type")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DiffMaskError(f"{path} cannot be read ({reason(error)}): delete it, and measure again.") from error
     return found
+
+
+@contextmanager
+def showing(folder: str | os.PathLike) -> Iterator[None]:
+    """
+    What is made from an explainer's results: parts that do not hold what they should are one sentence.
+
+    Args:
+        folder (`str` or `os.PathLike`): The explainer's folder.
+
+    Raises:
+        DiffMaskError: If a figure is missing or has the wrong type.
+    """
+    try:
+        yield
+    except DiffMaskError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DiffMaskError(
+            f"{Path(folder) / RESULTS_FILE} does not hold the results that a card shows ({reason(error)}): delete it, "
+            "and measure again."
+        ) from error
 
 
 def add_results(folder: str | os.PathLike, **parts: Any) -> None:

@@ -2,35 +2,39 @@
 
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import pipeline
 
 from ..about import BUNDLED_EXPLAINER, TASK
 from ..errors import DiffMaskError, reason
+from ..explainer.guest import load_tokenizer
+from ..explainer.loading import load_explainer
+from ..explainer.repository import LOADING_ERRORS
 
 
-def load_pipeline(model: str | None, **kwargs: Any) -> Any:
+def load_pipeline(model: str | None, revision: str | None = None, token: str | None = None, **kwargs: Any) -> Any:
     """
     An explainer as a pipeline.
 
+    [`~transformers.pipeline`] itself hides the cause if an explainer cannot be loaded.
+
     Args:
         model (`str`, *optional*): A folder or an id on the Hub; the bundled explainer by default.
+        revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        token (`str`, *optional*): Hub token; by default from `hf auth login`.
         kwargs: Passed on to [`~transformers.pipeline`].
 
     Returns:
         [`DiffMaskAttributionPipeline`]
 
     Raises:
-        DiffMaskError: If the model cannot be loaded, or is no explainer.
+        DiffMaskError: If the model cannot be loaded, or is no explainer. The message says why.
     """
     model = model or BUNDLED_EXPLAINER
+    explainer = load_explainer(model, revision=revision, token=token)
+    tokenizer = load_tokenizer(model, explainer.guest.revision, token=token)
     try:
-        return pipeline(TASK, model=model, **kwargs)
+        return pipeline(TASK, model=explainer, tokenizer=tokenizer, **kwargs)
     except DiffMaskError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
-        raise DiffMaskError(
-            f"The explainer {model} cannot be loaded: name a folder that `hf-diffmask train` wrote, or a Hub id "
-            f"that can be reached ({reason(error)})."
-        ) from error
+    except LOADING_ERRORS as error:
+        raise DiffMaskError(f"The explainer {model} cannot be used ({reason(error)}).") from error

@@ -17,8 +17,8 @@ from ..about import BUNDLED_EXPLAINER
 from ..data.encoding import EncodedText, encode
 from ..display.markdown import without_images
 from ..errors import DiffMaskError, reason
-from ..explainer.configuration_diffmask import DiffMaskConfig
 from ..explainer.modeling_diffmask import DiffMaskModel
+from ..explainer.repository import LOADING_ERRORS, Repository
 from ..methods.plain import plain_explainer
 from ..pipeline.loading import load_pipeline
 from .settings import Settings
@@ -127,9 +127,9 @@ class Shelf:
         return name
 
     def _load(self, source: str) -> Held:
-        if source not in self.settings.explainers:
-            _check_base(source)
-        explain = load_pipeline(source)
+        # The commit that was checked: the branch may move.
+        commit = None if source in self.settings.explainers else _check_base(source)
+        explain = load_pipeline(source, commit)
         model = explain.model
         plain = None
         if model.task.has_choices:
@@ -139,15 +139,16 @@ class Shelf:
         return Held(explain, plain, _card(source), sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
 
-def _check_base(source: str) -> None:
-    """Refuses a local folder as base model: the author of the repo chose the path."""
+def _check_base(source: str) -> str | None:
+    """The commit of an explainer. Refuses a local folder as base model: the author of the repo chose the path."""
     try:
-        config, _ = DiffMaskConfig.get_config_dict(source)
-    except OSError as error:
+        repository = Repository(source)
+    except LOADING_ERRORS as error:
         raise DiffMaskError(f"The explainer {source} cannot be loaded ({reason(error)}).") from error
-    base = str(config.get("base_model_name_or_path") or "")
+    base = str((repository.config() or {}).get("base_model_name_or_path") or "")
     if not base.startswith("./") and (os.path.exists(base) or base.startswith(("/", "..", "~"))):
         raise DiffMaskError(f"{source} names a folder as its base model, and is not served here.")
+    return repository.revision
 
 
 def _label(name: str) -> str:
