@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 
 from ..display.wording import visible
 from ..hub.find import find
@@ -32,8 +33,9 @@ def run(arguments: list[str]) -> None:
     found = find(args.base_model, args.token, args.limit)
     for one in found:
         # Anybody can write a card, so `visible` disarms terminal control characters.
-        base = (one.card_data or {}).get("base_model") or "unknown"
-        entry = {"id": one.id, "base_model": str(base), "downloads": one.downloads or 0}
+        named = [tag for tag in one.tags or [] if re.fullmatch("base_model:[^:]+", tag)]
+        base = named[0].removeprefix("base_model:") if named else "unknown"
+        entry = {"id": one.id, "base_model": base, "downloads": one.downloads or 0}
         print(json.dumps(entry) if args.json else visible("  ".join(map(str, entry.values()))))
     if not found and not args.json:
         print(f"There are no explainers{f' for {args.base_model}' if args.base_model else ''} yet.")

@@ -7,8 +7,10 @@ from ..errors import DiffMaskError
 
 # Far above published models, and small enough to build: the largest label sets have about 22,000 classes.
 MOST_LABELS = 100_000
-# The deepest Transformers have about 1,000 blocks, the widest mixtures 2,048 experts.
-MOST_PARTS = 4_096
+# The deepest Transformers have about 1,000 blocks.
+MOST_BLOCKS = 4_096
+# The largest mixtures have about 16,000 experts.
+MOST_EXPERTS = 65_536
 # Hidden states of the largest models have about 25,000 values.
 MOST_HIDDEN = 131_072
 # The largest vocabularies have about a million entries, the longest inputs ten million positions.
@@ -16,11 +18,14 @@ MOST_ENTRIES = 16_777_216
 
 EXPLAINER_COUNTS = {"hidden_size": MOST_HIDDEN, "embedding_size": MOST_HIDDEN, "vocab_size": MOST_ENTRIES}
 # Fields of base models by name, in the spellings of their families.
-PARTS = re.compile(r"(?:n|num)_\w*(?:layer|block|head|expert)\w*|(?:en|de)coder_(?:attention_heads|layers)")
-ENTRIES = re.compile(
-    r"\w*(?:vocab|hidden|embedding|intermediate)_size|\w*(?:embed|hidden|ffn|head)_dim|dim|"
-    r"d_(?:model|ff|kv|inner|embed)|n_(?:embd|inner|positions|ctx)|max_position_embeddings"
-)
+BASE_COUNTS = {
+    re.compile(r"(?:n|num)_\w*(?:layer|block|head)\w*|(?:en|de)coder_(?:attention_heads|layers)"): MOST_BLOCKS,
+    re.compile(r"(?:n|num)_\w*expert\w*"): MOST_EXPERTS,
+    re.compile(
+        r"\w*(?:vocab|hidden|embedding|intermediate)_size|\w*(?:embed|hidden|ffn|head)_dim|dim|"
+        r"d_(?:model|ff|kv|inner|embed)|n_(?:embd|inner|positions|ctx)|max_position_embeddings"
+    ): MOST_ENTRIES,
+}
 # Names of code on the Hub are accepted in these fields.
 CODE = ("attn_implementation", "_attn_implementation", "experts_implementation")
 
@@ -40,8 +45,8 @@ def check_explainer(fields: dict[str, Any], what: str) -> None:
     for name, most in EXPLAINER_COUNTS.items():
         _check_count(name, fields.get(name, 0), most, what)
     states = fields.get("state_names", ())
-    if not isinstance(states, list | tuple) or len(states) > MOST_PARTS:
-        raise DiffMaskError(f"`state_names` of {what} must be a list of at most {MOST_PARTS:,} names.")
+    if not isinstance(states, list | tuple) or len(states) > MOST_BLOCKS:
+        raise DiffMaskError(f"`state_names` of {what} must be a list of at most {MOST_BLOCKS:,} names.")
 
 
 def check_base(fields: dict[str, Any], what: str) -> None:
@@ -60,7 +65,7 @@ def check_base(fields: dict[str, Any], what: str) -> None:
     while waiting:  # no recursion: JSON may be nested as deeply as Python's stack
         part = waiting.pop()
         for name, value in part.items():
-            most = MOST_PARTS if PARTS.fullmatch(name) else MOST_ENTRIES if ENTRIES.fullmatch(name) else None
+            most = next((bound for named, bound in BASE_COUNTS.items() if named.fullmatch(name)), None)
             if isinstance(value, dict):
                 waiting.append(value)
             elif most is not None and value is not None:

@@ -20,7 +20,8 @@ def find(base_model: str | None = None, token: str | None = None, limit: int = 1
         limit (`int`, *optional*, defaults to 100): Largest number of results.
 
     Returns:
-        `list[huggingface_hub.ModelInfo]`: Most downloaded first.
+        `list[huggingface_hub.ModelInfo]`: Most downloaded first, with tags and without cards: one malformed card would
+        spoil the whole list.
 
     Raises:
         DiffMaskError: If `limit` is less than 1, or the Hub cannot be reached.
@@ -30,6 +31,6 @@ def find(base_model: str | None = None, token: str | None = None, limit: int = 1
     tags = ["diffmask", *([] if base_model is None else [f"base_model:{base_model}"])]
     try:
         with bounded(TIMEOUT):
-            return list(HfApi(token=token).list_models(filter=tags, sort="downloads", limit=limit, cardData=True))
+            return list(HfApi(token=token).list_models(filter=tags, sort="downloads", limit=limit))
     except (HfHubHTTPError, httpx2.TransportError, OfflineModeIsEnabled) as error:
         raise DiffMaskError(f"The Hub cannot be searched ({safe(reason(error), token)}).") from error

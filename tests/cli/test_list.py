@@ -50,6 +50,14 @@ def test_a_card_cannot_steer_the_terminal(here, capsys):
     assert "\x1b" not in printed and "a\\x1b[2Jb" in printed
 
 
+def test_a_malformed_card_does_not_spoil_the_list(here, capsys):
+    for number, line in enumerate(("self: 3", "ignore_metadata_errors: false\nmodel-index: 5", "base_model: {a: b}")):
+        here.commit(f"acme/odd-{number}", {"README.md": CARD.replace("base_model: acme/base", line).encode()})
+    assert main(["list"]) == 0
+    names = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert names == {"acme/one", "acme/two", "acme/odd-0", "acme/odd-1", "acme/odd-2"}
+
+
 def test_without_a_hub_one_sentence_says_so(capsys):
     refused(capsys, ["list"], "The Hub cannot be searched (")
     refused(capsys, ["list", "--limit", "0"], "--limit must be at least 1, but is 0")

@@ -1,6 +1,9 @@
 """Helpers for explainer tests."""
 
+import json
+
 import torch
+from safetensors.torch import load_file, save_file
 
 from hf_diffmask.training.recipes.fast import FastObjective
 from hf_diffmask.training.recipes.lagrangian import Drawn
@@ -19,3 +22,14 @@ def uniform(explainer, batch):
 
 def base_features(batch):
     return {name: value for name, value in batch.items() if name != "special_tokens_mask"}
+
+
+def indexed(folder, name, index="model.safetensors.index.json"):
+    """Moves a folder's weights to another file, which an index names. A name that ends in `.bin` is a pickle."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    if not name.startswith("/") and name.endswith(".bin"):
+        torch.save(tensors, folder / name)
+    elif name.startswith((folder.parent.as_posix(), "../o")) or "/" not in name:
+        save_file(tensors, folder / name, metadata={"format": "pt"})
+    (folder / index).write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, name)}))
