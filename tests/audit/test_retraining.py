@@ -21,7 +21,7 @@ def test_settings_are_read_from_beside_the_explainer(tmp_path):
     (tmp_path / "training_args.json").write_text(json.dumps(SETTINGS))
     assert settings_of(str(tmp_path)) == SETTINGS
     (tmp_path / "training_args.json").write_text("{")
-    with pytest.raises(DiffMaskError, match=r"has no training_args.json, .* --other_seeds and --random_base"):
+    with pytest.raises(DiffMaskError, match=r"^training_args.json of .* cannot be read as JSON \(Expecting"):
         settings_of(str(tmp_path))
     for without in (None, BUNDLED_EXPLAINER):
         with pytest.raises(DiffMaskError, match=r"has no training_args\.json"):
@@ -35,6 +35,11 @@ def test_arguments_are_those_of_the_other_run_in_one_process(classifier, tmp_pat
     assert args.gradient_accumulation_steps == 3, "12 examples a step, in parts of 4"
     with pytest.raises(DiffMaskError, match="does not say for how many epochs"):
         arguments_like({**SETTINGS, "max_steps": -1}, tmp_path, 9, classifier)
+    for wrong in ({"max_steps": "many"}, {"per_device_train_batch_size": 0}, {"global_batch_size": []}):
+        with pytest.raises(DiffMaskError, match=r"^The settings in training_args.json cannot be used \("):
+            arguments_like({**SETTINGS, **wrong}, tmp_path, 9, classifier)
+    with pytest.raises(DiffMaskError, match=r"training_args.json cannot be used \(there is no 'max_steps'\)"):
+        arguments_like({}, tmp_path, 9, classifier)
     epochs = arguments_like({**SETTINGS, "max_steps": -1, "num_train_epochs": 2.0}, tmp_path, 9, classifier)
     assert (epochs.max_steps, epochs.num_train_epochs) == (-1, 2.0)
 

@@ -41,6 +41,9 @@ def test_what_is_written_can_be_read(tmp_path):
         ('{"scores": [1, 2]}', OTHERS),
         ('{"input_ids": [2, 3], "scores": [1, "2"]}', "Line 2 of {} has scores that are no numbers."),
         ('{"input_ids": [2, 3], "scores": [1, null]}', "Line 2 of {} has scores that are no numbers."),
+        ('{"input_ids": [2, 3], "scores": [1, true]}', "Line 2 of {} has scores that are no numbers."),
+        ('{"input_ids": [2, 3], "scores": [1, 1' + "0" * 400 + "]}", "Line 2 of {} has a score that is not finite."),
+        ('{"input_ids": [2, 3], "scores": [1, 1e999]}', "Line 2 of {} has a score that is not finite."),
         ('{"input_ids": [2, 3], "scores": [1]}', "Line 2 of {} has 1 scores for 2 tokens."),
         ('{"input_ids": [2, 3], "scores": [1, NaN]}', "Line 2 of {} has a score that is not finite."),
         ('{"input_ids": [2, 3], "scores": [-Infinity, 1]}', "Line 2 of {} has a score that is not finite."),
@@ -56,8 +59,16 @@ def test_what_is_refused(tmp_path, second, message):
     assert str(error.value) == message.format(path)
 
 
+def test_lines_end_at_line_feeds_only(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    path.write_text(json.dumps(GOOD[0] | {"more": "a\u2028b\u0085c"}, ensure_ascii=False) + "\r\n", encoding="utf-8")
+    assert read_attributions(path, INPUTS[:1]) == [[0.0, -1.5, 1e-9]]
+
+
 def test_a_file_that_is_not_there_or_no_text(tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    for name in ("none.jsonl", "bytes"):
+    (tmp_path / "deep").write_text("[" * 100_000)
+    (tmp_path / "digits").write_text("1" * 5000)
+    for name in ("none.jsonl", "bytes", "deep", "digits"):
         with pytest.raises(DiffMaskError, match=f"{tmp_path / name} cannot be read as JSON lines"):
             read_attributions(tmp_path / name, INPUTS)

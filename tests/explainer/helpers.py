@@ -33,3 +33,9 @@ def indexed(folder, name, index="model.safetensors.index.json"):
     elif name.startswith((folder.parent.as_posix(), "../o")) or "/" not in name:
         save_file(tensors, folder / name, metadata={"format": "pt"})
     (folder / index).write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, name)}))
+
+
+def changed(folder, **fields):
+    """Changes fields of a folder's config."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))

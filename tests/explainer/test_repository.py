@@ -28,7 +28,9 @@ def test_an_index_that_names_something_else(tmp_path, name):
     with pytest.raises(DiffMaskError) as error:
         Repository(tmp_path).weights()
     said = str(error.value)
-    assert said.startswith(f"{INDEX} of {tmp_path} names {str(name)[:80]!r} as weights: only safetensors below its own")
+    assert said.startswith(
+        f"{INDEX} of {tmp_path} names {str(name)[:80]!r} as weights: only safetensors below its own"
+    )
     if isinstance(name, str):
         with pytest.raises(DiffMaskError, match=r"^config.json of .* names .* as weights"):
             Repository(tmp_path).weights(named=name)
@@ -173,7 +175,9 @@ def test_repos_on_the_hub(hub, folder, tmp_path):
     named = {"pickle": "pytorch_model.bin", "up": "../../../other.safetensors", "absolute": "/etc/other.safetensors"}
     for way, kind in ways.items():
         assert found[f"good {way}"].startswith(f"{kind}: The weights of acme/good are damaged (model.safetensors: ")
-        assert found[f"pickle {way}"].startswith(f"{kind}: {INDEX} of acme/pickle names 'pytorch_model.bin' as weights")
+        assert found[f"pickle {way}"].startswith(
+            f"{kind}: {INDEX} of acme/pickle names 'pytorch_model.bin' as weights"
+        )
     for name, file in named.items():
         assert found[f"{name} class"].startswith(f"DiffMaskError: {INDEX} of acme/{name} names {file!r} as weights")
     assert found["far class"] == found["near class"] == "loaded", "the base model is read later"

@@ -1,5 +1,6 @@
 """A saved explainer names its base model without the weights, and is checked on loading."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 import hf_diffmask
 from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskModel
+from hf_diffmask.pipeline.loading import load_pipeline
 
 
 def test_saved_explainer_holds_no_base_and_reloads_identically(explainer, batch, tmp_path):
@@ -168,3 +170,80 @@ def test_who_may_read_the_config_may_read_the_weights(explainer, tmp_path):
         os.umask(before)
     for name in ("config.json", "model.safetensors"):
         assert stat.S_IMODE((tmp_path / "new" / name).stat().st_mode) == 0o640
+
+
+def saved_with_digest(explainer, folder, **options):
+    """Saves an explainer; returns the digest in its config."""
+    explainer.save_pretrained(folder, **options)
+    return json.loads((folder / "config.json").read_text())["weights_digest"]
+
+
+def test_weights_are_those_that_were_saved_with_the_config(explainer, batch, tmp_path):
+    folder = tmp_path / "explainer"
+    saved = saved_with_digest(explainer, folder)
+    tensors = load_file(folder / "model.safetensors")
+    wanted = hashlib.sha256()
+    for name in sorted(tensors):
+        wanted.update(json.dumps([name, "torch.float32", list(tensors[name].shape)]).encode())
+        wanted.update(tensors[name].numpy().tobytes())
+    assert saved == wanted.hexdigest() and explainer.config.weights_digest is None
+    loaded = DiffMaskModel.from_pretrained(folder)
+    assert torch.equal(loaded(**batch).keep_probability, explainer(**batch).keep_probability)
+    assert loaded.config.weights_digest is None, "weights in memory may change"
+    # Another precision of loading is no other file.
+    for dtype in (torch.float16, torch.float64):
+        assert DiffMaskModel.from_pretrained(folder, dtype=dtype).dtype == dtype
+    # One bit of one value.
+    bits = tensors["baseline"].clone().view(torch.int32)
+    bits[3] ^= 1
+    changed = {**tensors, "baseline": bits.view(torch.float32)}
+    (folder / "model.safetensors").unlink()
+    save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
+    for load in (DiffMaskModel.from_pretrained, AutoModel.from_pretrained, load_pipeline):
+        with pytest.raises(
+            DiffMaskError, match="^The weights of .* are not those that were saved with its config: get"
+        ):
+            load(str(folder))
+    # A config that was edited by hand still loads, and so does one without a digest.
+    fields = json.loads((folder / "config.json").read_text())
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps({**fields, "margin": 0.25}))
+    assert DiffMaskModel.from_pretrained(folder).margin() == 0.25
+    save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
+    del fields["weights_digest"]
+    (folder / "config.json").write_text(json.dumps(fields))
+    assert torch.equal(DiffMaskModel.from_pretrained(folder).baseline, changed["baseline"])
+
+
+def test_the_digest_of_shards_of_other_precisions_and_of_given_weights(explainer, classifier, tmp_path):
+    whole = saved_with_digest(explainer, tmp_path / "whole")
+    assert saved_with_digest(explainer, tmp_path / "parts", max_shard_size="20KB") == whole
+    assert len(list((tmp_path / "parts").glob("model-*.safetensors"))) > 2
+    assert saved_with_digest(explainer, tmp_path / "variant", variant="fp16") == whole
+    DiffMaskModel.from_pretrained(tmp_path / "variant", variant="fp16")
+    given = {name: value + 1 for name, value in explainer.state_dict().items()}
+    assert saved_with_digest(explainer, tmp_path / "given", state_dict=given) not in (whole, None)
+    half = DiffMaskModel.from_pretrained(tmp_path / "whole").half()
+    assert saved_with_digest(half, tmp_path / "half") != whole
+    for name in ("parts", "given", "half"):
+        assert torch.isfinite(DiffMaskModel.from_pretrained(tmp_path / name, base_model=classifier).baseline).all()
+    # Shards are exchanged with those of another explainer.
+    shard = next((tmp_path / "parts").glob("model-00001-*"))
+    tensors = {name: value + 1 for name, value in load_file(shard).items()}
+    shard.unlink()
+    save_file(tensors, shard, metadata={"format": "pt"})
+    with pytest.raises(DiffMaskError, match="are not those that were saved with its config"):
+        DiffMaskModel.from_pretrained(tmp_path / "parts")
+
+
+def test_weights_that_change_after_loading_can_be_saved_again(explainer, tmp_path):
+    explainer.save_pretrained(tmp_path / "one")
+    loaded = DiffMaskModel.from_pretrained(tmp_path / "one")
+    with torch.no_grad():
+        loaded.baseline += 1
+    loaded.save_pretrained(tmp_path / "two")
+    assert torch.equal(DiffMaskModel.from_pretrained(tmp_path / "two").baseline, loaded.baseline)
+    # Config and weights saved by hand, without a digest.
+    loaded.config.save_pretrained(tmp_path / "three")
+    save_file(loaded.state_dict(), tmp_path / "three" / "model.safetensors", metadata={"format": "pt"})
+    assert torch.equal(DiffMaskModel.from_pretrained(tmp_path / "three").baseline, loaded.baseline)

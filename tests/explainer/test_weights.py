@@ -77,7 +77,9 @@ def test_a_damaged_file_is_named_with_the_cause(tmp_path):
 def test_weights_that_do_not_fit_are_named_but_not_all():
     wanted = {"a": (2,), "b": (3, 4)}
     check_shapes(wanted, wanted, "x")
-    with pytest.raises(DiffMaskError, match=r"of x do not match its config: b has the shape \[4, 3\] instead of \[3, 4\];"):
+    with pytest.raises(
+        DiffMaskError, match=r"of x do not match its config: b has the shape \[4, 3\] instead of \[3, 4\];"
+    ):
         check_shapes({**wanted, "b": (4, 3)}, wanted, "x")
     with pytest.raises(DiffMaskError, match="config: a, z missing or unknown;"):
         check_shapes({"z": (1,), "b": (3, 4)}, wanted, "x")

@@ -39,7 +39,22 @@ def emptied(folder):
         path.unlink()
 
 
-@pytest.mark.parametrize("spoil", [spoil_config, spoil_margin, spoil_type, without_weights, emptied])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (spoil_config, "config.json of {} cannot be read as JSON ("),
+        (spoil_margin, "The config cannot be used (Field 'margin' with value 'much'"),
+        (spoil_type, "{} is a model of type 'nobody-knows', not an explainer: "),
+    ],
+)
+def test_what_is_wrong_with_its_files_is_said(folder, spoil, says):
+    spoil(folder)
+    with pytest.raises(DiffMaskError) as error:
+        load_pipeline(str(folder))
+    assert str(error.value).startswith(says.format(folder)) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("spoil", [without_weights, emptied])
 def test_what_cannot_be_loaded_is_one_sentence(folder, spoil):
     spoil(folder)
     with pytest.raises(DiffMaskError) as error:

@@ -6,11 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 import hf_diffmask
 from hf_diffmask import DiffMaskError
 from hf_diffmask.space.settings import Settings
 from hf_diffmask.space.shelf import Shelf
+from tests.explainer.helpers import indexed
 
 pytest.importorskip("gradio", reason="the Space needs hf-diffmask[space]")
 
@@ -51,6 +53,16 @@ def test_while_one_is_loaded_others_are_handed_out(monkeypatch):
     go.set()
     thread.join()
     assert list(shelf._held) == [hf_diffmask.BUNDLED_EXPLAINER, "org/slow"]
+
+
+def test_hostile_folders_are_refused_in_one_sentence(folder, monkeypatch):
+    monkeypatch.setattr(torch, "load", None)  # never called
+    indexed(folder.parent / "classifier", "pytorch_model.bin")
+    for part in (folder.parent / "classifier", folder):
+        if part == folder:
+            indexed(folder, "pytorch_model.bin")
+        with pytest.raises(DiffMaskError, match=f"^model.safetensors.index.json of {part} names 'pytorch_model.bin'"):
+            Shelf(Settings(explainers=(str(folder),))).get("")
 
 
 def test_the_last_state():
