@@ -1,6 +1,5 @@
 """A base model is loaded from checked files: what does not fit its config is refused before it takes memory."""
 
-import json
 import logging
 import shutil
 
@@ -55,7 +54,7 @@ def test_files_that_are_refused(base):
                 load(str(copy))
     changed(base, transformers_weights="adapter_model.bin")
     torch.save(load_file(base / "model.safetensors"), base / "adapter_model.bin")
-    with pytest.raises(DiffMaskError, match="^config.json of .* names 'adapter_model.bin' as weights"):
+    with pytest.raises(DiffMaskError, match=r"^config.json of .* names 'adapter_model.bin' as weights"):
         read(base)
 
 
@@ -84,7 +83,7 @@ def test_damage_keeps_its_cause_and_prints_no_report(base, caplog, monkeypatch):
     del tensors["classifier.bias"]
     save_file(tensors, weights, metadata={"format": "pt"})
     assert read(base)[1] == {"classifier.bias"}
-    with pytest.raises(DiffMaskError, match="is not trained: its weights lack classifier.bias. Fine-tune it first"):
+    with pytest.raises(DiffMaskError, match=r"is not trained: its weights lack classifier.bias. Fine-tune it first"):
         load_base(str(base))
     assert "LOAD REPORT" not in caplog.text
     with without_report():

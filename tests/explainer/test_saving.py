@@ -201,7 +201,7 @@ def test_weights_are_those_that_were_saved_with_the_config(explainer, batch, tmp
     save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
     for load in (DiffMaskModel.from_pretrained, AutoModel.from_pretrained, load_pipeline):
         with pytest.raises(
-            DiffMaskError, match="^The weights of .* are not those that were saved with its config: get"
+            DiffMaskError, match=r"^The weights of .* are not those that were saved with its config: get"
         ):
             load(str(folder))
     # A config that was edited by hand still loads, and so does one without a digest.
