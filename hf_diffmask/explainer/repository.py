@@ -11,7 +11,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cache
 from transformers.utils.hub import extract_commit_hash
 
 from ..data.json_files import read_json
-from ..errors import DiffMaskError
+from ..errors import DiffMaskError, reason
 
 # Errors that other libraries raise for files of others: missing, malformed or contradicting one another.
 LOADING_ERRORS = (
@@ -51,7 +51,7 @@ class Repository:
         if os.path.isfile(os.path.join(subfolder or "", self.name)):
             raise DiffMaskError(f"{self.name} is a file: name the folder that holds it.")
         # Missing: `None`. Only this request tells a repo that cannot be reached from one without the file.
-        self._config = cached_file(self.name, "config.json", revision=revision, **self._options)
+        self._config = self._fetched("config.json", revision=revision)
         if not os.path.isdir(self.name):
             self.revision = extract_commit_hash(self._config, None) or revision
 
@@ -64,10 +64,20 @@ class Repository:
 
         Returns:
             `Path` or `None`: `None` if there is no such file.
+
+        Raises:
+            OSError: If the Hub cannot be reached.
         """
-        options = {**self._options, "revision": self.revision, "_raise_exceptions_for_missing_entries": False}
-        found = cached_file(self.name, name, **options)
+        found = self._fetched(name, revision=self.revision, _raise_exceptions_for_missing_entries=False)
         return None if found is None else Path(found)
+
+    def _fetched(self, name: str, **options: Any) -> str | None:
+        try:
+            return cached_file(self.name, name, **self._options, **options)
+        except OSError:
+            raise
+        except Exception as error:  # of the connection; Transformers turns it into an `OSError` as well
+            raise OSError(f"{name} of {self.name} cannot be fetched ({reason(error)})") from error
 
     def json(self, name: str) -> dict[str, Any] | None:
         """

@@ -4,12 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx2
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
+from hf_diffmask.explainer.loading import load_explainer
 from hf_diffmask.explainer.repository import Repository
 from tests.explainer.helpers import indexed
 
@@ -188,3 +190,14 @@ def test_repos_on_the_hub(hub, folder, tmp_path):
     assert found["none loading"].startswith("DiffMaskError: The explainer acme/none cannot be loaded: ")
     assert all(text == "loaded" or "\n" not in text for name, text in found.items() if not name.startswith("none"))
     assert not [path for _, path, _ in hub.requests if "pytorch_model.bin" in path], "it is not even fetched"
+
+
+def test_a_connection_that_breaks_is_the_error_that_transformers_raises(monkeypatch):
+    def broken(*_, **__):
+        raise httpx2.ReadError("the connection was cut")
+
+    monkeypatch.setattr("hf_diffmask.explainer.repository.cached_file", broken)
+    with pytest.raises(OSError, match=r"^config.json of acme/x cannot be fetched \(the connection was cut\)$"):
+        Repository("acme/x")
+    with pytest.raises(DiffMaskError, match=r"^The explainer acme/x cannot be loaded: .* \(the connection was cut\)"):
+        load_explainer("acme/x")
