@@ -28,6 +28,6 @@ def reason(error: BaseException) -> str:
     """
     while error.__cause__ is not None:
         error = error.__cause__
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and str(error):  # its text is the key alone
         return f"there is no {error}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

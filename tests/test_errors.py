@@ -16,6 +16,7 @@ def test_an_error_can_be_caught_as_a_value_error():
         (OSError("No such file."), "No such file"),
         (ValueError("  first line...\nsecond line"), "first line"),
         (KeyError(), "KeyError"),
+        (KeyError("added_tokens"), "there is no 'added_tokens'"),
         (RuntimeError("\n \n"), "RuntimeError"),
         (DiffMaskError("Wait. Then go."), "Wait. Then go"),
     ],
