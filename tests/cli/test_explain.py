@@ -113,7 +113,12 @@ def test_bad_explain_input_is_one_sentence(capsys, explainer_folder, tmp_path, m
     numbers.write_text('{"text": 3}\n')
     refused(capsys, ["explain", "--file", str(numbers)], "Input 0 is no text but of type int: give a string")
     refused(capsys, ["explain", "--model", BASE, "film"], "not an explainer")
-    refused(capsys, ["explain", "--model", str(tmp_path / "nothing"), "film"], "cannot be loaded")
+    refused(
+        capsys,
+        ["explain", "--model", str(tmp_path / "nothing"), "film"],
+        "There is no folder",
+        "and no repository on the Hub can have this name",
+    )
     refused(capsys, ["explain", "--model", explainer_folder, "--state", "block.77", "film"], "There is no state")
     refused(capsys, ["explain", "--model", explainer_folder, "--file", str(tmp_path / "gone.txt")], "no file")
     config = Path(explainer_folder) / "config.json"
@@ -129,7 +134,9 @@ def test_bad_explain_input_is_one_sentence(capsys, explainer_folder, tmp_path, m
 def test_a_truncated_file_of_weights_is_one_sentence(capsys, explainer_folder):
     weights = Path(explainer_folder) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    refused(capsys, ["explain", "--model", explainer_folder, "film"], "cannot be loaded")
+    refused(
+        capsys, ["explain", "--model", explainer_folder, "film"], "The weights of", "are damaged (model.safetensors: "
+    )
 
 
 def test_rows_without_text_are_refused_when_explaining(capsys, explainer_folder, tmp_path):
