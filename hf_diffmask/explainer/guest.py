@@ -21,7 +21,7 @@ from ..errors import DiffMaskError, reason
 from ..tasks.registry import TASKS, fitting_task, task_of
 from .base_files import checked_config, read_base
 from .configuration_diffmask import DiffMaskConfig
-from .repository import LOADING_ERRORS, Repository
+from .repository import LOADING_ERRORS, Repository, why_missing
 from .weights import some
 
 logger = logging.get_logger(__name__)
@@ -131,7 +131,7 @@ class Guest:
         except LOADING_ERRORS as error:
             raise DiffMaskError(
                 f"The base model {self.location!r} of this explainer cannot be loaded: put it there, as "
-                f"safetensors, or pass the model itself as `base_model=` ({reason(error)})."
+                f"safetensors, or pass the model itself as `base_model=` ({why_missing(location, error)})."
             ) from error
         if missing:
             raise DiffMaskError(
@@ -170,7 +170,7 @@ def load_base(name: str, revision: str | None = None, dtype: str = "float32") ->
     except DiffMaskError:
         raise
     except LOADING_ERRORS as error:
-        raise DiffMaskError(f"The base model {name} cannot be loaded ({reason(error)}).") from error
+        raise DiffMaskError(f"The base model {name} cannot be loaded ({why_missing(name, error)}).") from error
     if missing:
         raise DiffMaskError(
             f"The base model {name} is not trained: its weights lack {some(sorted(missing))}. Fine-tune it first."

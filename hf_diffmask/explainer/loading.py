@@ -3,13 +3,10 @@
 import os
 from typing import Any
 
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
-
-from ..errors import DiffMaskError, reason
+from ..errors import DiffMaskError
 from .configuration_diffmask import DiffMaskConfig
 from .modeling_diffmask import DiffMaskModel
-from .repository import LOADING_ERRORS, Repository
+from .repository import LOADING_ERRORS, Repository, why_missing
 
 WHAT_TO_DO = "name a folder that `hf-diffmask train` wrote, or a Hub id that can be reached"
 
@@ -43,20 +40,9 @@ def load_explainer(name: str | os.PathLike, **options: Any) -> DiffMaskModel:
     except DiffMaskError:
         raise
     except LOADING_ERRORS as error:
-        if not os.path.isdir(name) and not _is_id(name):
-            raise DiffMaskError(
-                f"There is no folder {name}, and no repository on the Hub can have this name: {WHAT_TO_DO}."
-            ) from error
-        raise DiffMaskError(f"The explainer {name} cannot be loaded: {WHAT_TO_DO} ({reason(error)}).") from error
-
-
-def _is_id(name: str) -> bool:
-    """Whether a repo on the Hub can have this name."""
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
+        raise DiffMaskError(
+            f"The explainer {name} cannot be loaded: {WHAT_TO_DO} ({why_missing(name, error)})."
+        ) from error
 
 
 def _kind(fields: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.errors import HFValidationError, StrictDataclassError
+from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 from transformers.utils.hub import extract_commit_hash
@@ -169,6 +170,25 @@ class Repository:
                 f"{self.name} lacks {name}, which {what} names: get the weights again from where they were published."
             )
         return path
+
+
+def why_missing(name: str, error: Exception) -> str:
+    """
+    Why a model cannot be loaded.
+
+    Args:
+        name (`str`): The folder or id that was asked for.
+        error (`Exception`): The error from loading it.
+
+    Returns:
+        `str`: The reason, without a full stop. The Hub's rules for ids are left out, since a path breaks them.
+    """
+    try:
+        if not os.path.exists(name):
+            validate_repo_id(name)
+    except HFValidationError:
+        return "there is no folder of this name, and no repository on the Hub can have it"
+    return reason(error)
 
 
 def _with_variant(name: str, variant: str | None) -> str:

@@ -114,10 +114,7 @@ def test_bad_explain_input_is_one_sentence(capsys, explainer_folder, tmp_path, m
     refused(capsys, ["explain", "--file", str(numbers)], "Input 0 is no text but of type int: give a string")
     refused(capsys, ["explain", "--model", BASE, "film"], "not an explainer")
     refused(
-        capsys,
-        ["explain", "--model", str(tmp_path / "nothing"), "film"],
-        "There is no folder",
-        "and no repository on the Hub can have this name",
+        capsys, ["explain", "--model", str(tmp_path / "nothing"), "film"], "cannot be loaded", "no folder of this name"
     )
     refused(capsys, ["explain", "--model", explainer_folder, "--state", "block.77", "film"], "There is no state")
     refused(capsys, ["explain", "--model", explainer_folder, "--file", str(tmp_path / "gone.txt")], "no file")

@@ -11,6 +11,7 @@ from transformers import AutoModel, pipeline
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.errors import PipelineError
+from hf_diffmask.explainer.guest import load_base
 from hf_diffmask.explainer.loading import load_explainer
 from hf_diffmask.pipeline.loading import load_pipeline
 from tests.explainer.helpers import changed, indexed
@@ -105,8 +106,11 @@ def test_names_of_nothing(tmp_path, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.bin").write_bytes(b"x")
     for name in (str(tmp_path / "gone"), "./gone", "../gone", "~/gone", "a/b/c", "a b", "acme/x@main"):
-        said = f"There is no folder {name}, and no repository on the Hub can have this name: name a folder that "
-        assert refused(capsys, ["explain", "--model", name, "dull"], said).count(".\n") == 0
+        why = "(there is no folder of this name, and no repository on the Hub can have it)."
+        refused(capsys, ["explain", "--model", name, "dull"], f"The explainer {name} cannot be loaded: name a ", why)
+        with pytest.raises(DiffMaskError) as error:
+            load_base(name)
+        assert str(error.value) == f"The base model {name} cannot be loaded {why}"
     for name, says in {"acme/gone": "(", "empty": "(it holds no config.json)."}.items():
         refused(capsys, ["explain", "--model", name, "dull"], f"The explainer {name} cannot be loaded: ", says)
     refused(capsys, ["explain", "--model", "file.bin", "dull"], "file.bin is a file: name the folder that holds it.")
