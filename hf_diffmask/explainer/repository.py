@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, is_peft_available
 from transformers.utils.hub import extract_commit_hash
 
 from ..data.json_files import read_json
@@ -126,13 +126,19 @@ class Repository:
             `list[Path]`: Empty if there are no safetensors; Transformers then says so.
 
         Raises:
-            DiffMaskError: If an index or the config names other files, such as a pickle or a file elsewhere, or a file
-                is missing.
+            DiffMaskError: If an index or the config names other files, such as a pickle or a file elsewhere, a file is
+                missing, or an adapter would be read.
         """
         if os.path.isdir(self.name) and any(Path(self.name, self._options["subfolder"]).glob(DISTRIBUTED)):
             raise DiffMaskError(
                 f"{self.name} holds the shards of a distributed checkpoint, which are not read: save the model with "
                 "save_pretrained."
+            )
+        # With PEFT installed, Transformers adds the adapter, which may be a pickle of another repo.
+        if is_peft_available() and self.file("adapter_config.json") is not None:
+            raise DiffMaskError(
+                f"{self.name} holds an adapter (adapter_config.json), which is not read: merge it into its model, and "
+                "save that with save_pretrained."
             )
         if named is not None:
             self._check_name(str(named).removesuffix(".index.json"), "config.json")

@@ -72,6 +72,8 @@ class SavedExplainer(PreTrainedModel):
     def _checked_files(cls, source: Repository, options: dict[str, Any]) -> list[Path]:
         """The files of weights. They and the config are checked before anything is built or read from them."""
         config, fields = options.get("config"), source.config()
+        if (options.get("adapter_kwargs") or {}).get("_adapter_model_path"):  # `AutoModel` was led here by an adapter
+            raise DiffMaskError(f"An adapter names {source.name}; explainers take none: name the explainer itself.")
         files = source.weights(options.get("variant"), named=(fields or {}).get("transformers_weights"))
         if not isinstance(config, DiffMaskConfig) and fields is not None:
             config = cls.config_class.from_dict({**fields, "name_or_path": source.name})

@@ -201,3 +201,14 @@ def test_a_connection_that_breaks_is_the_error_that_transformers_raises(monkeypa
         Repository("acme/x")
     with pytest.raises(DiffMaskError, match=r"^The explainer acme/x cannot be loaded: .* \(the connection was cut\)"):
         load_explainer("acme/x")
+
+
+def test_adapters_are_not_read(folder, monkeypatch):
+    (folder / "adapter_config.json").write_text("{}")
+    monkeypatch.setattr("hf_diffmask.explainer.repository.is_peft_available", lambda: False)
+    assert Repository(folder).weights() == [folder / "model.safetensors"], "without PEFT, Transformers reads none"
+    with pytest.raises(DiffMaskError, match="explainers take none: name the explainer itself"):
+        DiffMaskModel.from_pretrained(folder, adapter_kwargs={"_adapter_model_path": "acme/adapter"})
+    monkeypatch.setattr("hf_diffmask.explainer.repository.is_peft_available", lambda: True)
+    with pytest.raises(DiffMaskError, match=r"holds an adapter \(adapter_config.json\), which is not read: merge it"):
+        DiffMaskModel.from_pretrained(folder)
