@@ -75,6 +75,42 @@ def most_central(model_outputs: list[dict[str, Any]], encoded: EncodedText, key:
     return merged
 
 
+def tokens_of(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: int) -> list[dict[str, Any]]:
+    """
+    The tokens of a whole input, with their scores.
+
+    Args:
+        model_outputs (`list[dict]`): The pipeline's result for each window.
+        encoded ([`~hf_diffmask.data.encoding.EncodedText`]): The whole input.
+        state (`int`): Number of the state whose evidence is given.
+
+    Returns:
+        `list[dict]`: `tokens` of the pipeline's result.
+    """
+    keep_probability = most_central(model_outputs, encoded, "keep_probability")
+    (kept,) = most_central(model_outputs, encoded, "kept").T
+    evidence = most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None
+    is_pair = 1 in encoded.segments
+    tokens = []
+    for unit, token in enumerate(encoded.tokens):
+        segment = encoded.segments[unit]
+        states = keep_probability[unit].tolist()
+        tokens.append(
+            {
+                "token": token,
+                "start": encoded.offsets[unit][0],
+                "end": encoded.offsets[unit][1],
+                "special": segment is None,
+                "score": sum(states) / len(states) if evidence is None else states[state],
+                "kept": bool(kept[unit]),
+                "states": states,
+                **({} if evidence is None else {"evidence": evidence[unit, state].item()}),
+                **({"segment": segment} if is_pair else {}),
+            }
+        )
+    return tokens
+
+
 def merge_words(tokens: list[dict[str, Any]], encoded: EncodedText, own: Container[str] = ()) -> list[dict[str, Any]]:
     """
     Merges tokens into words: maximum of scores, evidence and states; a word is kept if any of its tokens is.

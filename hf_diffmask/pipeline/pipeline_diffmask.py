@@ -10,7 +10,7 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.utils import logging
 
 from ..data.encoding import EncodedText, check_vocabulary, max_length
-from ..data.merging import merge_words, most_central
+from ..data.merging import merge_words, tokens_of
 from ..data.windows import windows
 from ..display.certificate import HOLDS, verdict
 from ..display.grid import Attribution
@@ -253,7 +253,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         names, config = list(self.model.config.state_names), self.model.config
         if method != "amortised":
             names, state = [names[config.masked_at(state)]], 0
-        tokens = _tokens(model_outputs, encoded, state)
+        tokens = tokens_of(model_outputs, encoded, state)
         ordinary = [token for token in tokens if not token["special"]]
         prediction, check = self.read(model_outputs, label, **of_task)
         own = self.tokenizer.get_added_vocab() if aggregation == "word" else ()
@@ -329,29 +329,3 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             del figures["same_prediction"]
             found.append({"kept_share": share, **figures})
         return found
-
-
-def _tokens(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: int) -> list[dict[str, Any]]:
-    """The tokens of a whole input, with their scores."""
-    keep_probability = most_central(model_outputs, encoded, "keep_probability")
-    (kept,) = most_central(model_outputs, encoded, "kept").T
-    evidence = most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None
-    is_pair = 1 in encoded.segments
-    tokens = []
-    for unit, token in enumerate(encoded.tokens):
-        segment = encoded.segments[unit]
-        states = keep_probability[unit].tolist()
-        tokens.append(
-            {
-                "token": token,
-                "start": encoded.offsets[unit][0],
-                "end": encoded.offsets[unit][1],
-                "special": segment is None,
-                "score": sum(states) / len(states) if evidence is None else states[state],
-                "kept": bool(kept[unit]),
-                "states": states,
-                **({} if evidence is None else {"evidence": evidence[unit, state].item()}),
-                **({"segment": segment} if is_pair else {}),
-            }
-        )
-    return tokens
