@@ -17,7 +17,7 @@ def run(command: str, arguments: list[str]) -> int:
 
     Returns:
         `int`: Exit status: 0 for success, 2 for a wrong input or setting, or if an output cannot be written, 130 if
-            interrupted.
+            interrupted, 143 if terminated.
     """
     prepare()
     try:
@@ -27,9 +27,9 @@ def run(command: str, arguments: list[str]) -> int:
             sys.stdout.flush()
     except DiffMaskError as error:
         return fail(str(error))
-    except KeyboardInterrupt:
-        print("hf-diffmask: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"\nhf-diffmask: {str(error) or 'interrupted'}", file=sys.stderr)  # below a progress bar
+        return getattr(error, "status", 130)
     except Exception as error:
         if (sentence := sentence_of(error)) is None:
             raise

@@ -1,5 +1,6 @@
 """`hf-diffmask train`."""
 
+import sys
 from dataclasses import dataclass, field
 
 from transformers import set_seed
@@ -7,11 +8,13 @@ from transformers.utils import logging
 
 from ..data.sampling import train_validation_split
 from ..data.writing import check_folder
+from ..errors import DiffMaskError
 from ..explainer.guest import load_base, load_tokenizer
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..hub.training_results import add_training_results
 from ..tasks.registry import task_of
 from ..training.arguments import DiffMaskTrainingArguments
+from ..training.interruption import speaks_for_all
 from ..training.recipes.registry import recipe_config
 from ..training.run import train
 from ..training.validation import format_table
@@ -28,6 +31,8 @@ DESCRIPTION = """Trains an explainer for a frozen classifier or question-answeri
     --push_to_hub --hub_model_id org/my-explainer
 
 Several GPUs: accelerate launch --multi_gpu --num_processes 4 -m hf_diffmask.cli train ...
+Several processes without a GPU: torchrun --nproc_per_node 2 -m hf_diffmask.cli train ...
+Ctrl-C and SIGTERM save a checkpoint; --resume_from_checkpoint True goes on from the last one.
 All options of transformers.TrainingArguments work; the defaults are those of our benchmark."""
 
 
@@ -85,8 +90,19 @@ def run(arguments: list[str]) -> None:
         arguments (`list[str]`): Arguments after `hf-diffmask train`.
 
     Raises:
-        DiffMaskError: If a setting, the base model or the data set cannot be used.
+        DiffMaskError: If a setting, the base model or the data set cannot be used, or training fails.
+        Interrupted: After Ctrl-C or SIGTERM.
+        SystemExit: In the place of both, if another process of the run has said why the run ends.
     """
+    try:
+        _train(arguments)
+    except (DiffMaskError, KeyboardInterrupt) as error:
+        if speaks_for_all():
+            raise
+        sys.exit(getattr(error, "status", 2))
+
+
+def _train(arguments: list[str]) -> None:
     parser = parser_of((DataArguments, DiffMaskTrainingArguments), "train", DESCRIPTION)
     data, args = parse(parser, arguments)
     check_folder(str(args.output_dir))

@@ -1,9 +1,12 @@
 """Settings of a training run."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
+from transformers.utils import is_torch_xla_available
 
 from ..errors import DiffMaskError
 from ..explainer.configuration_diffmask import DiffMaskConfig
@@ -100,6 +103,9 @@ class DiffMaskTrainingArguments(TrainingArguments):
                 f"--hub_strategy must be {' or '.join(HUB_STRATEGIES)}, but is {self.hub_strategy!r}: before training "
                 "ends there is no explainer to publish."
             )
+        # Accelerate joins launched processes on CPU only if it is told that there is nothing else.
+        if "LOCAL_RANK" in os.environ and not torch.accelerator.is_available() and not is_torch_xla_available():
+            self.use_cpu = True
         super().__post_init__()
         # One device per process: nn.DataParallel would leave the base model on the first device.
         self._n_gpu = min(self.n_gpu, 1)

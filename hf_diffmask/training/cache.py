@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -17,17 +18,25 @@ class RecordedCache:
     """
     Hidden states and outputs of a data set, in memory or, above a limit, in a file.
 
-    The states of all examples are concatenated in one flat tensor, without padding. An example is recorded at its
-    first use. Each process records only the examples that it uses.
+    The states of all examples are concatenated in one flat tensor, without padding. The data set has fixed groups of
+    similar length. The first use of an example records its whole group. So the last digits of a state do not depend on
+    the batch that uses it first, and a resumed run finds the same states as a run that was never interrupted.
 
     Args:
         lengths (`list[int]`): Length of each example in tokens.
         limit (`float`): GiB to keep in memory; a larger cache is a temporary file, removed when the process ends.
+        batch_of (`Callable`): Makes a [`Batch`] of the examples with the given numbers.
+        size (`int`): Examples in a group.
     """
 
-    def __init__(self, lengths: list[int], limit: float):
+    def __init__(self, lengths: list[int], limit: float, batch_of: Callable[[list[int]], Batch], size: int):
         self.starts = torch.tensor([0, *lengths]).cumsum(0).tolist()
-        self.limit = limit
+        self.limit, self.batch_of = limit, batch_of
+        by_length = torch.tensor(lengths).argsort(stable=True)
+        self.groups = by_length.split(size)
+        self.group_of = torch.empty_like(by_length)
+        for number, group in enumerate(self.groups):
+            self.group_of[group] = number
         self.known = torch.zeros(len(lengths), dtype=torch.bool)
         self.targets = torch.empty(0)
         self.states: list[Tensor] = []
@@ -59,12 +68,28 @@ class RecordedCache:
         rows = total if self.by_unit else len(self.known)
         self.targets = torch.empty(rows, recorded.target.shape[1], dtype=recorded.target.dtype)
 
+    def _fill(self, explainer: DiffMaskModel, ids: Tensor) -> None:
+        """Records a group of examples."""
+        batch = self.batch_of(ids.tolist())
+        recorded, real = explainer.record(batch), batch.units.cpu()
+        if not self.states:
+            self._allocate(recorded, explainer.task.by_unit)
+        rows = self._rows(ids)
+        for flat, state in zip(self.states, recorded.states, strict=True):
+            flat[rows] = state.cpu()[real].to(flat.dtype)
+        target = recorded.target.cpu()
+        if self.by_unit:
+            self.targets[rows] = target.transpose(1, 2)[real]
+        else:
+            self.targets[ids] = target
+        self.known[ids] = True
+
     def _rows(self, ids: Tensor) -> Tensor:
         return torch.cat([torch.arange(self.starts[k], self.starts[k + 1]) for k in ids.tolist()])
 
     def record(self, explainer: DiffMaskModel, batch: Batch) -> Recorded:
         """
-        The base model's output and states for a batch. The base model runs only on examples that are not cached.
+        The base model's output and states for a batch. The base model runs only on groups that are not cached.
 
         Args:
             explainer ([`DiffMaskModel`]): Holds the base model.
@@ -76,20 +101,8 @@ class RecordedCache:
         assert batch.example_ids is not None
         ids, device = batch.example_ids.cpu(), batch.example_ids.device
         real = batch.units.cpu()
-        new = ~self.known[ids]
-        if new.any():
-            recorded = explainer.record(batch.rows(new.to(device)))
-            if not self.states:
-                self._allocate(recorded, explainer.task.by_unit)
-            rows = self._rows(ids[new])
-            for flat, state in zip(self.states, recorded.states, strict=True):
-                flat[rows] = state.cpu()[real[new]].to(flat.dtype)
-            target = recorded.target.cpu()
-            if self.by_unit:
-                self.targets[rows] = target.transpose(1, 2)[real[new]]
-            else:
-                self.targets[ids[new]] = target
-            self.known[ids] = True
+        for number in self.group_of[ids[~self.known[ids]]].unique().tolist():
+            self._fill(explainer, self.groups[number])
         rows = self._rows(ids)
         states = []
         for flat in self.states:

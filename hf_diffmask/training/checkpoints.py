@@ -1,18 +1,31 @@
-"""Checkpoints: the files besides the explainer that resuming needs, and the check of the output folder."""
+"""Checkpoints: their files, which of them are whole, and the output folder that holds them."""
 
 import json
 import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import sort_checkpoints
+from transformers.utils import logging
 
 from ..errors import DiffMaskError
 from ..explainer.configuration_diffmask import DiffMaskConfig
 from .arguments import DiffMaskTrainingArguments
 from .recipes.recipe import Objective
 
+logger = logging.get_logger(__name__)
+
 OBJECTIVE_FILE = "objective.safetensors"
 ARGUMENTS_FILE = "training_args.json"
+STATE_FILE = "trainer_state.json"
+NEEDED = ("config.json", "model.safetensors", OBJECTIVE_FILE, STATE_FILE)
+OPTIMIZER = ("optimizer.pt", "scheduler.pt")  # both, or neither with `save_only_model`
+UNFINISHED = "unfinished-"  # begins the name of a checkpoint's folder while the checkpoint is written or deleted
 
 
 def save_beside(folder: str, objective: Objective, args: DiffMaskTrainingArguments, config: DiffMaskConfig) -> None:
@@ -42,9 +55,178 @@ def load_objective(folder: str, objective: Objective, device: str) -> None:
     load_model(objective, os.path.join(folder, OBJECTIVE_FILE), device=device)
 
 
+def damage(checkpoint: str) -> str | None:
+    """
+    The first file of a checkpoint that is missing or cut off.
+
+    Checkpoints are renamed when they are whole. But earlier versions wrote them in place, and copies can break off.
+
+    Args:
+        checkpoint (`str`): The checkpoint.
+
+    Returns:
+        `str` or `None`: Name of the file; `None` if the checkpoint is whole.
+    """
+    names = sorted(os.listdir(checkpoint)) if os.path.isdir(checkpoint) else []
+    optimizer = OPTIMIZER if any(name in names for name in OPTIMIZER) else ()
+    for name in (*NEEDED, *optimizer, *names):
+        path = os.path.join(checkpoint, name)
+        try:
+            if name.endswith(".safetensors"):
+                with safe_open(path, "pt"):
+                    pass
+            elif name.endswith(".json"):
+                with open(path, encoding="utf-8") as file:
+                    json.load(file)
+            elif name.endswith((".pt", ".pth")):
+                zipfile.ZipFile(path).close()  # torch's format; the index is at the end of the file
+        except (OSError, ValueError, zipfile.BadZipFile, SafetensorError):
+            return name
+    return None
+
+
+def last_whole(args: DiffMaskTrainingArguments) -> str | None:
+    """
+    The last whole checkpoint in the output folder; warns of later ones that are damaged.
+
+    Args:
+        args ([`DiffMaskTrainingArguments`]): `output_dir` is used.
+
+    Returns:
+        `str` or `None`
+
+    Raises:
+        DiffMaskError: If there are checkpoints, and all are damaged.
+    """
+    folder = str(args.output_dir)
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    numbers = sorted((int(name[11:]) for name in names if re.fullmatch(r"checkpoint-\d+", name)), reverse=True)
+    found = {os.path.join(folder, f"checkpoint-{number}"): "" for number in numbers}
+    for checkpoint in found:
+        missing = damage(checkpoint)
+        if missing is None:
+            for later, file in found.items():
+                if file and args.process_index == 0:
+                    logger.warning_once(f"{later} is damaged ({file}): training goes on from {checkpoint}.")
+            return checkpoint
+        found[checkpoint] = missing
+    if found:
+        checkpoint, file = next(iter(found.items()))
+        raise DiffMaskError(
+            f"No checkpoint in {folder} is whole: {checkpoint} is damaged ({file}). Train again, with "
+            "--overwrite_output_dir."
+        )
+    return None
+
+
+def finish_checkpoint(unfinished: str, checkpoint: str) -> None:
+    """
+    Gives a checkpoint its name, after all of its files are on the disk. An earlier one of this name is replaced.
+
+    Args:
+        unfinished (`str`): Folder that the checkpoint was written to, in the same file system.
+        checkpoint (`str`): The checkpoint.
+    """
+    for entry in os.scandir(unfinished):
+        if entry.is_file():
+            with open(entry.path, "rb+") as file:
+                os.fsync(file.fileno())
+    if os.path.isdir(checkpoint):
+        os.rename(checkpoint, f"{unfinished}.replaced")
+    os.rename(unfinished, checkpoint)
+
+
+def rotate(folder: str, limit: int | None, kept: set[str]) -> None:
+    """
+    Deletes the oldest checkpoints above a limit.
+
+    Args:
+        folder (`str`): The output folder.
+        limit (`int`, *optional*): Largest number of checkpoints.
+        kept (`set[str]`): Checkpoints that stay in any case: the one just saved, and the best.
+    """
+    checkpoints = [str(one) for one in sort_checkpoints(folder, use_mtime=True)]
+    protected = {os.path.abspath(one) for one in kept}
+    surplus = 0 if limit is None or limit <= 0 else max(0, len(checkpoints) - limit)
+    for checkpoint in [one for one in checkpoints if os.path.abspath(one) not in protected][:surplus]:
+        # Renamed first: a checkpoint that is half deleted must not bear the name of a whole one.
+        aside = os.path.join(folder, UNFINISHED + os.path.basename(checkpoint))
+        os.rename(checkpoint, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def sole_run(folder: str) -> Iterator[None]:
+    """
+    Keeps other runs out of an output folder, and removes what a killed run left unfinished.
+
+    Args:
+        folder (`str`): The output folder; made if missing.
+
+    Raises:
+        DiffMaskError: If another run is writing into the folder.
+    """
+    os.makedirs(folder, exist_ok=True)
+    handle = _lock(folder)
+    try:
+        for name in filter(_is_unfinished, os.listdir(folder)):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
+def no_empty_folder(folder: str) -> Iterator[None]:
+    """
+    Removes a folder that was made inside the context and is empty when the context ends with an error.
+
+    Args:
+        folder (`str`): The folder. Its parents are treated alike.
+    """
+    made, path = [], os.path.abspath(folder)
+    while not os.path.exists(path):
+        made.append(path)
+        path = os.path.dirname(path)
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            try:
+                os.rmdir(path)
+            except OSError:
+                break
+        raise
+
+
+def _lock(folder: str) -> int | None:
+    """A lock that ends with the process, however the process ends; `None` without locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise DiffMaskError(
+            f"Another run is writing into {folder}: wait until it has ended, or name another folder with --output_dir."
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    return handle
+
+
+def _is_unfinished(name: str) -> bool:
+    return re.match(rf"{UNFINISHED}checkpoint-\d+", name) is not None
+
+
 def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: str | bool | None) -> str | None:
     """
-    The checkpoint to resume from. Refuses an output folder that would be overwritten.
+    The checkpoint to resume from. Refuses an output folder that would be overwritten; what a killed run left
+    unfinished does not count.
 
     Args:
         args ([`DiffMaskTrainingArguments`]): `output_dir` and `overwrite_output_dir` are used.
@@ -54,20 +236,25 @@ def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: st
         `str` or `None`: The checkpoint; `None` for a new run.
 
     Raises:
-        DiffMaskError: If the output folder is a file or is not empty, or there is no checkpoint to resume from.
+        DiffMaskError: If the output folder is a file or is not empty, or there is no whole checkpoint to resume from.
     """
     folder = str(args.output_dir)
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise DiffMaskError(f"{folder} is a file: name a folder with --output_dir.")
     if str(resume_from_checkpoint).lower() == "true":
-        checkpoint = get_last_checkpoint(folder) if os.path.isdir(folder) else None
+        checkpoint = last_whole(args)
         if checkpoint is None:
             raise DiffMaskError(f"The folder {folder} holds no checkpoint to resume from.")
         return checkpoint
-    is_empty = not os.path.isdir(folder) or not os.listdir(folder)
+    is_empty = not os.path.isdir(folder) or all(map(_is_unfinished, os.listdir(folder)))
     if resume_from_checkpoint:
         if not os.path.isfile(os.path.join(str(resume_from_checkpoint), OBJECTIVE_FILE)):
             raise DiffMaskError(f"{resume_from_checkpoint} is no checkpoint: name a folder checkpoint-N of a run.")
+        if (file := damage(str(resume_from_checkpoint))) is not None:
+            raise DiffMaskError(
+                f"{resume_from_checkpoint} is damaged ({file}): name another checkpoint, or go on from the last whole "
+                "one with --resume_from_checkpoint True."
+            )
         if os.path.realpath(os.path.dirname(os.path.abspath(str(resume_from_checkpoint)))) == os.path.realpath(folder):
             return str(resume_from_checkpoint)
         if is_empty or args.overwrite_output_dir:

@@ -16,8 +16,9 @@ from ..data.features import TextFeatures
 from ..data.reading import is_on_hub
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
-from .checkpoints import check_output_dir
+from .checkpoints import check_output_dir, no_empty_folder
 from .energy import measured_energy
+from .interruption import Interruption
 from .trainer import DiffMaskTrainer
 
 
@@ -45,26 +46,31 @@ def train(
         `rows` hold the table of states of the saved explainer.
 
     Raises:
-        DiffMaskError: If the output folder is not empty, or the loss is not finite.
+        DiffMaskError: If the output folder is not empty, the loss is not finite, or another process has died. A new
+            folder stays only if something is in it.
+        Interrupted: After Ctrl-C or SIGTERM; see [`DiffMaskTrainer.train`].
     """
     check_output_dir(args, args.resume_from_checkpoint)
-    length = max_length(explainer.base, tokenizer)
-    texts, validation = (explainer.task.with_room(tokenizer, part, length) for part in (texts, validation))
-    trainer = DiffMaskTrainer(
-        explainer,
-        args,
-        train_dataset=TextFeatures(tokenizer, texts, length),
-        eval_dataset=TextFeatures(tokenizer, validation, length),
-        processing_class=tokenizer,
-    )
-    begun = time.perf_counter()
-    with measured_energy() as energy:
-        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    minutes = (time.perf_counter() - begun) / 60
-    metrics = trainer.evaluate()
-    trainer.save_model(_internal_call=True)  # pushed later, in one commit
-    trainer.save_metrics("eval", metrics)
-    trainer.save_state()
+    interruption = Interruption(args)
+    with no_empty_folder(str(args.output_dir)), interruption.watched():
+        length = max_length(explainer.base, tokenizer)
+        texts, validation = (explainer.task.with_room(tokenizer, part, length) for part in (texts, validation))
+        trainer = DiffMaskTrainer(
+            explainer,
+            args,
+            train_dataset=TextFeatures(tokenizer, texts, length),
+            eval_dataset=TextFeatures(tokenizer, validation, length),
+            processing_class=tokenizer,
+        )
+        trainer.interruption = interruption
+        begun = time.perf_counter()
+        with measured_energy() as energy:
+            trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+        minutes = (time.perf_counter() - begun) / 60
+        metrics = trainer.evaluate()
+        trainer.save_model(_internal_call=True)  # pushed later, in one commit
+        trainer.save_metrics("eval", metrics)
+        trainer.save_state()
     training = {
         "dataset": os.path.basename(dataset) if os.path.exists(dataset) else dataset,
         "dataset_on_hub": is_on_hub(dataset),

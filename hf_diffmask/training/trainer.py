@@ -1,6 +1,6 @@
 """`transformers.Trainer` for explainers: with a recipe's objective, a cache and validation."""
 
-import os
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -20,21 +20,26 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .baseline import fit_baseline, start_at_mean_states
 from .cache import RecordedCache
-from .checkpoints import check_output_dir, load_objective, save_beside
+from .checkpoints import check_output_dir, sole_run
 from .constants import measure_constants
-from .publishing import PublishingTrainer
+from .interruption import Interruption
 from .recipes.calibration import MOST
 from .recipes.registry import RECIPES
+from .saving import SavingTrainer
 from .validation import StateRow, measure, table_of_states
 
 logger = logging.get_logger(__name__)
 
 
 class _Steps(TrainerCallback):
-    """Updates sampler and objective at epochs and steps; see [`DiffMaskTrainer`]."""
+    """Updates sampler and objective at epochs and steps, and ends interrupted runs; see [`DiffMaskTrainer`]."""
 
     def __init__(self, trainer: "DiffMaskTrainer"):
         self.trainer = trainer
+
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.find_best(self.trainer.interruption.checkpoint)
+        self.trainer.interruption.waits = True
 
     def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         # When a resumed epoch skips batches, the data loader's call does not reach the sampler.
@@ -46,8 +51,23 @@ class _Steps(TrainerCallback):
     def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.objective.clamp()
 
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_save |= self.trainer.interruption.agreed > 0
 
-class DiffMaskTrainer(PublishingTrainer):
+    def on_save(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        interruption = self.trainer.interruption
+        interruption.checkpoint = f"{args.output_dir}/checkpoint-{state.global_step}"
+        if interruption.agreed:
+            raise interruption.ended()
+
+    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        interruption = self.trainer.interruption
+        interruption.waits = False
+        if interruption.signal:
+            raise interruption.ended()
+
+
+class DiffMaskTrainer(SavingTrainer):
     """
     Trains the probes and the baseline of an explainer; no labels are needed.
 
@@ -65,7 +85,6 @@ class DiffMaskTrainer(PublishingTrainer):
         callbacks (`list[TrainerCallback]`, *optional*): Passed to [`~transformers.Trainer`].
     """
 
-    model: DiffMaskModel
     optimizer: Any
     control: Any
 
@@ -113,6 +132,8 @@ class DiffMaskTrainer(PublishingTrainer):
         self.objective = recipe.objective(config, args).to(args.device)
         self.rows: list[StateRow] = []
         self.cache: RecordedCache | None = None
+        self.interruption = Interruption(args)
+        self._losses = torch.zeros((), device=args.device)  # sum over the micro-batches of a step
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
         """
@@ -123,10 +144,19 @@ class DiffMaskTrainer(PublishingTrainer):
             kwargs: Passed to [`~transformers.Trainer.train`].
 
         Raises:
-            DiffMaskError: If the output folder is not empty, or the loss is not finite. Saved checkpoints stay
-                unchanged.
+            DiffMaskError: If the output folder is not empty, another run writes into it, the loss is not finite, or
+                another process has died. Saved checkpoints stay unchanged.
+            Interrupted: After Ctrl-C or SIGTERM, when a checkpoint is saved; a `KeyboardInterrupt`.
         """
-        checkpoint = check_output_dir(self.args, resume_from_checkpoint)
+        with ExitStack() as stack:
+            stack.enter_context(self.interruption.watched())
+            if self.args.should_save:
+                stack.enter_context(sole_run(str(self.args.output_dir)))
+            return self._train(check_output_dir(self.args, resume_from_checkpoint), **kwargs)
+
+    def _train(self, checkpoint: str | None, **kwargs: Any) -> TrainOutput:
+        self._check_batch()
+        self.interruption.begin(checkpoint)
         self.cache = self._make_cache()
         self.objective.begin(self.model)
         given = (self.model, self.train_dataset, self.data_collator, self.args)
@@ -146,6 +176,16 @@ class DiffMaskTrainer(PublishingTrainer):
             self.objective.finish(self.model, batches, self.state.best_metric)
         return result
 
+    def _check_batch(self) -> None:
+        """Refuses a data set that is smaller than a batch in several parts: the parts would have unequal weights."""
+        count, size, each = len(self.train_dataset), self._global_batch_size(), self.args.train_batch_size
+        if count < size and size > each:
+            parts = f"{self.args.world_size} processes x {self.args.gradient_accumulation_steps} accumulated batches"
+            raise DiffMaskError(
+                f"A step takes {size} inputs ({parts} x {each}), and the data set has {count}: lower "
+                "--per_device_train_batch_size or --gradient_accumulation_steps."
+            )
+
     def _make_cache(self) -> RecordedCache | None:
         """A cache if the run has at least 1.5 epochs, enough to pay for filling the cache."""
         lengths = self._lengths()
@@ -154,7 +194,14 @@ class DiffMaskTrainer(PublishingTrainer):
             met = int(self.args.num_train_epochs * len(lengths))
         if self.args.cache_memory <= 0 or met < 1.5 * len(lengths):
             return None
-        return RecordedCache(lengths, self.args.cache_memory / max(1, self.args.world_size))
+        limit = self.args.cache_memory / max(1, self.args.world_size)
+        return RecordedCache(
+            lengths, limit, lambda ids: self._batch(self.train_dataset, ids), self.args.eval_batch_size
+        )
+
+    def _batch(self, dataset: Features, ids: list[int]) -> Batch:
+        """A batch of examples of a data set, on the device."""
+        return self.model.batch(**self._prepare_inputs(self.data_collator([dataset[k] for k in ids])))
 
     def _lengths(self) -> list[int]:
         return [len(item["input_ids"]) for item in self.train_dataset.items]
@@ -208,17 +255,23 @@ class DiffMaskTrainer(PublishingTrainer):
         drawn = self.objective.drawn(self.args.seed, self.state.global_step, batch)
         output = model(recorded=recorded, draw=drawn)
         loss = self.objective.step_loss(self.model, output, drawn)
+        self._losses += loss.detach()
         return (loss, output) if return_outputs else loss
 
     def update_objective(self) -> None:
         """
-        Updates the objective from a step, with sums over all processes; the update is the same on each process.
+        Updates the objective from a step, with sums over all processes; the update is the same on each process. Tells
+        all processes of a signal that one has received.
 
         Raises:
-            DiffMaskError: If these sums are not finite, or a gradient is not finite. With fp16 gradients are not
-                checked, because the scaler skips such steps.
+            DiffMaskError: If the loss, these sums or a gradient are not finite. With fp16 gradients are not checked,
+                because the scaler skips such steps. All processes find the same.
         """
-        checked = self.objective.before_step(lambda sums: self.accelerator.reduce(sums, reduction="sum"))
+        known = torch.stack([self._losses, self._losses.new_tensor(self.interruption.signal)])
+        losses, signals = self.accelerator.gather(known).view(-1, 2).unbind(-1)
+        self._losses = torch.zeros_like(self._losses)
+        self.interruption.agreed = int(signals.max())
+        checked = [losses, *self.objective.before_step(lambda sums: self.accelerator.reduce(sums, reduction="sum"))]
         if self.accelerator.scaler is None:
             checked += [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         if not all(bool(values.isfinite().all()) for values in checked):
@@ -230,13 +283,11 @@ class DiffMaskTrainer(PublishingTrainer):
     def _calibration_batches(self) -> list[Batch]:
         """Batches of validation inputs, sorted by length, the same on every process."""
 
-        def length(item: dict[str, Any]) -> int:
-            return len(item["input_ids"])
-
-        items = sorted((self.eval_dataset[k] for k in range(min(MOST, len(self.eval_dataset)))), key=length)
+        numbers = [k for k in self._get_eval_sampler(self.eval_dataset) if k < MOST]
         size = self.args.eval_batch_size
-        batches = [self.data_collator(items[start : start + size]) for start in range(0, len(items), size)]
-        return [self.model.batch(**self._prepare_inputs(batch)) for batch in batches]
+        return [
+            self._batch(self.eval_dataset, numbers[start : start + size]) for start in range(0, len(numbers), size)
+        ]
 
     @torch.no_grad()
     def evaluate(
@@ -297,18 +348,3 @@ class DiffMaskTrainer(PublishingTrainer):
         self.model_wrapped = self.model
         self.accelerator.free_memory()
         del backend
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """Saves explainer, tokenizer and the files for resuming, as safetensors or JSON."""
-        if not self.args.should_save:
-            return
-        output_dir = output_dir if output_dir is not None else self.args.output_dir
-        os.makedirs(output_dir, exist_ok=True)
-        self.model.save_pretrained(output_dir, state_dict=state_dict)
-        if self.processing_class is not None:
-            self.processing_class.save_pretrained(output_dir)
-        save_beside(str(output_dir), self.objective, self.args, self.model.config)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        load_objective(resume_from_checkpoint, self.objective, str(self.args.device))

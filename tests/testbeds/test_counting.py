@@ -114,12 +114,14 @@ def test_states_of_unlike_precision_are_cached():
     model = counting.CountingForSequenceClassification(counting.CountingConfig()).eval()
     explainer = DiffMaskModel.from_base_model(model, states=counting.STATES, masking="hidden")
     examples = counting.draw(6, seed=0)
-    cache = RecordedCache(examples.attention_mask.sum(-1).tolist(), 1.0)
+    batch = explainer.batch(example_ids=torch.arange(6), **features(examples))
+    lengths = examples.attention_mask.sum(-1).tolist()
+    cache = RecordedCache(lengths, 1.0, lambda ids: batch.rows(torch.tensor(ids)), size=6)
     with torch.autocast("cpu", torch.bfloat16):
         expected = recorded_of(explainer, **features(examples))
         assert len({state.dtype for state in expected.states}) == 2
-        first = cache.record(explainer, explainer.batch(example_ids=torch.arange(6), **features(examples)))
-        again = cache.record(explainer, explainer.batch(example_ids=torch.arange(6), **features(examples)))
+        first = cache.record(explainer, batch)
+        again = cache.record(explainer, batch)
     units = examples.attention_mask.bool()
     for state, whole in enumerate(expected.states):
         assert torch.equal(again.states[state][units], whole[units].to(again.states[state].dtype))
