@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
-from transformers.trainer_utils import sort_checkpoints
 from transformers.utils import logging
 
 from ..errors import DiffMaskError
@@ -43,16 +42,15 @@ def save_beside(folder: str, objective: Objective, args: DiffMaskTrainingArgumen
         json.dump(args.settings(config), file, indent=2)
 
 
-def load_objective(folder: str, objective: Objective, device: str) -> None:
+def load_objective(folder: str, objective: Objective) -> None:
     """
     Loads an objective from a checkpoint.
 
     Args:
         folder (`str`): The checkpoint.
         objective ([`Objective`]): Changed in place.
-        device (`str`): Device for its tensors.
     """
-    load_model(objective, os.path.join(folder, OBJECTIVE_FILE), device=device)
+    load_model(objective, os.path.join(folder, OBJECTIVE_FILE))
 
 
 def damage(checkpoint: str) -> str | None:
@@ -99,9 +97,8 @@ def last_whole(args: DiffMaskTrainingArguments) -> str | None:
         DiffMaskError: If there are checkpoints, and all are damaged.
     """
     folder = str(args.output_dir)
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    numbers = sorted((int(name[11:]) for name in names if re.fullmatch(r"checkpoint-\d+", name)), reverse=True)
-    found = {os.path.join(folder, f"checkpoint-{number}"): "" for number in numbers}
+    numbered = sorted(_numbered(folder).items(), reverse=True)
+    found = dict.fromkeys((checkpoint for _, checkpoint in numbered), "")
     for checkpoint in found:
         missing = damage(checkpoint)
         if missing is None:
@@ -145,10 +142,12 @@ def rotate(folder: str, limit: int | None, kept: set[str]) -> None:
         limit (`int`, *optional*): Largest number of checkpoints.
         kept (`set[str]`): Checkpoints that stay in any case: the one just saved, and the best.
     """
-    checkpoints = [str(one) for one in sort_checkpoints(folder, use_mtime=True)]
-    protected = {os.path.abspath(one) for one in kept}
-    surplus = 0 if limit is None or limit <= 0 else max(0, len(checkpoints) - limit)
-    for checkpoint in [one for one in checkpoints if os.path.abspath(one) not in protected][:surplus]:
+    # By time, so that checkpoints of an earlier run, which may have higher numbers, go first.
+    ordered = sorted(_numbered(folder).items(), key=lambda item: (os.path.getmtime(item[1]), item[0]))
+    protected = {os.path.abspath(checkpoint) for checkpoint in kept}
+    surplus = 0 if limit is None or limit <= 0 else max(0, len(ordered) - limit)
+    free = [checkpoint for _, checkpoint in ordered if os.path.abspath(checkpoint) not in protected]
+    for checkpoint in free[:surplus]:
         # Renamed first: a checkpoint that is half deleted must not bear the name of a whole one.
         aside = os.path.join(folder, UNFINISHED + os.path.basename(checkpoint))
         os.rename(checkpoint, aside)
@@ -198,6 +197,13 @@ def no_empty_folder(folder: str) -> Iterator[None]:
             except OSError:
                 break
         raise
+
+
+def _numbered(folder: str) -> dict[int, str]:
+    """The checkpoints in a folder by step."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = filter(None, (re.fullmatch(r"checkpoint-(\d+)", name) for name in names))
+    return {int(match[1]): os.path.join(folder, match[0]) for match in found}
 
 
 def _lock(folder: str) -> int | None:

@@ -13,6 +13,7 @@ from ..errors import DiffMaskError
 from .arguments import DiffMaskTrainingArguments
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ENDED = "hf_diffmask_ended"  # counts the processes that have ended early, in the store that they share
 
 
 class Interrupted(KeyboardInterrupt):
@@ -80,9 +81,7 @@ class Interruption:
             yield
         except RuntimeError as error:
             if self.args.world_size > 1 and _is_lost(error):
-                raise DiffMaskError(
-                    f"Another process of this run has died: training stops, {self._saved()}"
-                ) from error
+                raise DiffMaskError(f"Another process of this run has died: {self._saved()}") from error
             raise
         finally:
             for number, handler in before.items():
@@ -103,13 +102,13 @@ class Interruption:
         """
         number = self.signal or self.agreed
         name = "interrupted" if number == signal.SIGINT else "terminated"
-        return Interrupted(number, f"{name}, {self._saved()}")
+        return Interrupted(number, f"{name}: {self._saved()}")
 
     def _saved(self) -> str:
         if self.checkpoint is None:
-            return "and there is no checkpoint yet."
+            return "there is no checkpoint yet."
         is_here = os.path.dirname(os.path.abspath(self.checkpoint)) == os.path.abspath(str(self.args.output_dir))
-        return f"{self.checkpoint} is saved: go on with --resume_from_checkpoint {is_here or self.checkpoint}."
+        return f"{self.checkpoint} is saved, go on with --resume_from_checkpoint {is_here or self.checkpoint}."
 
 
 def _is_lost(error: RuntimeError) -> bool:
@@ -127,6 +126,6 @@ def speaks_for_all() -> bool:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return int(os.environ.get("RANK", "0")) == 0
     try:
-        return torch.distributed.distributed_c10d._get_default_store().add("hf_diffmask_end", 1) == 1
+        return torch.distributed.distributed_c10d._get_default_store().add(ENDED, 1) == 1
     except RuntimeError:  # the process that holds the store has died
         return True

@@ -111,4 +111,4 @@ class SavingTrainer(PublishingTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        load_objective(resume_from_checkpoint, self.objective, str(self.args.device))
+        load_objective(resume_from_checkpoint, self.objective)

@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_diffmask.data.features import TextFeatures
+from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask.training.cache import RecordedCache
 from tests.helpers import make_trainer
@@ -33,9 +33,12 @@ def test_no_cache_where_examples_are_met_once(classifier, tokenizer, tmp_path):
 
 def test_cache_gives_back_what_the_base_computes(explainer, tokenizer):
     features = TextFeatures(tokenizer, sentences(6), 64)
-    cache = RecordedCache([len(item["input_ids"]) for item in features.items], limit=1.0)
-    from hf_diffmask.data.features import collate
 
+    def batch_of(ids):
+        return explainer.batch(**collate(tokenizer, [features[k] for k in ids]))
+
+    lengths = [len(item["input_ids"]) for item in features.items]
+    cache = RecordedCache(lengths, 1.0, batch_of, size=2)
     for picked in ([0, 3], [3, 1, 5], [0, 1, 2, 3, 4, 5]):
         batch = collate(tokenizer, [features[k] for k in picked])
         batch.pop("special_tokens_mask")
@@ -46,3 +49,23 @@ def test_cache_gives_back_what_the_base_computes(explainer, tokenizer):
             torch.testing.assert_close(ours[real], theirs[real], atol=1e-4, rtol=0)
             assert (ours[~real] == 0).all()
     assert cache.known.all()
+
+
+def test_a_state_does_not_depend_on_the_batch_that_asks_first(explainer, tokenizer):
+    features = TextFeatures(tokenizer, sentences(40), 64)
+    lengths = [len(item["input_ids"]) for item in features.items]
+    asked = []
+
+    def batch_of(ids):
+        asked.append(ids)
+        return explainer.batch(**collate(tokenizer, [features[k] for k in ids]))
+
+    found = []
+    for orders in ([[3, 17, 20], list(range(40))], [list(range(39, -1, -1))]):
+        cache = RecordedCache(lengths, 1.0, batch_of, size=8)
+        for order in orders:
+            recorded = cache.record(explainer, batch_of(order))
+        found.append([state[order.index(k)][: lengths[k]] for state in recorded.states for k in range(40)])
+    assert all(torch.equal(*both) for both in zip(*found, strict=True)), "to the last bit"
+    groups = [ids for ids in asked if len(ids) == 8]
+    assert len(groups) == 2 * 5 and all(sorted(ids) in [sorted(one) for one in groups[:5]] for ids in groups)

@@ -1,5 +1,6 @@
 """Training learns, resumes, stops, and runs in several processes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,52 +8,15 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask.training.recipes.registry import RECIPES
 from tests.helpers import ROOT, batches_of, make_trainer, path_of
-
-DISTRIBUTED = """
-import os, sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-import hf_diffmask
-from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
-from hf_diffmask.data.features import TextFeatures
-from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.recipes.registry import recipe_config
-from safetensors.torch import save_file
-
-recipe, precision, warmup, size, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
-torch.set_default_dtype(getattr(torch, precision))
-tokenizer = AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
-base = AutoModelForSequenceClassification.from_pretrained(
-    hf_diffmask.BUNDLED_CLASSIFIER, dtype=torch.get_default_dtype()
-)
-torch.manual_seed(0)
-explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe))
-assert explainer.probes.out_weight.dtype == explainer.baseline.dtype == torch.get_default_dtype()
-args = DiffMaskTrainingArguments(
-    output_dir=folder, recipe=recipe, max_steps=20, per_device_train_batch_size=size, save_strategy="no",
-    eval_strategy="no", use_cpu=True, disable_tqdm=True, report_to="none", cache_memory=0.01, warmup_steps=warmup,
-)
-data = TextFeatures(tokenizer, sentences(160), 64), TextFeatures(tokenizer, sentences(21, seed=1), 64)
-trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
-trainer.train()
-metrics = trainer.evaluate()
-state = {**explainer.state_dict(), "objective": getattr(trainer.objective, "multipliers", torch.arange(2)),
-         "metrics": torch.tensor([metrics["eval_kept_share"], metrics["eval_divergence"]]),
-         "processes": torch.tensor([trainer.accelerator.num_processes])}
-save_file({name: value.detach().contiguous() for name, value in state.items()},
-          f"{folder}/{trainer.accelerator.process_index}.safetensors")
-trainer.end_training()
-if os.path.isdir("/proc/self/task"):  # Linux
-    threads = [Path(f"/proc/self/task/{thread}/comm").read_text() for thread in os.listdir("/proc/self/task")]
-    assert not any("gloo" in name for name in threads), threads
-"""
+from tests.training.two_processes import RUNS, train_all
 
 
 def test_training_drops_tokens_within_the_margin(classifier, tokenizer, tmp_path):
@@ -84,22 +48,43 @@ def test_violations_are_counted_at_the_steps_that_are_checked(classifier, tokeni
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_resuming_is_the_same_as_going_on(classifier, tokenizer, tmp_path, recipe):
-    # 12 steps an epoch: the checkpoint at step 15 is in the second epoch.
-    settings = {"save_strategy": "steps", "save_steps": 15, "eval_steps": 15, "load_best_model_at_end": False}
-    whole = make_trainer(classifier, tokenizer, tmp_path / "whole", recipe, max_steps=30, **settings)
+    # 12 steps an epoch: the checkpoint at step 15 is in the second epoch, and so is the end.
+    settings = {
+        "save_strategy": "steps", "save_steps": 15, "eval_steps": 15, "load_best_model_at_end": False,
+        "max_steps": 19, "baseline_steps": min(3, RECIPES[recipe].settings["baseline_steps"]),
+    }  # fmt: skip
+    whole = make_trainer(classifier, tokenizer, tmp_path / "whole", recipe, **settings)
     whole.train()
     files = {path.name for path in (tmp_path / "whole" / "checkpoint-15").iterdir()}
     assert {"config.json", "model.safetensors", "objective.safetensors", "training_args.json"} <= files
     assert "training_args.bin" not in files
-    resumed = make_trainer(classifier, tokenizer, tmp_path / "resumed", recipe, max_steps=30, **settings)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-15"))
-    for name, value in whole.model.state_dict().items():
-        torch.testing.assert_close(value, resumed.model.state_dict()[name], atol=1e-5, rtol=0)
+    # Resumed from the last step, a run takes no step, and is completed and calibrated as before.
+    for step, taken in ((15, 4), (19, 0)):
+        resumed = make_trainer(classifier, tokenizer, tmp_path / f"resumed-{step}", recipe, **settings)
+        loss, count = resumed.compute_loss, []
+        resumed.compute_loss = lambda *given, loss=loss, count=count, **more: count.append(1) or loss(*given, **more)
+        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{step}"))
+        assert len(count) == taken and resumed.state.global_step == 19
+        for name, value in whole.model.state_dict().items():
+            assert torch.equal(value, resumed.model.state_dict()[name]), f"{name}: to the last bit"
+        for name, value in whole.objective.state_dict().items():
+            assert torch.equal(value, resumed.objective.state_dict()[name]), name
     if recipe == "path":
         assert whole.model.costs.any(), "calibrated"
         return
-    torch.testing.assert_close(whole.objective.multipliers, resumed.objective.multipliers)
     assert not torch.equal(whole.objective.multipliers, torch.full_like(whole.objective.multipliers, 5.0))
+
+
+def test_parts_of_a_batch_have_equal_weights(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path, per_device_train_batch_size=8, gradient_accumulation_steps=13
+    )
+    with pytest.raises(DiffMaskError) as error:
+        trainer.train()
+    assert str(error.value) == (
+        "A step takes 104 inputs (1 processes x 13 accumulated batches x 8), and the data set has 96: lower "
+        "--per_device_train_batch_size or --gradient_accumulation_steps."
+    )
 
 
 def test_accumulation_is_the_same_as_a_larger_batch(classifier, tokenizer, tmp_path):
@@ -167,33 +152,60 @@ def test_a_trainer_refuses_what_contradicts_itself(classifier, tokenizer, tmp_pa
         trainer.train()
 
 
-# Centred RMSprop turns gradients as small as rounding into whole steps. `paper` at its full rate therefore agrees only
-# in double precision, with rounding far below 1e-5 of a step.
-@pytest.mark.parametrize(
-    ("recipe", "precision", "warmup"),
-    [("fast", "float32", 0), ("paper", "float32", 1200), ("paper", "float64", 0), ("path", "float64", 0)],
-)
-def test_two_processes_and_one_agree(tmp_path, recipe, precision, warmup):
-    script = tmp_path / "run.py"
-    script.write_text(DISTRIBUTED)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for name, size, launcher in (
-        ("one", 16, [sys.executable]),
-        ("two", 8, [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]),
-    ):
+def test_two_processes_are_one_run(tmp_path):
+    """All in one launch, since processes take seconds to start: see tests/training/two_processes.py."""
+    base = AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER, num_hidden_layers=1)
+    base.save_pretrained(tmp_path / "base")
+    AutoTokenizer.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER).save_pretrained(tmp_path / "base")
+    rows = [json.dumps({"text": text}) for text in sentences(40)]
+    (tmp_path / "base" / "texts.jsonl").write_text("\n".join(rows))
+    for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        done = subprocess.run(
-            [*launcher, str(script), recipe, precision, str(warmup), str(size), str(tmp_path / name)],
-            env=environment, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-    one = load_file(tmp_path / "one" / "0.safetensors")
-    ranks = [load_file(tmp_path / "two" / f"{rank}.safetensors") for rank in (0, 1)]
-    assert one["processes"].item() == 1 and ranks[0]["processes"].item() == ranks[1]["processes"].item() == 2
-    for name in one.keys() - {"processes"}:
-        torch.testing.assert_close(ranks[0][name], ranks[1][name], atol=0, rtol=0)
-        torch.testing.assert_close(ranks[0][name], one[name], atol=1e-5, rtol=1e-5)
-    assert (one["objective"] != one["objective"][0]).any()
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launched = subprocess.Popen(
+        [*command, "-m", "tests.training.two_processes", str(tmp_path / "base"), str(tmp_path / "two")],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        train_all(str(tmp_path / "base"), tmp_path / "one")
+        printed, said = launched.communicate(timeout=300)
+    finally:
+        launched.kill()
+    assert launched.returncode != 0, "a process died"
+    for name, (*_, tolerance) in RUNS.items():
+        one = load_file(tmp_path / "one" / f"{name}-0.safetensors")
+        ranks = [load_file(tmp_path / "two" / f"{name}-{rank}.safetensors") for rank in (0, 1)]
+        last = [load_file(tmp_path / part / name / "checkpoint-50" / "model.safetensors") for part in ("one", "two")]
+        assert one.pop("processes") == 1 and ranks[0].pop("processes") == ranks[1].pop("processes") == 2
+        assert {"eval_selection", "eval_divergence", "10.eval_selection", "50.eval_selection"} <= one.keys()
+        for key in one:
+            torch.testing.assert_close(ranks[0][key], ranks[1][key], atol=0, rtol=0)
+            torch.testing.assert_close(ranks[0][key], one[key], atol=tolerance, rtol=tolerance, msg=f"{name}: {key}")
+        for key in last[0]:
+            torch.testing.assert_close(
+                last[1][key], last[0][key], atol=tolerance, rtol=tolerance, msg=f"{name}: {key}"
+            )
+        if "costs" in one:
+            assert one["costs"].any(), "calibrated"
+        if "objective.multipliers" in one:
+            assert (one["objective.multipliers"] != one["objective.multipliers"][0]).any()
+    statuses = [json.loads((tmp_path / "two" / f"{rank}.json").read_text()) for rank in (0, 1)]
+    expected = {"not finite": 2, "left": False, "terminated": 143, "resumed": 0}
+    assert statuses == [{**expected, "died": 2}, expected], "the second process died before it could write"
+    sentences_said = [line for line in said.splitlines() if "hf-diffmask: " in line]
+    assert len(sentences_said) == 3, said[-6000:]
+    run = tmp_path / "two" / "run"
+    for line, parts in zip(
+        sentences_said,
+        [("The loss is not finite at step 1",),
+         (f"terminated: {run}/checkpoint-3 is saved, go on with --resume_from_checkpoint True.",),
+         ("Another process of this run has died",)],
+        strict=True,
+    ):  # fmt: skip
+        assert all(part in line for part in parts), line
+    assert printed.count("Hard masks on") == 1, "one run"
+    assert (run / "model.safetensors").is_file()
 
 
 def test_an_explainer_can_be_trained_again(classifier, tokenizer, tmp_path):

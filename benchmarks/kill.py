@@ -1,0 +1,197 @@
+"""Runs that are killed at random moments and resumed, compared with runs that are not.
+
+    python benchmarks/kill.py       (about 10 minutes on 2 cores)
+
+Base model: the bundled classifier. Data: sentences from the demo's grammar. Each recipe is trained once without
+interruption, by `hf-diffmask train`, with a checkpoint every 4 steps. Then further runs of the same settings are killed
+(SIGKILL) at random moments. Half of the moments are uniform between the start of a run and its end. The other half are
+uniform over the writing and deleting of checkpoints: they are counted in operations on files, since each lasts only
+milliseconds. A killed run is resumed with `--resume_from_checkpoint True`, or started again if there is no checkpoint
+yet. Then the files of the explainer, and the weights of the last checkpoint, must be the same to the last bit.
+
+Each run is a forked child in a process group of its own. Results go to results/kill.json.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+import hf_diffmask
+from hf_diffmask.cli import train as command  # imported before the runs fork
+from hf_diffmask.testbeds.grammar import sentences
+from hf_diffmask.training.recipes.registry import RECIPES
+from hf_diffmask_entry import main as hf_diffmask_main
+
+RESULTS = Path(__file__).parent / "results" / "kill.json"
+WRITES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
+
+
+def child(arguments: list[str], prepare: Callable[[], None] | None = None) -> int:
+    """Starts `hf-diffmask` with arguments in a process group of its own; returns its process id."""
+    process = os.fork()
+    if process:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpgid(process, process)
+        return process
+    os.setpgid(0, 0)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    if prepare is not None:
+        prepare()
+    os._exit(hf_diffmask_main(arguments))
+
+
+def waited(process: int) -> int:
+    """Exit status of a child; minus the signal if it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def killed_after(arguments: list[str], seconds: float) -> int:
+    """Kills a run, with all of its processes, after some seconds; returns its exit status."""
+    process = child(arguments)
+    time.sleep(seconds)
+    os.killpg(process, signal.SIGKILL)
+    return waited(process)
+
+
+def watch(folder: Path, act: Callable[[int], None]) -> Callable[[], None]:
+    """A function that calls `act` with the number of each operation on files of checkpoints, before it happens."""
+
+    def prepare() -> None:
+        count = 0
+
+        def hook(event: str, given: tuple) -> None:
+            nonlocal count
+            if event in WRITES and str(given[0]).startswith(str(folder)) and "checkpoint-" in str(given[0]):
+                count += 1
+                act(count)
+
+        sys.addaudithook(hook)
+
+    return prepare
+
+
+def counted(arguments: list[str], folder: Path) -> int:
+    """Runs to the end; returns the number of operations on files of checkpoints."""
+    note = folder.parent / f"{folder.name}.count"
+    status = waited(
+        child(arguments, watch(folder, lambda count: os.truncate(note, count) if note.touch() is None else 0))
+    )
+    if status != 0:
+        raise SystemExit(f"The run without interruption ended with status {status}.")
+    return note.stat().st_size
+
+
+def killed_before(arguments: list[str], folder: Path, number: int) -> int:
+    """Kills a run before an operation on files of checkpoints; returns its exit status."""
+
+    def act(count: int) -> None:
+        if count == number:
+            os.killpg(0, signal.SIGKILL)
+
+    return waited(child(arguments, watch(folder, act)))
+
+
+def weights(folder: Path, steps: int) -> dict[str, torch.Tensor]:
+    """Weights of the explainer, and explainer and objective of the last checkpoint."""
+    found = {}
+    for name in ("model", f"checkpoint-{steps}/model", f"checkpoint-{steps}/objective"):
+        tensors = load_file(folder / f"{name}.safetensors")
+        found |= {f"{name}.{key}": value for key, value in tensors.items()}
+    return found
+
+
+def difference(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """The largest difference of two sets of weights; 0 if they are the same to the last bit."""
+    if found.keys() != expected.keys():
+        return float("inf")
+    return max((found[key].double() - value.double()).abs().max().item() for key, value in expected.items())
+
+
+def main() -> None:
+    """Trains, kills and resumes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    draw = random.Random(args.seed)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name) / "texts.jsonl"
+        data.write_text("\n".join(json.dumps({"text": text}) for text in sentences(150)))
+
+        def arguments(folder: Path, recipe: str) -> list[str]:
+            settings = {
+                "base_model": hf_diffmask.BUNDLED_CLASSIFIER, "dataset": str(data), "output_dir": str(folder),
+                "recipe": recipe, "max_steps": args.steps, "per_device_train_batch_size": 8, "save_steps": 4,
+                "eval_steps": 4, "eval_delay": 0, "warmup_steps": 0, "baseline_steps": 5, "save_total_limit": 1,
+            }  # fmt: skip
+            return [
+                "train",
+                "--use_cpu",
+                *(str(part) for key, value in settings.items() for part in (f"--{key}", value)),
+            ]
+
+        whole = {}
+        for recipe in RECIPES:
+            folder = Path(name) / recipe
+            begun = time.perf_counter()
+            operations = counted(arguments(folder, recipe), folder)
+            whole[recipe] = weights(folder, args.steps), time.perf_counter() - begun, operations
+        print("| recipe | killed | last checkpoint | resumed | largest difference |\n|---|---|---|---|---|")
+        for number in range(args.kills):
+            recipe = list(RECIPES)[number % len(RECIPES)]
+            expected, seconds, operations = whole[recipe]
+            folder = Path(name) / f"{recipe}-{number}"
+            if number % 2:
+                moment = draw.randint(1, operations)
+                killed, status = (
+                    f"at file {moment} of {operations}",
+                    killed_before(arguments(folder, recipe), folder, moment),
+                )
+            else:
+                after = draw.uniform(0, seconds)
+                killed, status = (
+                    f"after {after:.2f} of {seconds:.2f} s",
+                    killed_after(arguments(folder, recipe), after),
+                )
+            checkpoints = [int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*")]
+            resume = ["--resume_from_checkpoint", "True"] if checkpoints else []
+            again = waited(child([*arguments(folder, recipe), *resume]))
+            row = {
+                "recipe": recipe, "killed": killed, "status": status, "checkpoint": max(checkpoints, default=None),
+                "resumed_status": again, "difference": difference(weights(folder, args.steps), expected) if again == 0 else None,
+            }  # fmt: skip
+            rows.append(row)
+            print(f"| {recipe} | {killed} | {row['checkpoint']} | {again} | {row['difference']} |", flush=True)
+    same = sum(row["difference"] == 0 for row in rows)
+    found = {
+        "machine": f"{platform.machine()}, 1 thread, torch {torch.__version__}",
+        "steps": args.steps,
+        "seed": args.seed,
+        "kills": sum(row["status"] == -signal.SIGKILL for row in rows),
+        "same_to_the_last_bit": same,
+        "runs": rows,
+    }
+    RESULTS.write_text(json.dumps(found, indent=1))
+    print(f"{same} of {len(rows)} runs are the same to the last bit")
+
+
+if __name__ == "__main__":
+    main()
