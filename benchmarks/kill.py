@@ -3,11 +3,11 @@
     python benchmarks/kill.py       (about 10 minutes on 2 cores)
 
 Base model: the bundled classifier. Data: sentences from the demo's grammar. Each recipe is trained once without
-interruption, by `hf-diffmask train`, with a checkpoint every 4 steps. Then further runs of the same settings are killed
-(SIGKILL) at random moments. Half of the moments are uniform between the start of a run and its end. The other half are
-uniform over the writing and deleting of checkpoints: they are counted in operations on files, since each lasts only
-milliseconds. A killed run is resumed with `--resume_from_checkpoint True`, or started again if there is no checkpoint
-yet. Then the files of the explainer, and the weights of the last checkpoint, must be the same to the last bit.
+interruption, by `hf-diffmask train`, with a checkpoint every 4 steps. Then further runs with the same settings are
+killed (SIGKILL) at random moments. Half of the moments are uniform between the start of a run and its end. The other
+half are uniform over the writing and deleting of checkpoints. These take milliseconds, so their moments are counted in
+operations on files. A killed run is resumed with `--resume_from_checkpoint True`, or started again if it has no
+checkpoint yet. Then the weights of the explainer and of the last checkpoint must be the same to the last bit.
 
 Each run is a forked child in a process group of its own. Results go to results/kill.json.
 """
@@ -29,8 +29,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-import hf_diffmask
-from hf_diffmask.cli import train as command  # imported before the runs fork
+import hf_diffmask.cli.train  # all imports come before the runs fork
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask.training.recipes.registry import RECIPES
 from hf_diffmask_entry import main as hf_diffmask_main
@@ -68,7 +67,7 @@ def killed_after(arguments: list[str], seconds: float) -> int:
     return waited(process)
 
 
-def watch(folder: Path, act: Callable[[int], None]) -> Callable[[], None]:
+def watch(folder: Path, act: Callable[[int], object]) -> Callable[[], None]:
     """A function that calls `act` with the number of each operation on files of checkpoints, before it happens."""
 
     def prepare() -> None:
@@ -88,12 +87,10 @@ def watch(folder: Path, act: Callable[[int], None]) -> Callable[[], None]:
 def counted(arguments: list[str], folder: Path) -> int:
     """Runs to the end; returns the number of operations on files of checkpoints."""
     note = folder.parent / f"{folder.name}.count"
-    status = waited(
-        child(arguments, watch(folder, lambda count: os.truncate(note, count) if note.touch() is None else 0))
-    )
+    status = waited(child(arguments, watch(folder, lambda count: note.write_text(str(count)))))
     if status != 0:
         raise SystemExit(f"The run without interruption ended with status {status}.")
-    return note.stat().st_size
+    return int(note.read_text())
 
 
 def killed_before(arguments: list[str], folder: Path, number: int) -> int:
@@ -108,7 +105,7 @@ def killed_before(arguments: list[str], folder: Path, number: int) -> int:
 
 def weights(folder: Path, steps: int) -> dict[str, torch.Tensor]:
     """Weights of the explainer, and explainer and objective of the last checkpoint."""
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for name in ("model", f"checkpoint-{steps}/model", f"checkpoint-{steps}/objective"):
         tensors = load_file(folder / f"{name}.safetensors")
         found |= {f"{name}.{key}": value for key, value in tensors.items()}
@@ -175,9 +172,13 @@ def main() -> None:
             resume = ["--resume_from_checkpoint", "True"] if checkpoints else []
             again = waited(child([*arguments(folder, recipe), *resume]))
             row = {
-                "recipe": recipe, "killed": killed, "status": status, "checkpoint": max(checkpoints, default=None),
-                "resumed_status": again, "difference": difference(weights(folder, args.steps), expected) if again == 0 else None,
-            }  # fmt: skip
+                "recipe": recipe,
+                "killed": killed,
+                "status": status,
+                "checkpoint": max(checkpoints, default=None),
+                "resumed_status": again,
+                "difference": difference(weights(folder, args.steps), expected) if again == 0 else None,
+            }
             rows.append(row)
             print(f"| {recipe} | {killed} | {row['checkpoint']} | {again} | {row['difference']} |", flush=True)
     same = sum(row["difference"] == 0 for row in rows)

@@ -103,8 +103,9 @@ class DiffMaskTrainingArguments(TrainingArguments):
                 f"--hub_strategy must be {' or '.join(HUB_STRATEGIES)}, but is {self.hub_strategy!r}: before training "
                 "ends there is no explainer to publish."
             )
-        # Accelerate joins launched processes on CPU only if it is told that there is nothing else.
-        if "LOCAL_RANK" in os.environ and not torch.accelerator.is_available() and not is_torch_xla_available():
+        # Accelerate joins launched processes on CPU only if it is told to use the CPU.
+        is_launched = "LOCAL_RANK" in os.environ or "WORLD_SIZE" in os.environ
+        if is_launched and not torch.accelerator.is_available() and not is_torch_xla_available():
             self.use_cpu = True
         super().__post_init__()
         # One device per process: nn.DataParallel would leave the base model on the first device.

@@ -188,8 +188,8 @@ def test_two_processes_are_one_run(tmp_path):
             )
         if "costs" in one:
             assert one["costs"].any(), "calibrated"
-        if "objective.multipliers" in one:
-            assert (one["objective.multipliers"] != one["objective.multipliers"][0]).any()
+        if "objective.multipliers" in one and name.endswith("double"):
+            assert len(one["objective.multipliers"].unique()) > 1
     statuses = [json.loads((tmp_path / "two" / f"{rank}.json").read_text()) for rank in (0, 1)]
     expected = {"not finite": 2, "left": False, "terminated": 143, "resumed": 0}
     assert statuses == [{**expected, "died": 2}, expected], "the second process died before it could write"

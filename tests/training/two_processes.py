@@ -32,6 +32,7 @@ def train_all(base, folder):
     """
     tokenizer = AutoTokenizer.from_pretrained(base)
     data = TextFeatures(tokenizer, sentences(157), 64), TextFeatures(tokenizer, sentences(21, seed=1), 64)
+    lone = TextFeatures(tokenizer, sentences(1, seed=2), 64)  # less than one input for each process
     before = torch.get_default_dtype()
     for name, (recipe, precision, warmup, _) in RUNS.items():
         torch.set_default_dtype(precision)
@@ -40,9 +41,10 @@ def train_all(base, folder):
         explainer = DiffMaskModel.from_base_model(model, tokenizer, **recipe_config(recipe))
         assert explainer.probes.out_weight.dtype == explainer.baseline.dtype == precision
         args = DiffMaskTrainingArguments(
-            output_dir=f"{folder}/{name}", recipe=recipe, max_steps=50, warmup_steps=warmup, eval_steps=10,
-            eval_delay=0, save_steps=10, baseline_steps=min(5, RECIPES[recipe].settings["baseline_steps"]),
-            per_device_train_batch_size=16, per_device_eval_batch_size=8, use_cpu=True, disable_tqdm=True,
+            output_dir=f"{folder}/{name}", recipe=recipe, margin=0.02, max_steps=50, warmup_steps=warmup,
+            baseline_steps=min(5, RECIPES[recipe].settings["baseline_steps"]), eval_steps=10, eval_delay=0,
+            save_steps=10, per_device_train_batch_size=16, per_device_eval_batch_size=8, use_cpu=True,
+            disable_tqdm=True,
         )  # fmt: skip
         if args.world_size == 2:
             args.per_device_train_batch_size, args.gradient_accumulation_steps = 4, 2
@@ -50,6 +52,7 @@ def train_all(base, folder):
         trainer.train()
         found = {**explainer.state_dict(), **trainer.objective.state_dict(prefix="objective.")}
         numbers = {"processes": args.world_size, "best": trainer.state.best_global_step, **trainer.evaluate()}
+        numbers |= trainer.evaluate(lone, metric_key_prefix="lone")
         for entry in trainer.state.log_history:
             numbers |= {f"{entry['step']}.{key}": value for key, value in entry.items() if key.startswith("eval_")}
         found |= {key: torch.tensor(value, dtype=torch.float64) for key, value in numbers.items()}
