@@ -101,10 +101,10 @@ def soak(explain, texts: list[str], alone: list, loaded, args: argparse.Namespac
             with lock:
                 ended = swaps
                 done += 1
+                by_swap[ended % 2] = by_swap.get(ended % 2, 0) + 1
             # A swap may come in the middle of a call.
             expected = [alone[swap % 2][place] for swap in range(began, ended + 1)]
             differences = [max(abs(a - b) for a, b in zip(numbers(result), one, strict=True)) for one in expected]
-            by_swap[ended % 2] = by_swap.get(ended % 2, 0) + 1
             if not min(differences) <= 1e-6:
                 wrong.append((number, min(differences)))
 

@@ -38,7 +38,7 @@ def lacking(folder):
 CASES = {
     "pickle": (lambda folder: indexed(folder, "pytorch_model.bin"), "names 'pytorch_model.bin' as weights"),
     "above": (lambda folder: indexed(folder, "../other.safetensors"), "names '../other.safetensors' as weights"),
-    "absolute": (lambda folder: indexed(folder, f"{folder.parent}/o.safetensors"), "o.safetensors' as weights: only"),
+    "absolute": (lambda folder: indexed(folder, f"{folder.parent}/o.safetensors"), "' as weights: only safetensors"),
     "cut": (cut, "are damaged (model.safetensors: Error while deserializing header"),
     "reshaped": (reshaped, "config: baseline has the shape [7] instead of [128];"),
     "lacking": (lacking, "do not match its config: baseline missing or unknown;"),

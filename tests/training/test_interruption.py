@@ -22,6 +22,14 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
+@pytest.fixture(autouse=True)
+def _heard():
+    """A shell starts background jobs, tests as well, with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def interruption(tmp_path):
     return Interruption(DiffMaskTrainingArguments(output_dir=str(tmp_path / "run"), use_cpu=True))
