@@ -53,6 +53,8 @@ def child(arguments: list[str], prepare: Callable[[], None] | None = None) -> in
         said = os.open(f"{arguments[arguments.index('--output_dir') + 1]}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(said, 1)
         os.dup2(said, 2)
+        # PyTorch makes a new pool of threads after a fork. Threads that load weights would race for it.
+        torch.set_num_threads(1)
         if prepare is not None:
             prepare()
         status = hf_diffmask_main(arguments)
