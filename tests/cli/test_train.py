@@ -18,7 +18,9 @@ SHORT = ["--max_steps", "4", "--per_device_train_batch_size", "8", "--use_cpu", 
 
 def test_train_then_explain(capsys, data, tmp_path):
     out = str(tmp_path / "out")
-    assert main(["train", "--base_model", BASE, "--dataset", str(data), "--output_dir", out, *SHORT]) == 0
+    settings = [*SHORT, "--dtype", "bfloat16"]
+    assert main(["train", "--base_model", BASE, "--dataset", str(data), "--output_dir", out, *settings]) == 0
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["base_model_dtype"] == "bfloat16"
     printed = capsys.readouterr().out
     assert "| state | kept | divergence | same prediction | within margin |" in printed
     assert all(f"| {name} |" in printed for name in ("embeddings", "block.0.input"))

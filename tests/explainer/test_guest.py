@@ -11,6 +11,8 @@ from transformers import AutoModelForSequenceClassification
 
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
+from hf_diffmask.explainer.guest import load_base
+from tests.helpers import build
 
 
 def test_base_is_no_part_of_the_explainer(explainer):
@@ -116,3 +118,10 @@ def test_another_base_model_is_refused_unless_asked_for(folder, classifier, capl
     classifier.resize_token_embeddings(20)
     with pytest.raises(DiffMaskError, match="vocabulary 20 instead of 15108"):
         DiffMaskModel.from_pretrained(folder, base_model=classifier, allow_base_mismatch=True)
+
+
+def test_the_precision_of_a_base_is_float32_or_asked_for(tmp_path):
+    build("bert").bfloat16().save_pretrained(tmp_path)
+    found = {dtype: load_base(str(tmp_path), dtype=dtype)[0].dtype for dtype in ("auto", "float32", "float16")}
+    assert found == {"auto": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
+    assert load_base(str(tmp_path))[0].dtype == torch.float32
