@@ -272,8 +272,12 @@ def _replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hid
 
 def _are_ids(args: tuple, inputs: dict[str, Tensor]) -> bool:
     """Whether the embedding table is called with `input_ids`: GPT-2 looks up `token_type_ids` as well."""
-    ids = inputs["input_ids"]
-    return args[0].shape == ids.shape and torch.equal(args[0], ids.to(args[0].device))
+    found, ids, kinds = args[0], inputs["input_ids"], inputs.get("token_type_ids")
+    if found.data_ptr() == ids.data_ptr():
+        return True
+    if kinds is not None and found.data_ptr() == kinds.data_ptr():  # a text of token 0 has equal ids and types
+        return False
+    return found.shape == ids.shape and torch.equal(found, ids.to(found.device))
 
 
 def state_widths(model: PreTrainedModel, names: Sequence[str]) -> list[int]:

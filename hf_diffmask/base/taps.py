@@ -8,6 +8,7 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
+import torch
 from torch import nn
 
 Inputs = tuple[tuple, dict[str, Any]]
@@ -57,6 +58,8 @@ _installing = Lock()
 
 
 def _before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Inputs | None:
+    if torch.compiler.is_compiling():  # compiled code reads no context variable; runs with taps are not compiled
+        return None
     taps = _active.get()
     changed = None
     for tap in taps.inputs.get(module, ()) if taps else ():
@@ -65,6 +68,8 @@ def _before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Inputs | 
 
 
 def _after(module: nn.Module, args: tuple, output: Any) -> Any:
+    if torch.compiler.is_compiling():
+        return None
     taps = _active.get()
     changed = None
     for tap in taps.outputs.get(module, ()) if taps else ():
@@ -83,7 +88,7 @@ def _hook(module: nn.Module) -> None:
 
 
 def _call_or_stand_in(module: nn.Module, call: Callable, *args: Any, **kwargs: Any) -> Any:
-    taps = _active.get()
+    taps = None if torch.compiler.is_compiling() else _active.get()
     if taps is None:
         return call(*args, **kwargs)
     # Hooks do not act in compiled code.

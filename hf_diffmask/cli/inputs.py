@@ -93,6 +93,11 @@ def placed_inputs(file: str, task: Task, which: DatasetArguments) -> list[tuple[
         raise DiffMaskError(f"There is no file {file}.")
     text, pair = _columns(which, task)
     suffix = suffix_of(file) if suffix_of(file) in READERS else ".txt"
+    if suffix_of(file) not in READERS and which.text_column is not None:
+        raise DiffMaskError(
+            f"{file} is read as lines of text, which have no columns: give it a name that ends in "
+            f"{', '.join(READERS)}, or leave out --text_column."
+        )
     rows = rows_of(file, [text, *([pair] if pair else [])], suffix)
     found_rows = ((number, cells if pair else cells[0]) for number, cells in rows)
     if suffix == ".txt":

@@ -141,12 +141,17 @@ def _check_separator(name: str, header: str, separator: str, columns: list[str])
             raise DiffMaskError(f"The columns of {name} are separated by {what}: {remedy}.")
 
 
+def _number(digits: str) -> int | float:
+    """A whole number in JSON. Python refuses to read very long ones, which other columns may hold."""
+    return int(digits) if len(digits) < 4000 else float(digits)
+
+
 class _Values:
     """The JSON values in a text, one by one."""
 
     def __init__(self, pieces: Iterator[str]):
         self.pieces, self.text, self.position, self.number = pieces, "", 0, 0
-        self._decode = json.JSONDecoder().raw_decode
+        self._decode = json.JSONDecoder(parse_int=_number).raw_decode
 
     def ahead(self) -> str:
         """The next character that is no space; empty at the end."""
@@ -231,7 +236,7 @@ def _json_lines(name: str, columns: list[str]) -> Iterator[Row]:
             for number, line in enumerate(lines_of(file), 1):
                 try:
                     if line.strip():
-                        yield json.loads(line)
+                        yield json.loads(line, parse_int=_number)
                 except json.JSONDecodeError as error:
                     raise ValueError(f"line {number} is no JSON: {error.msg}") from None
 

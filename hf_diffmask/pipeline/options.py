@@ -48,6 +48,8 @@ def sorted_options(
     post: dict[str, Any] = {}
     model.masks.check(on_violation or "keep", margin=margin, label=label, curve=curve, refine_steps=refine_steps)
     if margin is not None:
+        if isinstance(margin, bool | str):
+            raise DiffMaskError(f"`margin` must be a number, but is {margin!r}.")
         if not margin > 0:
             raise DiffMaskError(f"`margin` must be greater than 0, but is {margin}.")
         forward["margin"] = post["margin"] = float(margin)

@@ -45,6 +45,21 @@ def test_gpt2_looks_up_token_types_in_the_token_table():
 
 
 @torch.no_grad()
+def test_token_types_that_equal_the_tokens_are_told_apart():
+    """Token 0 is a character of GPT-2's, and the types of a single text are 0."""
+    model = build("gpt2", pad_token_id=None).eval()
+    ids = torch.zeros(1, 3, dtype=torch.long)
+    features = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
+    output, (embedded,) = record(model, features, ["embeddings"])
+    assert torch.equal(output.logits, model(**features).logits)
+    other = model.transformer.wte(ids + 5)
+    changed = replace(model, features, "embeddings", other).logits
+    expected = model(inputs_embeds=other, attention_mask=features["attention_mask"], token_type_ids=ids).logits
+    torch.testing.assert_close(changed, expected)
+    assert torch.equal(embedded, model.transformer.wte(ids))
+
+
+@torch.no_grad()
 def test_embeddings_that_a_model_changes_in_place_are_recorded_as_looked_up():
     model = build("ctrl").eval()
     _, (found,) = record(model, IDS, ["embeddings"])
@@ -92,8 +107,27 @@ def test_a_compiled_base_gives_the_same_states_and_stays_compiled(how):
         assert len(runs) > before
 
 
+def test_a_base_compiles_whole_after_it_was_explained():
+    """Hooks stay on its modules, and compiled code leaves them out."""
+    model = build("bert", num_hidden_layers=2).eval()
+    with torch.no_grad():
+        expected, states = record(model, IDS, state_names(model))
+        replace(model, IDS, "block.1.input", states[2])
+        graphs = []
+
+        def backend(graph, inputs):
+            graphs.append(graph)
+            return graph.forward
+
+        found = torch.compile(model, backend=backend, fullgraph=True)(**IDS)
+    torch.testing.assert_close(found.logits, expected.logits)
+    assert len(graphs) == 1
+
+
 def test_a_model_that_computes_states_in_another_layout_is_refused():
     config = AutoConfig.for_model("xlnet", vocab_size=60, d_model=16, n_layer=2, n_head=2, d_inner=24)
     model = AutoModelForSequenceClassification.from_config(config)
-    with pytest.raises(DiffMaskError, match="XLNetForSequenceClassification computed the state 'embeddings' 0 times"):
+    with pytest.raises(
+        DiffMaskError, match=r"has the state 'embeddings' in the shape \(5, 1, 16\) for an input of \(1, 5\)"
+    ):
         DiffMaskModel.from_base_model(model)

@@ -61,6 +61,11 @@ def test_pipes_are_inputs_of_commands(tmp_path):
         assert placed_inputs(path, TextClassification(), DatasetArguments()) == [
             ({"line": 1}, "good film"), ({"line": 3}, "dull"),
         ]  # fmt: skip
+    with (
+        piped(b"text,label\ngood film,1\n") as path,
+        pytest.raises(DiffMaskError, match="lines of text, which"),
+    ):
+        placed_inputs(path, TextClassification(), DatasetArguments(text_column="text"))
     with piped(b"good film\n\ndull\n") as path:
         assert load_inputs(path, TextClassification(), limit=1) == ["good film"]
     standard = os.dup(0)

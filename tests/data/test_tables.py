@@ -260,3 +260,10 @@ def test_pipes(tmp_path):
                             (".parquet", table(tmp_path / "t.parquet", text=["one"]).read_bytes())):  # fmt: skip
         with piped(content) as path:
             assert list(rows_of(path, ["text"], suffix)) == [(0, ("one",))]
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_a_very_long_number_in_another_column_does_no_harm(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(f'{{"text": "a warm film", "n": {"9" * 5000}}}\n{{"text": "dull", "n": 1}}\n')
+    assert [cells for _, cells in rows_of(path, ["text"])] == [("a warm film",), ("dull",)]

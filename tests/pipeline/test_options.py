@@ -46,6 +46,8 @@ def test_options_go_to_the_step_that_takes_them(path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        ({"margin": True}, "`margin` must be a number, but is True."),
+        ({"margin": "0.1"}, "`margin` must be a number, but is '0.1'."),
         ({"margin": -0.5}, "`margin` must be greater than 0, but is -0.5."),
         ({"margin": float("nan")}, "`margin` must be greater than 0, but is nan."),
         ({"refine_steps": -2}, "`refine_steps` must be 0 or more, but is -2."),
