@@ -124,7 +124,8 @@ def _train(arguments: list[str]) -> None:
     with saving(str(args.output_dir), "then go on with --resume_from_checkpoint True"):
         trainer, training = train(explainer, tokenizer, texts, validation, args, data.dataset)
         if trainer.is_world_process_zero():
-            add_training_results(str(args.output_dir), explainer, tokenizer, training, trainer.rows)
+            with trainer.interruption.watched():  # a signal says how to go on here as well
+                add_training_results(str(args.output_dir), explainer, tokenizer, training, trainer.rows)
     if args.push_to_hub:
         trainer.push_to_hub(with_base_model=data.with_base_model)
     if trainer.is_world_process_zero():

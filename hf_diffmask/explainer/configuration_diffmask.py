@@ -1,5 +1,6 @@
 """Configuration of an explainer."""
 
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -184,8 +185,8 @@ class DiffMaskConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Validates fields against one another; `@strict` calls it."""
-        if not self.margin > 0:
-            raise ValueError(f"The margin must be greater than 0, but is {self.margin}.")
+        if not 0 < self.margin < math.inf:
+            raise ValueError(f"The margin must be greater than 0 and finite, but is {self.margin}.")
         if self.base_model_dtype not in ("float32", "float16", "bfloat16", "float64"):
             raise ValueError(f"`base_model_dtype` must name a floating-point type, but is {self.base_model_dtype!r}.")
         if self.task not in TASKS:

@@ -49,7 +49,8 @@ def printed(cost: float, margin: float | None = None) -> str:
     digits = 3
     while margin is not None and digits < 30 and (float(f"{cost:.{digits}f}") <= margin) != (cost <= margin):
         digits += 1
-    return f"{cost:.{digits}f}"
+    text = f"{cost:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def margin_words(margin: float) -> str:
@@ -193,7 +194,7 @@ class TaskWords:
         margin = result.get("margin")
         if "drop" in result:
             drop = printed(result["drop"], margin)
-            change = f"+{drop[1:]}" if drop.startswith("-") else f"-{drop}"
+            change = f"+{drop[1:]}" if drop.startswith("-") else f"-{drop}" if float(drop) else drop
             return f"the probability of {result.get('explained_label', result.get('label'))} by {change}"
         return f"the output by {printed(result['divergence'], margin)} {self.measured_in}"
 

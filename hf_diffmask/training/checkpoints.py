@@ -6,7 +6,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
@@ -23,6 +23,8 @@ OBJECTIVE_FILE = "objective.safetensors"
 ARGUMENTS_FILE = "training_args.json"
 STATE_FILE = "trainer_state.json"
 NEEDED = ("config.json", "model.safetensors", OBJECTIVE_FILE, STATE_FILE)
+# Fields of the config that decide the shapes of weights, or what they are for.
+KIND = ("task", "objective", "target", "masking", "state_names", "embedding_size", "hidden_size", "class_conditional")
 OPTIMIZER = ("optimizer.pt", "scheduler.pt")  # both, or neither with `save_only_model`
 UNFINISHED = "unfinished-"  # begins the name of a checkpoint's folder while the checkpoint is written or deleted
 
@@ -128,7 +130,7 @@ def finish_checkpoint(unfinished: str, checkpoint: str) -> None:
         if entry.is_file():
             with open(entry.path, "rb+") as file:
                 os.fsync(file.fileno())
-    if os.path.isdir(checkpoint):
+    if os.path.lexists(checkpoint):  # a file or a link as well
         os.rename(checkpoint, f"{unfinished}.replaced")
     os.rename(unfinished, checkpoint)
 
@@ -143,7 +145,8 @@ def rotate(folder: str, limit: int | None, kept: set[str]) -> None:
         kept (`set[str]`): Checkpoints that stay in any case: the one just saved, and the best.
     """
     # By time, so that checkpoints of an earlier run, which may have higher numbers, go first.
-    ordered = sorted(_numbered(folder).items(), key=lambda item: (os.path.getmtime(item[1]), item[0]))
+    folders = [item for item in _numbered(folder).items() if os.path.isdir(item[1])]
+    ordered = sorted(folders, key=lambda item: (os.path.getmtime(item[1]), item[0]))
     protected = {os.path.abspath(checkpoint) for checkpoint in kept}
     surplus = 0 if limit is None or limit <= 0 else max(0, len(ordered) - limit)
     free = [checkpoint for _, checkpoint in ordered if os.path.abspath(checkpoint) not in protected]
@@ -151,7 +154,7 @@ def rotate(folder: str, limit: int | None, kept: set[str]) -> None:
         # Renamed first: a checkpoint that is half deleted must not bear the name of a whole one.
         aside = os.path.join(folder, UNFINISHED + os.path.basename(checkpoint))
         os.rename(checkpoint, aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
 
 
 @contextmanager
@@ -169,7 +172,7 @@ def sole_run(folder: str) -> Iterator[None]:
     handle = _lock(folder)
     try:
         for name in filter(_is_unfinished, os.listdir(folder)):
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+            _remove(os.path.join(folder, name))
         yield
     finally:
         if handle is not None:
@@ -197,6 +200,51 @@ def no_empty_folder(folder: str) -> Iterator[None]:
             except OSError:
                 break
         raise
+
+
+def is_last(checkpoint: str) -> bool:
+    """
+    Whether no checkpoint of a higher number is beside a checkpoint. An earlier run may have left some.
+
+    Args:
+        checkpoint (`str`): The checkpoint.
+
+    Returns:
+        `bool`
+    """
+    folder, name = os.path.split(os.path.abspath(checkpoint))
+    number = int(name.rpartition("-")[2])
+    return max(_numbered(folder), default=number) <= number
+
+
+def check_same_kind(checkpoint: str, config: DiffMaskConfig) -> None:
+    """
+    Refuses a checkpoint of an explainer of another kind, whose weights do not fit.
+
+    Args:
+        checkpoint (`str`): The checkpoint.
+        config ([`DiffMaskConfig`]): Config of the explainer that goes on.
+
+    Raises:
+        DiffMaskError: If a field differs that decides the shapes of weights, or what they are for.
+    """
+    with open(os.path.join(checkpoint, "config.json"), encoding="utf-8") as file:
+        saved = DiffMaskConfig.from_dict(json.load(file))
+    for name in KIND:
+        if getattr(saved, name) != getattr(config, name):
+            raise DiffMaskError(
+                f"{checkpoint} is of a run with {name}={getattr(saved, name)!r}, and this run has "
+                f"{getattr(config, name)!r}: go on with that run's own settings, or train in another folder."
+            )
+
+
+def _remove(path: str) -> None:
+    """Removes a folder, a file or a link. A link's target stays."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def _numbered(folder: str) -> dict[int, str]:

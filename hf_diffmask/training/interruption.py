@@ -11,6 +11,7 @@ import torch
 
 from ..errors import DiffMaskError
 from .arguments import DiffMaskTrainingArguments
+from .checkpoints import is_last
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ENDED = "hf_diffmask_ended"  # counts the processes that have ended early, in the store that they share
@@ -108,7 +109,9 @@ class Interruption:
         if self.checkpoint is None:
             return "there is no checkpoint yet."
         is_here = os.path.dirname(os.path.abspath(self.checkpoint)) == os.path.abspath(str(self.args.output_dir))
-        return f"{self.checkpoint} is saved, go on with --resume_from_checkpoint {is_here or self.checkpoint}."
+        # `True` takes the highest number, which may be of an earlier run.
+        asked = True if is_here and is_last(self.checkpoint) else self.checkpoint
+        return f"{self.checkpoint} is saved, go on with --resume_from_checkpoint {asked}."
 
 
 def _is_lost(error: RuntimeError) -> bool:

@@ -12,6 +12,7 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from .checkpoints import (
     STATE_FILE,
     UNFINISHED,
+    check_same_kind,
     damage,
     finish_checkpoint,
     load_objective,
@@ -110,5 +111,6 @@ class SavingTrainer(PublishingTrainer):
         save_beside(str(output_dir), self.objective, self.args, self.model.config)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        check_same_kind(resume_from_checkpoint, self.model.config)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         load_objective(resume_from_checkpoint, self.objective)

@@ -72,5 +72,12 @@ def test_a_cost_is_printed_on_its_own_side_of_the_margin(cost, margin, says):
     assert printed(cost, margin) == says
 
 
+def test_a_cost_that_rounds_to_nothing_has_no_sign():
+    assert [printed(cost, 0.1) for cost in (0.0, -0.0, -1e-9, -0.0004, -0.0006)] == ["0.000"] * 4 + ["-0.001"]
+    result = {"label": "POSITIVE", "divergence": 0.0, "margin": 0.1}
+    moved = [TASKS["text-classification"]().moved({**result, "drop": drop}) for drop in (0.0, -1e-9, 0.02, -0.02)]
+    assert moved == [f"the probability of POSITIVE by {change}" for change in ("0.000", "0.000", "-0.020", "+0.020")]
+
+
 def test_a_margin_is_printed_whole():
     assert [margin_words(margin) for margin in (0.1, 1.0, 0.05, 0.1234567)] == ["0.1", "1", "0.05", "0.1234567"]

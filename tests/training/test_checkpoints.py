@@ -13,8 +13,11 @@ from safetensors.torch import save_file
 from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskTrainingArguments
 from hf_diffmask.training.checkpoints import (
     check_output_dir,
+    check_same_kind,
     damage,
     finish_checkpoint,
+    is_last,
+    last_whole,
     load_objective,
     no_empty_folder,
     rotate,
@@ -236,3 +239,37 @@ def test_no_empty_folder_stays_after_an_error(tmp_path):
     with no_empty_folder(str(tmp_path / "g")):
         (tmp_path / "g").mkdir()
     assert (tmp_path / "g").is_dir()
+
+
+def test_a_checkpoint_of_another_kind_of_explainer_is_refused(tmp_path):
+    sizes = {"hidden_size": 8, "embedding_size": 8, "vocab_size": 60, "objective": "path"}
+    saved = DiffMaskConfig(state_names=["embeddings", "block.0.input"], **sizes)
+    (tmp_path / "config.json").write_text(json.dumps(saved.to_dict()))
+    saved.margin = 2.0
+    check_same_kind(str(tmp_path), saved)
+    other = DiffMaskConfig(state_names=["embeddings", "block.1.input"], **sizes)
+    with pytest.raises(DiffMaskError, match=r"run with state_names=.*block\.0.*, and this run has .*block\.1\.input"):
+        check_same_kind(str(tmp_path), other)
+
+
+def test_the_last_checkpoint_is_the_one_of_the_highest_number(checkpoint, tmp_path):
+    """A run that is interrupted names its checkpoint if `True` would take another run's."""
+    assert is_last(str(checkpoint)) and not is_last(str(tmp_path / "run" / "checkpoint-2"))
+    assert is_last(str(tmp_path / "none" / "checkpoint-2"))
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_folder_does_not_end_a_run(tmp_path, kind):
+    save(tmp_path / "run" / "checkpoint-2")
+    for name in ("checkpoint-10", "checkpoint-99", "unfinished-checkpoint-3"):
+        path = tmp_path / "run" / name
+        path.write_text("x") if kind == "file" else path.symlink_to(tmp_path / "nowhere")
+    assert last_whole(arguments(tmp_path / "run")) == str(tmp_path / "run" / "checkpoint-2")
+    with sole_run(str(tmp_path / "run")):
+        assert not os.path.lexists(tmp_path / "run" / "unfinished-checkpoint-3")
+        made = tmp_path / "run" / "unfinished-checkpoint-10" / "checkpoint-10"
+        save(made)
+        finish_checkpoint(str(made), str(tmp_path / "run" / "checkpoint-10"))
+        rotate(str(tmp_path / "run"), 1, {str(tmp_path / "run" / "checkpoint-10")})
+    assert (tmp_path / "run" / "checkpoint-10" / "config.json").is_file()
+    assert not (tmp_path / "run" / "checkpoint-2").exists()

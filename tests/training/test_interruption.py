@@ -54,6 +54,15 @@ def test_a_signal_ends_a_run_at_once_or_after_the_step(interruption, tmp_path, n
         assert str(error.value) == said and signal.getsignal(number) == before
 
 
+def test_a_checkpoint_is_named_if_an_earlier_run_left_one_of_a_higher_number(interruption, tmp_path):
+    for number in (7, 20):
+        (tmp_path / "run" / f"checkpoint-{number}").mkdir(parents=True)
+        interruption.begin(str(tmp_path / "run" / f"checkpoint-{number}"))
+        assert str(interruption.ended()).endswith("checkpoint True.")
+    interruption.begin(str(tmp_path / "run" / "checkpoint-7"))
+    assert str(interruption.ended()).endswith(f"--resume_from_checkpoint {tmp_path}/run/checkpoint-7.")
+
+
 def test_launchers_may_repeat_a_signal(interruption, monkeypatch):
     monkeypatch.setattr(type(interruption.args), "world_size", 2)
     interruption.waits = True
