@@ -70,6 +70,8 @@ def _csv(path: str, columns: list[str], most: int, characters: int) -> Iterator[
         header = next(records, None)
         if header is None:
             raise Refused("The file cannot be read: it is empty.")
+        if len(header) == 1 and ";" in header[0]:
+            raise Refused("The columns are separated by semicolons: save the file with commas.")
         _check_columns(columns, header)
         places = [header.index(name) for name in columns]
         lines.next_row()

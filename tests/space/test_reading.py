@@ -44,6 +44,7 @@ def test_cells_are_texts_as_they_stand(tmp_path, name, content, rows):
         ("t.csv", b"a," * 100_000 + b"text\n", "The header has more than 103,600 characters: leave out what is not"),
         ("t.csv", b"a," * 1000 + b"text\nx\n", "The file has 1,001 columns, and the limit is 1,000: leave out some."),
         ("t.csv", b"a,b\n1,2\n", "The file has no column 'text'; it has a, b."),
+        ("t.csv", b"text;label\ngood;1\n", "The columns are separated by semicolons: save the file with commas."),
         ("t.csv", b'text\n"' + b"a\n" * 60_000, "Row 1 has more than 103,600 characters"),
         ("t.csv", b"text,b\nx,1\nhi, you,2\n", "Row 2 has 3 cells, and the header 2: put quotes around texts with"),
         ("t.csv", b'text\n"open\n', "The file cannot be read (unexpected end of data)."),
