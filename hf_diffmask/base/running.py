@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
-from .calling import call, free_id, needs_padding_id, prepared
+from .attention_read import Attention, AttentionReader
+from .calling import free_id, needs_padding_id
+from .flow import Flow
+from .one_pass import record_once, replace_once
 from .padding import Part, depends_on_padding, joined, parts_of, spread
-from .states import _blocks_for, _site
-from .taps import Taps
 
 
 @dataclass(frozen=True)  # no tuple: moving a batch to a device splits tuples
@@ -68,6 +67,8 @@ class Recorded(NamedTuple):
     """`S` hidden states, `(B, T, d_s)` each."""
     batch: Batch
     """The inputs."""
+    flow: Flow | None = None
+    """What each unit gives to the positions that the head reads, if it was read."""
 
     def rows(self, pick: Tensor, state: int | None = None) -> "Recorded":
         """
@@ -82,7 +83,8 @@ class Recorded(NamedTuple):
             [`Recorded`]
         """
         states = [one[pick] if state in (None, number) else one for number, one in enumerate(self.states)]
-        return Recorded(self.target[pick], states, self.batch.rows(pick))
+        flow = None if self.flow is None else self.flow.rows(pick)
+        return Recorded(self.target[pick], states, self.batch.rows(pick), flow)
 
 
 def masked_state(hidden: Tensor, keep: Tensor, replacement: Tensor) -> Tensor:
@@ -99,15 +101,6 @@ def masked_state(hidden: Tensor, keep: Tensor, replacement: Tensor) -> Tensor:
     """
     share = (keep if keep.dim() == hidden.dim() else keep[..., None]).to(replacement.dtype)
     return share * hidden + (1 - share) * replacement
-
-
-def _hidden(output: Any) -> Tensor:
-    return output if isinstance(output, Tensor) else output[0]
-
-
-# Modules that `replace` can skip, filled by `record`: the length of the output tuple (hidden state, then only `None`),
-# or 0 for a bare tensor. Other modules have to run.
-_returned: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 def run(model: PreTrainedModel, features: dict[str, Tensor], units: Tensor | None = None) -> Any:
@@ -149,11 +142,32 @@ def record(
         DiffMaskError: If a state does not exist, or a forward pass does not compute it exactly once.
     """
     units, parts = _parts(model, features, units)
-    if not parts:
-        return _record(model, features, names, units)
-    runs = [_record(model, part.inputs(features, units), names, part.take(units)) for part in parts]
-    states = [spread(parts, [found[k] for _, found in runs], units.shape) for k in range(len(names))]
-    return joined(parts, [output for output, _ in runs], units.shape), states
+    return _run_parts(model, features, names, units, parts, [None] * max(1, len(parts)))
+
+
+def record_with_attention(
+    model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str], units: Tensor | None = None
+) -> tuple[Any, list[Tensor], Attention]:
+    """
+    Output, states, and the attention of all blocks, from one forward pass.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+        features (`dict[str, torch.Tensor]`): Features, `(B, T)` each.
+        names (`Sequence[str]`): States to record, see [`record`].
+        units (`torch.Tensor` of shape `(B, T)`, `bool`, *optional*):
+            `False` at padding; by default the attention mask.
+
+    Returns:
+        `tuple`: The model's output and the states, see [`record`], and [`Attention`] for [`flow`].
+
+    Raises:
+        DiffMaskError: If attention cannot be read from the model, or a state cannot be recorded.
+    """
+    units, parts = _parts(model, features, units)
+    readers = [AttentionReader(model, part.positions.shape) for part in parts] or [AttentionReader(model, units.shape)]
+    output, states = _run_parts(model, features, names, units, parts, readers)
+    return output, states, Attention(units, [reader.blocks() for reader in readers], parts)
 
 
 def replace(
@@ -175,8 +189,10 @@ def replace(
     """
     units, parts = _parts(model, features, units)
     if not parts:
-        return _replace(model, features, name, hidden, units)
-    runs = [_replace(model, part.inputs(features, units), name, part.take(hidden), part.take(units)) for part in parts]
+        return replace_once(model, features, name, hidden, units)
+    runs = [
+        replace_once(model, part.inputs(features, units), name, part.take(hidden), part.take(units)) for part in parts
+    ]
     return joined(parts, runs, units.shape)
 
 
@@ -190,94 +206,26 @@ def _parts(model: PreTrainedModel, features: dict[str, Tensor], units: Tensor | 
     lacks_id = ids is not None and needs_padding_id(model, units) and free_id(model, ids, units) is None
     if bool(units.all()) and not lacks_id:
         return units, []
-    varies = depends_on_padding(model, lambda features, units: _record(model, features, [], units)[0])
+    varies = depends_on_padding(model, lambda features, units: record_once(model, features, [], units)[0])
     return units, parts_of(units, of_one_length=varies, alone=lacks_id)
 
 
-def _record(
-    model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str], units: Tensor
+def _run_parts(
+    model: PreTrainedModel,
+    features: dict[str, Tensor],
+    names: Sequence[str],
+    units: Tensor,
+    parts: Sequence[Part],
+    readers: Sequence[AttentionReader | None],
 ) -> tuple[Any, list[Tensor]]:
-    found: dict[str, list[Tensor]] = {name: [] for name in names}
-    blocks, taps = _blocks_for(model, names), Taps()
-    view, inputs = prepared(model, features, units)
-
-    def keep_input(name: str, args: tuple, kwargs: dict[str, Any]) -> None:
-        found[name].append(args[0] if args else kwargs["hidden_states"])
-
-    def keep_output(name: str, args: tuple, output: Any) -> None:
-        found[name].append(_hidden(output))
-
-    def keep_embeddings(name: str, args: tuple, output: Any) -> None:
-        if _are_ids(args, inputs):
-            found[name].append(_hidden(output).clone())  # a copy, see _replace
-
-    def see(module: nn.Module, args: tuple, output: Any) -> None:
-        if isinstance(output, Tensor):
-            _returned[module] = 0
-        elif isinstance(output, tuple) and all(value is None for value in output[1:]):
-            _returned[module] = len(output)
-
-    below: dict[nn.Module, None] = {}
-    for name in names:
-        site = _site(model, name, blocks)
-        below.update(dict.fromkeys(site.below))
-        if site.is_input:
-            taps.on_input(site.module, partial(keep_input, name))
-        else:
-            taps.on_output(site.module, partial(keep_embeddings if site.is_table else keep_output, name))
-    for module in below:
-        if module not in _returned:
-            taps.on_output(module, partial(see, module))
-    output = call(model, view, inputs, taps)
-    for name, states in found.items():
-        if len(states) != 1:
-            raise DiffMaskError(
-                f"{type(model).__name__} computed the state {name!r} {len(states)} times in one forward pass instead "
-                "of once: this model is not supported."
-            )
-        if states[0].shape[:2] != units.shape:
-            raise DiffMaskError(
-                f"{type(model).__name__} has the state {name!r} in the shape {tuple(states[0].shape)} for an input of "
-                f"{tuple(units.shape)}: models with one vector for each token are supported."
-            )
-    return output, [states[0] for states in found.values()]
-
-
-def _replace(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidden: Tensor, units: Tensor) -> Any:
-    site, taps = _site(model, name, _blocks_for(model, [name])), Taps()
-    view, inputs = prepared(model, features, units)
-
-    def give_output(args: tuple, output: Any) -> Any:
-        given = hidden.clone() if site.is_table else hidden  # a copy: CTRL scales its embeddings in place
-        return given if isinstance(output, Tensor) else (given, *output[1:])
-
-    def give_embeddings(args: tuple, output: Any) -> Any:
-        return give_output(args, output) if _are_ids(args, inputs) else None
-
-    def give_input(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})
-
-    if site.is_table:
-        taps.on_output(site.module, give_embeddings)
-    for module in site.below:
-        length = _returned.get(module)
-        if length is None:
-            taps.on_output(module, give_output)
-        else:
-            taps.instead[module] = (hidden, *[None] * (length - 1)) if length else hidden
-    if site.is_input:  # always needed: some models change the state between two blocks
-        taps.on_input(site.module, give_input)
-    return call(model, view, inputs, taps)
-
-
-def _are_ids(args: tuple, inputs: dict[str, Tensor]) -> bool:
-    """Whether the embedding table is called with `input_ids`: GPT-2 looks up `token_type_ids` as well."""
-    found, ids, kinds = args[0], inputs["input_ids"], inputs.get("token_type_ids")
-    if found.data_ptr() == ids.data_ptr():
-        return True
-    if kinds is not None and found.data_ptr() == kinds.data_ptr():  # a text of token 0 has equal ids and types
-        return False
-    return found.shape == ids.shape and torch.equal(found, ids.to(found.device))
+    if not parts:
+        return record_once(model, features, names, units, readers[0])
+    runs = [
+        record_once(model, part.inputs(features, units), names, part.take(units), reader)
+        for part, reader in zip(parts, readers, strict=True)
+    ]
+    states = [spread(parts, [found[k] for _, found in runs], units.shape) for k in range(len(names))]
+    return joined(parts, [output for output, _ in runs], units.shape), states
 
 
 def state_widths(model: PreTrainedModel, names: Sequence[str]) -> list[int]:
