@@ -39,6 +39,7 @@ class QuestionAnswering(Task):
     by_unit = True
     padding = NEVER
     has_choices = False
+    value_bounds = (-8.0, 8.0)
     columns = ("question", "context")
     options = {"top_k": 0, "max_answer_length": 30, "handle_impossible_answer": False}  # noqa: RUF012
 
@@ -111,6 +112,19 @@ class QuestionAnswering(Task):
         """See [`Task.value`]: log-odds of the predicted start and end together, drawn independently."""
         span = masked.gather(-1, target.argmax(-1, keepdim=True))[..., 0].double().sum(-1)
         return (span - torch.log(-torch.expm1(span.clamp(max=-1e-12)))).to(masked.dtype)
+
+    def predicted_divergence(self, target: Tensor, lost: Tensor) -> Tensor:
+        """See [`Task.predicted_divergence`]: the divergence of the answer from all other answers taken together."""
+        value = self.log_odds(self.kept(target, target))
+        masked = value[:, None] - lost
+        pair = (F.logsigmoid(torch.stack([one, -one])) for one in (value[:, None], masked))
+        whole, left = pair
+        return (whole.exp() * (whole - left)).sum(0)[..., 0]
+
+    @property
+    def knows_positions(self) -> bool:
+        """See [`Task.knows_positions`]."""
+        return True
 
     def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
         """See [`Task.positions`]: `P` is 2, the predicted start and the predicted end."""

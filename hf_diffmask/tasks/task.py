@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from ..base.head import READS
 from ..base.running import Recorded
 from ..errors import DiffMaskError
 from .heads import has_head
@@ -36,6 +38,8 @@ class Task(TaskInputs, TaskWords):
     """Value of an output at padding, with `by_unit`."""
     has_choices: ClassVar[bool] = True
     """Whether there are choices to explain."""
+    value_bounds: ClassVar[tuple[float, float]] = (-6.0, 6.0)
+    """Least and largest log-odds that evidence adds up to, in nats."""
 
     def __init__(self, constants: Mapping[str, Any] | None = None):
         self.constants = constants or {}
@@ -200,6 +204,37 @@ class Task(TaskInputs, TaskWords):
         others = logs.scatter(-1, chosen, float("-inf")).logsumexp(-1)
         return logs.gather(-1, chosen)[:, 0] - others
 
+    def kept(self, target: Tensor, masked: Tensor) -> Tensor:
+        """
+        The part of a masked output that ablations keep.
+
+        Args:
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+            masked (`torch.Tensor` of the same shape): Output for the masked input.
+
+        Returns:
+            `torch.Tensor` of shape `(B, K)`: Log-probability of each choice. Without choices `K` is 1, and the number
+            is [`Task.value`].
+        """
+        return self.choice_log_probabilities(masked) if self.has_choices else self.value(target, masked)[:, None]
+
+    def log_odds(self, kept: Tensor) -> Tensor:
+        """
+        Log-odds of each choice, `log(p / (1 - p))`, within `value_bounds`.
+
+        Args:
+            kept (`torch.Tensor` of shape `(..., K)`): From [`Task.kept`].
+
+        Returns:
+            `torch.Tensor` of shape `(..., K)`: In nats. NaN stays NaN.
+        """
+        if self.has_choices:
+            # For the most probable choice, from the others: 1 - p has no digits left where p is nearly 1.
+            top = kept.argmax(-1, keepdim=True)
+            others = kept.scatter(-1, top, float("-inf")).logsumexp(-1, keepdim=True)
+            kept = kept - torch.log1p(-kept.exp()).scatter(-1, top, others)
+        return kept.clamp(*self.value_bounds)
+
     def drop(self, target: Tensor, masked: Tensor, choice: Tensor | None = None) -> Tensor:
         """
         Drop of a choice on the masked input.
@@ -218,6 +253,34 @@ class Task(TaskInputs, TaskWords):
         )
         return before - after
 
+    def predicted_drop(self, target: Tensor, lost: Tensor, choice: Tensor) -> Tensor:
+        """
+        Drop of a choice, predicted from the evidence for it that masks leave out.
+
+        Args:
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+            lost (`torch.Tensor` of shape `(B, M)`): Evidence that each mask leaves out, in log-odds of the choice.
+            choice (`torch.Tensor` of shape `(B,)`): The choice.
+
+        Returns:
+            `torch.Tensor` of shape `(B, M)`: As [`Task.drop`] measures it.
+        """
+        value = self.value(target, target, choice)[:, None]
+        return value.sigmoid() - (value - lost).sigmoid()
+
+    def predicted_divergence(self, target: Tensor, lost: Tensor) -> Tensor:
+        """
+        Divergence of the output, predicted from the evidence that masks leave out.
+
+        Args:
+            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
+            lost (`torch.Tensor` of shape `(B, M, K)`): Evidence for each choice that each mask leaves out.
+
+        Returns:
+            `torch.Tensor` of shape `(B, M)`: As [`Task.divergence`] measures it.
+        """
+        raise NotImplementedError
+
     def signed(self, evidence: Tensor, choice: Tensor) -> Tensor:
         """
         Evidence with the sign shown to users.
@@ -230,6 +293,11 @@ class Task(TaskInputs, TaskWords):
             `torch.Tensor` of the shape of `evidence`: By default above 0 for evidence for the choice.
         """
         return evidence
+
+    @property
+    def knows_positions(self) -> bool:
+        """Whether the positions that the model's head reads are known, see [`Task.positions`] (`bool`)."""
+        return self.constants.get("reads") in READS
 
     def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
         """

@@ -238,3 +238,12 @@ def loaded_classifier():
     from transformers import AutoModelForSequenceClassification
 
     return AutoModelForSequenceClassification.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
+
+
+def test_ablations_keep_the_log_odds_of_the_predicted_answer():
+    task = QuestionAnswering()
+    target = torch.tensor([[[0.1, 0.9], [0.2, 0.8]]]).log()
+    masked = torch.tensor([[[0.5, 0.5], [0.2, 0.8]]]).log()
+    kept = task.kept(target, masked)
+    assert kept.shape == (1, 1) and task.log_odds(kept).item() == pytest.approx(math.log(0.4 / 0.6), abs=1e-6)
+    assert task.log_odds(torch.tensor([[-3e4], [30.0]])).tolist() == [[-8.0], [8.0]]

@@ -245,3 +245,9 @@ def test_through_every_command(trained, base, tmp_path, capsys):
     assert main(["audit", *shared, "--output_dir", str(tmp_path / "audit")]) == 0
     assert main(["analyze", *shared, "--limit", "5", "--output_dir", str(tmp_path / "report")]) == 0
     assert "number moves against its direction" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_ablations_keep_the_standard_score_and_its_negative():
+    task = Regression({"mean": 2.0, "variance": 4.0})
+    kept = task.kept(torch.tensor([[0.0], [1.0]]), torch.tensor([[5.0], [-20.0]]))
+    torch.testing.assert_close(task.log_odds(kept), torch.tensor([[-1.5, 1.5], [6.0, -6.0]]))

@@ -80,3 +80,23 @@ def test_every_task_is_a_whole_one(name):
         chances = task.choice_log_probabilities(output).exp()
         torch.testing.assert_close(chances.sum(-1), torch.ones(2))
         assert torch.equal(chances.argmax(-1), task.predicted(output))
+
+
+def test_ablations_keep_log_probabilities_of_choices_and_their_log_odds():
+    task = TextClassification()
+    assert torch.equal(task.kept(TARGET, MASKED), MASKED)
+    expected = [[odds(0.2), odds(0.5), odds(0.3)], [odds(0.2), odds(0.0625), odds(0.7375)]]
+    torch.testing.assert_close(task.log_odds(MASKED), torch.tensor(expected))
+    torch.testing.assert_close(task.log_odds(MASKED[:, None].expand(2, 4, 3))[1, 2], torch.tensor(expected[1]))
+    for choice in range(3):
+        asked = torch.full((2,), choice)
+        torch.testing.assert_close(task.log_odds(MASKED)[:, choice], task.value(TARGET, MASKED, asked))
+
+
+def test_log_odds_are_precise_and_bounded():
+    task = TextClassification()
+    # 5.5 from the logits; the probability in float32 has lost half of the digits.
+    assert task.log_odds(torch.tensor([5.5, 0.0]).log_softmax(-1)).tolist() == pytest.approx([5.5, -5.5], abs=1e-6)
+    certain = torch.tensor([[1.0, 0.0], [0.5, 0.5]]).log()
+    assert task.log_odds(certain).tolist() == [[6.0, -6.0], [0.0, 0.0]]
+    assert task.log_odds(torch.full((2,), math.nan)).isnan().all()

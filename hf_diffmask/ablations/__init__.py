@@ -1,0 +1,1 @@
+"""Ablations: random masks of inputs, and what the base model says under each."""
