@@ -36,7 +36,7 @@ def unchanged_predictions(
     Returns:
         `torch.Tensor` of shape `(N, S)`, `bool`.
     """
-    unchanged = torch.ones(len(texts), explainer.config.num_states, dtype=torch.bool)
+    unchanged = torch.ones(len(texts), len(explainer.config.columns), dtype=torch.bool)
     for indices, recorded in _of_one_length(explainer, tokenizer, texts, batch_size, "Masking at each state"):
         agreement = measure(explainer, recorded)[..., COLUMNS.index("agreement")].bool().cpu()
         for index, row in zip(indices, agreement, strict=True):
@@ -97,10 +97,10 @@ def smallest_shares(
     """
     if not explainer.masks.any_margin:
         raise DiffMaskError("Only a path can be cut at any budget: train an explainer with --recipe path.")
-    found = torch.zeros(2, len(texts), explainer.config.num_states)
+    found = torch.zeros(2, len(texts), len(explainer.config.columns))
     for indices, recorded in _of_one_length(explainer, tokenizer, texts, batch_size, "Searching at each state"):
         output = explainer.explain(recorded)
-        for state in range(explainer.config.num_states):
+        for state in range(len(explainer.config.columns)):
             scores = output.logits[..., state]
             budget = smallest_budget(explainer, recorded, scores, margin, state).budget
             found[0, :, state].index_add_(0, torch.tensor(indices), budget.cpu().float())

@@ -89,7 +89,7 @@ def _special(explain: DiffMaskAttributionPipeline) -> str:
 def fixed_by_state_entry(explain: DiffMaskAttributionPipeline, texts: Sequence[Text], batch_size: int) -> Entry:
     config = explain.model.config
     unchanged = decisions.unchanged_predictions(explain.model, explain.tokenizer, texts, batch_size)
-    data = decisions.fixed_by_state(config.state_names, unchanged)
+    data = decisions.fixed_by_state(config.columns, unchanged)
     title = "Share of predictions fixed by state"
     return Entry(
         f"{config.masking}_fixed_by_state",
@@ -113,7 +113,7 @@ def fixed_by_state_entry(explain: DiffMaskAttributionPipeline, texts: Sequence[T
 def decided_by_state_entry(explain: DiffMaskAttributionPipeline, texts: Sequence[Text], batch_size: int) -> Entry:
     config = explain.model.config
     shares = decisions.smallest_shares(explain.model, explain.tokenizer, texts, batch_size=batch_size)
-    data = decisions.decided_by_state(config.state_names, shares, config.margin)
+    data = decisions.decided_by_state(config.columns, shares, config.margin)
     cost = explain.model.preserved.falls(explain.model.task)
     # If probes are told the prediction, their scores do not come from the state alone.
     knows = "the state, given the prediction," if config.class_conditional or config.read_context else "the state"

@@ -130,7 +130,7 @@ def _described(explain: DiffMaskAttributionPipeline, model: str | None) -> dict[
         "masking": config.masking,
         "margin": config.margin,
         "mask_special_tokens": config.mask_special_tokens,
-        "states": list(config.state_names),
+        "states": config.columns,
     }
 
 

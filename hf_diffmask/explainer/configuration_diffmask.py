@@ -20,6 +20,8 @@ WRITTEN_BESIDE = {
     "use_cache",
 }  # fmt: skip
 
+EXPLANATION = "explanation"  # column of the explanation head
+
 
 @strict
 class DiffMaskConfig(PreTrainedConfig):
@@ -58,7 +60,7 @@ class DiffMaskConfig(PreTrainedConfig):
         objective (`str`, *optional*, defaults to `"lagrangian"`):
             Objective of the probes. `"lagrangian"`: keep as few units as the margin allows (paper, equation 4).
             `"path"`: rank the units. Masks of every budget preserve the prediction, their complements lose it, and
-            the margin chooses the budget afterwards.
+            the margin chooses the budget afterwards. `"ablation"`: evidence in log-odds, fitted to random masks.
         target (`str`, *optional*, defaults to `"distribution"`):
             Part of the output that a path preserves. `"prediction"`: one choice, such as a class; scores are
             evidence for or against this choice. `"distribution"`: the whole output.
@@ -83,6 +85,15 @@ class DiffMaskConfig(PreTrainedConfig):
             Whether [`~hf_diffmask.masks.gates.draw_with_fading`] draws the masks. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
             Gate logit of every unit before training (5 in the paper). Training starts with all units kept.
+        read_flow (`bool`, *optional*, defaults to `False`):
+            Whether the explanation head reads what flows to the positions that the base model's head reads, see
+            [`~hf_diffmask.base.flow.Flow`]. The base model must allow this.
+        flow_blocks (`int`, *optional*, defaults to `0`):
+            Blocks whose flow is read, with `read_flow`.
+        flow_size (`int`, *optional*, defaults to `0`):
+            Values of a unit in a block's flow, all attention heads together, with `read_flow`.
+        replacements (`list[str]`, *optional*):
+            How the ablations of training left units out, see [`~hf_diffmask.ablations.running.REPLACEMENTS`].
         weights_digest (`str`, *optional*):
             Hash of the weights that were saved with the config, see [`~hf_diffmask.explainer.weights.digest`]. Saving
             sets it and loading compares it; in memory it is `None`.
@@ -113,6 +124,10 @@ class DiffMaskConfig(PreTrainedConfig):
     share_mean: bool = False
     path_gradient: bool = True
     initial_logit: float | int = 3.0
+    read_flow: bool = False
+    flow_blocks: int = 0
+    flow_size: int = 0
+    replacements: list[str] | tuple[str, ...] = ()
     weights_digest: str | None = None
 
     @classmethod
@@ -154,6 +169,13 @@ class DiffMaskConfig(PreTrainedConfig):
         return len(self.state_names)
 
     @property
+    def columns(self) -> list[str]:
+        """
+        Names of the columns of scores and masks (`list[str]`): the states, then the explanation head if there is one.
+        """
+        return [*self.state_names, *([EXPLANATION] if self.objective == "ablation" else [])]
+
+    @property
     def masks_inputs(self) -> bool:
         """Whether all masks apply at state 0."""
         return self.masking == "input"
@@ -163,7 +185,7 @@ class DiffMaskConfig(PreTrainedConfig):
         The state at which units are masked.
 
         Args:
-            state (`int`): Number of the state that the mask comes from; negative numbers count from the end.
+            state (`int`): Number of the column that the mask comes from; negative numbers count from the end.
 
         Returns:
             `int`: 0 with input masking, else the state itself.
@@ -173,15 +195,20 @@ class DiffMaskConfig(PreTrainedConfig):
     @property
     def judged_states(self) -> list[int]:
         """
-        Numbers of the states that evaluation uses (`list[int]`): the last one, whose mask is returned. With hidden
+        Numbers of the columns that evaluation uses (`list[int]`): the last one, whose mask is returned. With hidden
         masking all states, since each has its own mask.
         """
-        return [self.num_states - 1] if self.masks_inputs else list(range(self.num_states))
+        return [len(self.columns) - 1] if self.masks_inputs else list(range(self.num_states))
 
     @property
     def probe_size(self) -> int:
         """Hidden width of a probe: `d // 4` of the widest state (paper, appendix), at least 32 (its counting task)."""
         return max(32, self.hidden_size // 4, self.embedding_size // 4)
+
+    @property
+    def state_probe_size(self) -> int:
+        """Hidden width of a state's probe beside an explanation head."""
+        return max(32, self.hidden_size // 8, self.embedding_size // 8)
 
     def validate_architecture(self):
         """Validates fields against one another; `@strict` calls it."""
@@ -197,11 +224,17 @@ class DiffMaskConfig(PreTrainedConfig):
             raise ValueError(f"`objective` must be one of {', '.join(MASKS)}, but is {self.objective!r}.")
         if self.target not in PRESERVED:
             raise ValueError(f"`target` must be one of {', '.join(PRESERVED)}, but is {self.target!r}.")
-        if PRESERVED[self.target].of_choice and not (self.objective == "path" and TASKS[self.task].has_choices):
+        if PRESERVED[self.target].of_choice and not (
+            MASKS[self.objective].has_evidence and TASKS[self.task].has_choices
+        ):
             raise ValueError(
-                "`target='prediction'` is for paths and for tasks with choices, such as classes: leave it out, or "
-                "name both."
+                "`target='prediction'` is for masks with evidence and for tasks with choices, such as classes: leave "
+                "it out, or name both."
             )
+        if self.objective == "ablation" and not self.masks_inputs:
+            raise ValueError('`objective="ablation"` masks inputs: leave `masking` out.')
+        if self.read_flow and not (self.objective == "ablation" and self.flow_blocks and self.flow_size):
+            raise ValueError('`read_flow` is for `objective="ablation"`, with `flow_blocks` and `flow_size`.')
         if not self.temperature > 0:
             raise ValueError(f"The temperature must be greater than 0, but is {self.temperature}.")
         if self.state_names and min(self.hidden_size, self.embedding_size, self.vocab_size) < 1:

@@ -4,16 +4,21 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..base.fingerprint import fingerprint
+from ..base.flow import flow
+from ..base.flow_support import reads_flow
 from ..base.head import head_reads
-from ..base.running import state_widths
+from ..base.running import record_with_attention, state_widths
 from ..base.states import state_names
 from ..data.encoding import check_vocabulary
 from ..errors import DiffMaskError
+from ..masks.evidence import EvidenceMasks
 from ..tasks.registry import task_of
+from ..tasks.task import Task
 from .configuration_diffmask import DiffMaskConfig
 from .guest import commit_of
 
@@ -44,6 +49,8 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
     else:
         names, widths = list(states), state_widths(base_model, states)
     location, reads = base_model.name_or_path, head_reads(base_model, names)
+    if config.get("objective") == EvidenceMasks.name:
+        config = {**flow_fields(base_model, task, reads), **config}
     return DiffMaskConfig(
         base_model_name_or_path=os.path.abspath(location) if os.path.isdir(location) else location or None,
         base_model_revision=config.pop("base_model_revision", None) or commit_of(location),
@@ -60,6 +67,28 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
         label2id=base_model.config.label2id,
         **config,
     )
+
+
+def flow_fields(base_model: PreTrainedModel, task: type[Task], reads: str | None) -> dict[str, Any]:
+    """
+    Config fields of the flow that an explanation head reads.
+
+    Args:
+        base_model ([`~transformers.PreTrainedModel`]): The base model.
+        task (`type[Task]`): Its task.
+        reads (`str`, *optional*): Result of [`~hf_diffmask.base.head.head_reads`].
+
+    Returns:
+        `dict`: `read_flow`, and if it is `True` the sizes of the flow.
+    """
+    if not task({"reads": reads}).knows_positions or not reads_flow(base_model):
+        return {}
+    dummies = {name: value[:1].to(base_model.device) for name, value in base_model.dummy_inputs.items()}
+    with torch.no_grad():
+        _, _, attention = record_with_attention(base_model, dummies, [])
+    ids = next(iter(dummies.values()))
+    values = flow(attention, torch.ones_like(ids) / ids.shape[1]).values
+    return {"read_flow": True, "flow_blocks": values.shape[2], "flow_size": values[0, 0, 0].numel()}
 
 
 def named_states(base_model: PreTrainedModel, names: Sequence[str]) -> list[str] | None:

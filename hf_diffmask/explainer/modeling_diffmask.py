@@ -8,19 +8,19 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 
-from ..base.running import Batch, Recorded, masked_state, record, replace
+from ..base.flow import flow
+from ..base.running import Batch, Recorded, masked_state, record, record_with_attention, replace
 from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError
 from ..masks.masks import Masks
 from ..masks.registry import MASKS
-from ..tasks.heads import widen
 from ..tasks.preserved import PRESERVED, Preserved
 from ..tasks.task import Task
 from .configuration_diffmask import DiffMaskConfig
 from .from_base import config_for, first_baseline
 from .guest import Guest
 from .outputs import DiffMaskOutput
-from .probes import DiffMaskProbes
+from .probes import PROBES
 from .saving import SavedExplainer
 
 
@@ -64,11 +64,11 @@ class DiffMaskModel(SavedExplainer):
                 f"{config.name_or_path or 'This config'} is not an explainer: it names no states. Train one with "
                 "`hf-diffmask train`, or make one with DiffMaskModel.from_base_model."
             )
-        self.probes = DiffMaskProbes(config)
+        self.probes = PROBES[config.objective](config)
         self.baseline = nn.Parameter(torch.empty(config.embedding_size))
         if not config.masks_inputs:
             self.hidden_baselines = nn.Parameter(torch.empty(config.num_states - 1, config.hidden_size))
-        for name, value in MASKS[config.objective].buffers(config.num_states).items():
+        for name, value in MASKS[config.objective].buffers(len(config.columns)).items():
             self.register_buffer(name, torch.empty_like(value))
         # Plain objects: a registered sub-module would be saved, moved and initialised again.
         self.guest = Guest(config, base_model, allow_base_mismatch)
@@ -115,12 +115,12 @@ class DiffMaskModel(SavedExplainer):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, DiffMaskProbes):
+        if isinstance(module, PROBES[self.config.objective]):
             module.initialize(self.config)
         elif isinstance(module, DiffMaskModel):
             for baseline in module.baselines():
                 init.zeros_(baseline)
-            for name, value in MASKS[self.config.objective].buffers(self.config.num_states).items():
+            for name, value in MASKS[self.config.objective].buffers(len(self.config.columns)).items():
                 init.copy_(getattr(module, name), value)
 
     def baselines(self) -> list[nn.Parameter]:
@@ -213,8 +213,13 @@ class DiffMaskModel(SavedExplainer):
         Returns:
             [`Recorded`]: The output and the hidden states.
         """
-        output, states = record(self.base, batch.inputs, self.config.state_names, batch.units)
-        return Recorded(self.task.target(output, batch.inputs.get("attention_mask")), states, batch)
+        given = (self.base, batch.inputs, self.config.state_names, batch.units)
+        if not self.config.read_flow:
+            output, states = record(*given)
+            return Recorded(self.task.target(output, batch.inputs.get("attention_mask")), states, batch)
+        output, states, attention = record_with_attention(*given)
+        recorded = Recorded(self.task.target(output, batch.inputs.get("attention_mask")), states, batch)
+        return recorded._replace(flow=flow(attention, self.task.positions(recorded).mean(1)))
 
     def masked(self, recorded: Recorded, mask: Tensor, state: Tensor | int = -1) -> Tensor:
         """
@@ -305,10 +310,9 @@ class DiffMaskModel(SavedExplainer):
         Returns:
             [`DiffMaskOutput`]
         """
-        maskable = recorded.batch.maskable
-        logits = widen(self.probes(recorded.states, recorded.target, maskable, classes))
-        keep = self.masks.keep(logits, maskable, self.margin(margin))
-        return DiffMaskOutput(keep, recorded.target, maskable, logits)
+        scored = self.probes.score(recorded, classes)
+        keep = self.masks.keep(scored, self.margin(margin))
+        return DiffMaskOutput(keep, scored.target, scored.maskable, scored.logits, scored.evidence)
 
     def forward(
         self,

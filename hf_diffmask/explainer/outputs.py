@@ -21,6 +21,8 @@ class DiffMaskOutput(ModelOutput):
             Units that can be masked: not padding and, unless the config says otherwise, not special.
         logits (`torch.FloatTensor` of shape `(B, T, S)`):
             Gate logits of each state, before votes are multiplied. For a path, its scores.
+        evidence (`torch.FloatTensor` of shape `(B, T, C, K)`, *optional*, returned with an explanation head):
+            Evidence of each unit for each choice, in log-odds.
         masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned in training):
             Output under the mask that the recipe drew.
         left_out (`torch.FloatTensor` of the shape of `target`, *optional*, returned by the recipe `path`):
@@ -33,6 +35,7 @@ class DiffMaskOutput(ModelOutput):
     target: Tensor = None  # type: ignore[assignment]
     maskable: Tensor = None  # type: ignore[assignment]
     logits: Tensor = None  # type: ignore[assignment]
+    evidence: Tensor | None = None
     masked: Tensor | None = None
     left_out: Tensor | None = None
     masked_hard: Tensor | None = None

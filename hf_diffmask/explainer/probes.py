@@ -4,9 +4,16 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from ..base.running import Recorded
+from ..masks.evidence import EvidenceMasks
+from ..masks.paths import PathMasks
 from ..masks.registry import MASKS
+from ..masks.scored import Scored
+from ..masks.votes import VoteMasks
+from ..tasks.heads import widen
 from ..tasks.registry import TASKS
 from .configuration_diffmask import DiffMaskConfig
+from .evidence_probes import EvidenceProbes
 
 
 class DiffMaskProbes(nn.Module):
@@ -66,6 +73,21 @@ class DiffMaskProbes(nn.Module):
         init.uniform_(self.out_weight, -(config.probe_size**-0.5), config.probe_size**-0.5)
         if hasattr(self, "out_bias"):
             init.constant_(self.out_bias, float(config.initial_logit))
+
+    def score(self, recorded: Recorded, choice: Tensor | None = None) -> Scored:
+        """
+        Scores of the units, see [`DiffMaskProbes.forward`].
+
+        Args:
+            recorded ([`Recorded`]): The base model's output and states for the whole inputs.
+            choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
+
+        Returns:
+            [`Scored`]
+        """
+        maskable = recorded.batch.maskable
+        logits = widen(self(recorded.states, recorded.target, maskable, choice))
+        return Scored(logits, maskable, recorded.target, choice=choice)
 
     def forward(self, states: list[Tensor], target: Tensor, units: Tensor, classes: Tensor | None = None) -> Tensor:
         """
@@ -127,3 +149,11 @@ class DiffMaskProbes(nn.Module):
             return vectors.new_ones(len(vectors), 1)
         square = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).square() / vectors.shape[-1]
         return (square - vectors.mean(-1, keepdim=True).square() + 1e-5).clamp(min=1e-5).rsqrt()
+
+
+# Probes by the `objective` of a config.
+PROBES: dict[str, type[DiffMaskProbes] | type[EvidenceProbes]] = {
+    VoteMasks.name: DiffMaskProbes,
+    PathMasks.name: DiffMaskProbes,
+    EvidenceMasks.name: EvidenceProbes,
+}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DiffMaskError
+from .scored import Scored
 
 
 class Masks:
@@ -33,29 +34,28 @@ class Masks:
         self.store: Any = store
 
     @classmethod
-    def buffers(cls, num_states: int) -> dict[str, Tensor]:
+    def buffers(cls, columns: int) -> dict[str, Tensor]:
         """
         Tensors that masks use and that are saved with the explainer.
 
         Args:
-            num_states (`int`): `S`.
+            columns (`int`): Number `C` of columns of scores.
 
         Returns:
             `dict[str, torch.Tensor]`: Initial values by name.
         """
         return {}
 
-    def keep(self, logits: Tensor, maskable: Tensor, margin: float) -> Tensor:
+    def keep(self, scored: Scored, margin: float) -> Tensor:
         """
         Keep probabilities.
 
         Args:
-            logits (`torch.Tensor` of shape `(B, T, S)`): Scores of the probes.
-            maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
+            scored ([`Scored`]): Scores of the probes.
             margin (`float`): The largest cost of a mask.
 
         Returns:
-            `torch.Tensor` of shape `(B, T, S)`: In [0, 1]; above 0.5 means kept. 1 for units that cannot be masked.
+            `torch.Tensor` of shape `(B, T, C)`: In [0, 1]; above 0.5 means kept. 1 for units that cannot be masked.
         """
         raise NotImplementedError
 
@@ -64,8 +64,8 @@ class Masks:
         One score for each unit, for ranking.
 
         Args:
-            logits (`torch.Tensor` of shape `(B, T, S)`): Scores of the probes.
-            keep_probability (`torch.Tensor` of shape `(B, T, S)`): Result of [`Masks.keep`].
+            logits (`torch.Tensor` of shape `(B, T, C)`): Scores of the probes.
+            keep_probability (`torch.Tensor` of shape `(B, T, C)`): Result of [`Masks.keep`].
 
         Returns:
             `torch.Tensor` of shape `(B, T)`

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import DiffMaskError
 from .gates import draw_with_fading
 from .masks import Masks, fill
+from .scored import Scored
 from .thresholds import COST_LEVELS, KEPT_SHARES, UNCALIBRATED, threshold_at
 
 SHARPNESS = 2.0  # samples use sigmoid(2 x); gradients use sigmoid(x)
@@ -24,17 +25,30 @@ class PathMasks(Masks):
     on_violation = ("keep", "search", "abstain")
 
     @classmethod
-    def buffers(cls, num_states: int) -> dict[str, Tensor]:
+    def buffers(cls, columns: int) -> dict[str, Tensor]:
         """See [`Masks.buffers`]: thresholds, and the costs of masks at each threshold."""
         return {
-            "thresholds": torch.full((num_states, len(KEPT_SHARES)), UNCALIBRATED),
-            "costs": torch.zeros(num_states, len(KEPT_SHARES), 1 + len(COST_LEVELS)),
+            "thresholds": torch.full((columns, len(KEPT_SHARES)), UNCALIBRATED),
+            "costs": torch.zeros(columns, len(KEPT_SHARES), 1 + len(COST_LEVELS)),
         }
 
-    def keep(self, logits: Tensor, maskable: Tensor, margin: float) -> Tensor:
+    def compared(self, scored: Scored) -> Tensor:
+        """
+        The values that thresholds cut: a unit is kept if its value is above the threshold.
+
+        Args:
+            scored ([`Scored`]): Scores of the probes.
+
+        Returns:
+            `torch.Tensor` of shape `(B, T, C)`: In the order of the scores.
+        """
+        return scored.logits
+
+    def keep(self, scored: Scored, margin: float) -> Tensor:
         """See [`Masks.keep`]."""
         cuts, _ = self.threshold_at(margin)
-        return torch.sigmoid((logits - cuts) / self.config.temperature).masked_fill(~maskable[..., None], 1.0)
+        keep = torch.sigmoid((scored.logits - cuts) / self.config.temperature)
+        return keep.masked_fill(~scored.maskable[..., None], 1.0)
 
     def attribution(self, logits: Tensor, keep_probability: Tensor) -> Tensor:
         """
@@ -50,7 +64,7 @@ class PathMasks(Masks):
 
     def forget_calibration(self) -> None:
         """See [`Masks.forget_calibration`]: thresholds are wrong for new weights."""
-        fill(self.store, self.buffers(self.config.num_states))
+        fill(self.store, self.buffers(len(self.config.columns)))
 
     def threshold_at(self, margin: float) -> tuple[Tensor, Tensor]:
         """
@@ -76,7 +90,7 @@ class PathMasks(Masks):
         means = self.store.costs[..., 0].tolist()
         return {
             state: list(zip(KEPT_SHARES, of_state, strict=True))
-            for state, of_state in zip(self.config.state_names, means, strict=True)
+            for state, of_state in zip(self.config.columns[-len(means) :], means, strict=True)
         }
 
     def check(self, on_violation: str, **asked: Any) -> None:

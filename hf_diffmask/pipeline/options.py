@@ -154,7 +154,7 @@ def state_index(model: DiffMaskModel, state: str | int) -> int:
     Raises:
         DiffMaskError: If the state does not exist.
     """
-    names = list(model.config.state_names)
+    names = model.config.columns
     if isinstance(state, str) and state in names:
         return names.index(state)
     number = whole_number(state)

@@ -250,9 +250,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         **of_task: Any,
     ) -> dict[str, Any]:
         encoded: EncodedText = model_outputs[0]["encoded"]
-        names, config = list(self.model.config.state_names), self.model.config
+        names, config = self.model.config.columns, self.model.config
         if method != "amortised":
-            names, state = [names[config.masked_at(state)]], 0
+            names, state = [config.state_names[config.masked_at(state)]], 0
         tokens = tokens_of(model_outputs, encoded, state)
         ordinary = [token for token in tokens if not token["special"]]
         prediction, check = self.read(model_outputs, label, **of_task)

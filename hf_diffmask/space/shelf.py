@@ -41,7 +41,7 @@ class Held:
     @property
     def last_state(self) -> int:
         """Number of the last state, counted from 0."""
-        return int(self.explain.model.config.num_states - 1)
+        return len(self.explain.model.config.columns) - 1
 
     def encoded(self, item: dict[str, str]) -> EncodedText:
         """

@@ -22,8 +22,9 @@ class DiffMaskTrainingArguments(TrainingArguments):
 
     Args:
         recipe (`str`, *optional*, defaults to `"path"`):
-            `"path"` trains a ranking of the units. `"fast"` (ours) and `"paper"` (the authors') train masks for one
-            margin. The recipe also sets defaults of `max_steps`, learning rates, schedule and other settings.
+            `"ablation"` fits evidence to the base model's outputs under random masks. `"path"` trains a ranking of the
+            units. `"fast"` (ours) and `"paper"` (the authors') train masks for one margin. The recipe also sets
+            defaults of `max_steps`, learning rates, schedule and other settings.
         margin (`float`, *optional*, defaults to `0.1`):
             The largest cost of a mask, see [`DiffMaskConfig`] (paper, equation 4).
         level_learning_rate (`float`, *optional*):
@@ -35,6 +36,11 @@ class DiffMaskTrainingArguments(TrainingArguments):
         multiplier_learning_rate (`float`, *optional*): Step size of the multipliers.
         cache_memory (`float`, *optional*, defaults to `4.0`):
             GiB of hidden states to keep in memory. A larger cache goes to disk. 0 turns the cache off.
+        masks (`int`, *optional*, defaults to `16`):
+            For `ablation`: random masks for each input, a mask and its complement in turn.
+        ablations (`str`, *optional*):
+            For `ablation`: a folder of ablations of the training inputs, from `hf-diffmask ablate` or from a run with
+            the same inputs. By default training makes them in `output_dir`.
         overwrite_output_dir (`bool`, *optional*, defaults to `False`):
             Whether to write into a folder that is not empty.
 
@@ -51,6 +57,13 @@ class DiffMaskTrainingArguments(TrainingArguments):
     cache_memory: float = field(
         default=4.0, metadata={"help": "GiB of hidden states in memory; the rest goes to disk. 0: no cache."}
     )
+    masks: int = field(default=16, metadata={"help": "With --recipe ablation: random masks for each input."})
+    ablations: str | None = field(
+        default=None,
+        metadata={
+            "help": "With --recipe ablation: a folder of ablations of the same inputs. Default: training makes them."
+        },
+    )
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
 
     # None until __post_init__ fills in the recipe's value.
@@ -64,6 +77,7 @@ class DiffMaskTrainingArguments(TrainingArguments):
     warmup_steps: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     lr_scheduler_type: str = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     per_device_train_batch_size: int = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
+    weight_decay: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     max_grad_norm: float = field(default=None, metadata={"help": "Default: the recipe's."})  # type: ignore
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Validation inputs per batch and device."})
     eval_strategy: str = field(default="steps", metadata={"help": "When to validate: no, steps or epoch."})
@@ -96,8 +110,6 @@ class DiffMaskTrainingArguments(TrainingArguments):
         if self.eval_delay is None:
             # Early on, multipliers still oscillate, and a checkpoint that masks too much could look best.
             self.eval_delay = max(0, self.max_steps // 2) if self.eval_strategy == "steps" else 0
-        if self.num_train_epochs is None:
-            self.num_train_epochs = 3.0  # no effect: max_steps is set
         if str(getattr(self.hub_strategy, "value", self.hub_strategy)) not in HUB_STRATEGIES:
             raise DiffMaskError(
                 f"--hub_strategy must be {' or '.join(HUB_STRATEGIES)}, but is {self.hub_strategy!r}: before training "
@@ -122,8 +134,8 @@ class DiffMaskTrainingArguments(TrainingArguments):
             `dict`
         """
         names = ["recipe", "margin", *RECIPES[self.recipe].settings, "seed", "bf16", "fp16"]
-        if self.max_steps <= 0:
-            names.append("num_train_epochs")
+        if self.max_steps > 0:
+            names.remove("num_train_epochs")
         return {
             **{name: getattr(value := getattr(self, name), "value", value) for name in names},
             **{name: getattr(config, name) for name in recipe_config(self.recipe, task=config.task)},

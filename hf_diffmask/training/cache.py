@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..base.flow import Flow
 from ..base.running import Batch, Recorded
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -39,13 +40,14 @@ class RecordedCache:
             self.group_of[group] = number
         self.known = torch.zeros(len(lengths), dtype=torch.bool)
         self.targets = torch.empty(0)
-        self.states: list[Tensor] = []
+        self.parts: list[Tensor] = []
 
     def _allocate(self, recorded: Recorded, by_unit: bool) -> None:
         total = self.starts[-1]
-        widths = [state.shape[-1] for state in recorded.states]
+        by_token = _by_token(recorded)
+        widths = [part[0, 0].numel() for part in by_token]
         # Under autocast, states differ in precision; the highest precision holds all.
-        dtype = functools.reduce(torch.promote_types, (state.dtype for state in recorded.states))
+        dtype = functools.reduce(torch.promote_types, (part.dtype for part in by_token))
         size = total * sum(widths)
         if size * dtype.itemsize > self.limit * 2**30:
             # If the disk is full, a write to a mapped file ends the process without an error message.
@@ -62,7 +64,7 @@ class RecordedCache:
         else:
             flat = torch.empty(size, dtype=dtype)
         parts = flat.split([total * width for width in widths])
-        self.states = [part.view(total, width) for part, width in zip(parts, widths, strict=True)]
+        self.parts = [part.view(total, *like.shape[2:]) for part, like in zip(parts, by_token, strict=True)]
         # An output with a value for each unit is stored like the states.
         self.by_unit = by_unit
         rows = total if self.by_unit else len(self.known)
@@ -72,11 +74,11 @@ class RecordedCache:
         """Records a group of examples."""
         batch = self.batch_of(ids.tolist())
         recorded, real = explainer.record(batch), batch.units.cpu()
-        if not self.states:
+        if not self.parts:
             self._allocate(recorded, explainer.task.by_unit)
         rows = self._rows(ids)
-        for flat, state in zip(self.states, recorded.states, strict=True):
-            flat[rows] = state.cpu()[real].to(flat.dtype)
+        for flat, part in zip(self.parts, _by_token(recorded), strict=True):
+            flat[rows] = part.cpu()[real].to(flat.dtype)
         target = recorded.target.cpu()
         if self.by_unit:
             self.targets[rows] = target.transpose(1, 2)[real]
@@ -104,15 +106,22 @@ class RecordedCache:
         for number in self.group_of[ids[~self.known[ids]]].unique().tolist():
             self._fill(explainer, self.groups[number])
         rows = self._rows(ids)
-        states = []
-        for flat in self.states:
-            state = flat.new_zeros(*real.shape, flat.shape[-1])
-            state[real] = flat[rows]
-            states.append(state.to(device))
+        parts = []
+        for flat in self.parts:
+            part = flat.new_zeros(*real.shape, *flat.shape[1:])
+            part[real] = flat[rows]
+            parts.append(part.to(device))
+        count = explainer.config.num_states
+        flow = Flow(*parts[count:]) if explainer.config.read_flow else None
         if self.by_unit:
             target = self.targets.new_full((*real.shape, self.targets.shape[1]), explainer.task.padding)
             target[real] = self.targets[rows]
             target = target.transpose(1, 2)
         else:
             target = self.targets[ids]
-        return Recorded(target.to(device), states, batch)
+        return Recorded(target.to(device), parts[:count], batch, flow)
+
+
+def _by_token(recorded: Recorded) -> list[Tensor]:
+    """The tensors with one entry for each token: states, and flow if there is one."""
+    return [*recorded.states, *(recorded.flow or ())]

@@ -8,12 +8,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from transformers.utils import logging
 
 from ..errors import DiffMaskError
 from ..explainer.configuration_diffmask import DiffMaskConfig
+from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .recipes.recipe import Objective
 
@@ -53,6 +55,21 @@ def load_objective(folder: str, objective: Objective) -> None:
         objective ([`Objective`]): Changed in place.
     """
     load_model(objective, os.path.join(folder, OBJECTIVE_FILE))
+
+
+@torch.no_grad()
+def load_baselines(folder: str, explainer: DiffMaskModel) -> None:
+    """
+    Loads the baselines of a checkpoint. Labels need them before the run loads the other weights.
+
+    Args:
+        folder (`str`): The checkpoint.
+        explainer ([`DiffMaskModel`]): Changed in place.
+    """
+    with safe_open(os.path.join(folder, "model.safetensors"), "pt") as file:
+        for name, value in explainer.named_parameters():
+            if name in ("baseline", "hidden_baselines"):
+                value.copy_(file.get_tensor(name))
 
 
 def damage(checkpoint: str) -> str | None:

@@ -1,12 +1,13 @@
 """`transformers.Trainer` for explainers: with a recipe's objective, a cache and validation."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
@@ -20,51 +21,17 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .baseline import fit_baseline, start_at_mean_states
 from .cache import RecordedCache
-from .checkpoints import check_output_dir, sole_run
+from .checkpoints import check_output_dir, load_baselines, sole_run
 from .constants import measure_constants
 from .interruption import Interruption
 from .recipes.calibration import MOST
+from .recipes.recipe import TrainingData
 from .recipes.registry import RECIPES
 from .saving import SavingTrainer
+from .steps import Steps
 from .validation import StateRow, measure, table_of_states
 
 logger = logging.get_logger(__name__)
-
-
-class _Steps(TrainerCallback):
-    """Updates sampler and objective at epochs and steps, and ends interrupted runs; see [`DiffMaskTrainer`]."""
-
-    def __init__(self, trainer: "DiffMaskTrainer"):
-        self.trainer = trainer
-
-    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.find_best(self.trainer.interruption.checkpoint)
-        self.trainer.interruption.waits = True
-
-    def on_epoch_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        # When a resumed epoch skips batches, the data loader's call does not reach the sampler.
-        self.trainer.sampler.set_epoch(int(state.epoch))
-
-    def on_pre_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.update_objective()
-
-    def on_optimizer_step(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.objective.clamp()
-
-    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_save |= self.trainer.interruption.agreed > 0
-
-    def on_save(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        interruption = self.trainer.interruption
-        interruption.checkpoint = f"{args.output_dir}/checkpoint-{state.global_step}"
-        if interruption.agreed:
-            raise interruption.ended()
-
-    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        interruption = self.trainer.interruption
-        interruption.waits = False
-        if interruption.signal:
-            raise interruption.ended()
 
 
 class DiffMaskTrainer(SavingTrainer):
@@ -126,7 +93,7 @@ class DiffMaskTrainer(SavingTrainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            callbacks=[*(callbacks or []), _Steps(self)],
+            callbacks=[*(callbacks or []), Steps(self)],
         )
         self.model_accepts_loss_kwargs = False
         self.objective = recipe.objective(config, args).to(args.device)
@@ -163,18 +130,33 @@ class DiffMaskTrainer(SavingTrainer):
         measure_constants(*given)
         for baseline in self.model.baselines():
             baseline.requires_grad_(True)  # False if the explainer was trained before
-        if checkpoint is None:
+        if checkpoint is not None:
+            load_baselines(checkpoint, self.model)
+        elif not self.objective.brings_baseline(self.model, self.args):
             start_at_mean_states(*given)
             if self.args.baseline_steps > 0:
                 fit_baseline(*given, self.accelerator.autocast, self.cache)
         for baseline in self.model.baselines():
             baseline.requires_grad_(self.objective.learns_baseline(self.args))
+        self.objective.prepare(self.model, self._training_data())
         result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         self.model.eval()
         with self.accelerator.autocast():
             batches = None if self.eval_dataset is None else self._calibration_batches
             self.objective.finish(self.model, batches, self.state.best_metric)
         return result
+
+    def _training_data(self) -> TrainingData:
+        def some(most: int) -> Iterator[Batch]:
+            order = torch.randperm(len(self.train_dataset), generator=torch.Generator().manual_seed(self.args.seed))
+            numbers = sorted(order.tolist()[:most], key=self._lengths().__getitem__)
+            for start in range(0, len(numbers), self.args.eval_batch_size):
+                yield self._batch(self.train_dataset, numbers[start : start + self.args.eval_batch_size])
+
+        return TrainingData(
+            self.train_dataset, self.eval_dataset, self.processing_class, self.args, self.accelerator.autocast,
+            self.accelerator, some,
+        )  # fmt: skip
 
     def _check_batch(self) -> None:
         """Refuses a data set that is smaller than a batch in several parts: the parts would have unequal weights."""
@@ -214,8 +196,13 @@ class DiffMaskTrainer(SavingTrainer):
         return self.sampler
 
     def _get_eval_sampler(self, eval_dataset: Features) -> list[int]:
+        return self._validation_numbers(eval_dataset, "report" if self.model.masks.is_calibrated else "select")
+
+    def _validation_numbers(self, dataset: Features, use: str, most: int | None = None) -> list[int]:
+        """Numbers of the validation inputs for one use; all, if a use would have none."""
+        picked = self.objective.part(torch.arange(len(dataset)), use).nonzero()[:, 0].tolist()
         # Results are sums, so any order works; order by length needs the least padding.
-        return sorted(range(len(eval_dataset)), key=lambda index: len(eval_dataset.items[index]["input_ids"]))
+        return sorted(picked or range(len(dataset)), key=lambda index: len(dataset.items[index]["input_ids"]))[:most]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """One optimiser for probes, levels and baseline, with separate learning rates."""
@@ -282,8 +269,7 @@ class DiffMaskTrainer(SavingTrainer):
 
     def _calibration_batches(self) -> list[Batch]:
         """Batches of validation inputs, sorted by length, the same on every process."""
-
-        numbers = [k for k in self._get_eval_sampler(self.eval_dataset) if k < MOST]
+        numbers = self._validation_numbers(self.eval_dataset, "calibrate", MOST)
         size = self.args.eval_batch_size
         return [
             self._batch(self.eval_dataset, numbers[start : start + size]) for start in range(0, len(numbers), size)
@@ -315,21 +301,23 @@ class DiffMaskTrainer(SavingTrainer):
         self.model.eval()
         gather = self.accelerator.gather_for_metrics
         measured, ranked = [], []
+        is_own = eval_dataset in (None, self.eval_dataset) or not self.objective.needs_labels
         for inputs in loader:
             with self.accelerator.autocast():
                 recorded = self.model.record(self.model.batch(**self._prepare_inputs(inputs)))
                 if self.model.masks.is_calibrated:
                     measured.append(gather(measure(self.model, recorded)).cpu())
-                if (scores := self.objective.ranked(self.model, recorded)) is not None:
+                if is_own and (scores := self.objective.ranked(self.model, recorded)) is not None:
                     ranked.append(gather(scores).cpu())
         metrics, self.rows = {}, []
         if measured:
-            self.rows = table_of_states(list(self.model.config.state_names), torch.cat(measured))
+            self.rows = table_of_states(self.model.config.columns, torch.cat(measured))
             for name, row in [("", self.rows[-1]), *((f"{row.state}_", row) for row in self.rows)]:
                 for column, value in zip(row._fields[1:], row[1:], strict=True):
                     metrics[f"{metric_key_prefix}_{name}{column}"] = value
         selection = self.objective.selection(torch.cat(ranked) if ranked else None, self.rows, self.model.config)
-        metrics = {f"{metric_key_prefix}_selection": selection, **metrics}
+        if selection is not None:
+            metrics = {f"{metric_key_prefix}_selection": selection, **metrics}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

@@ -5,11 +5,12 @@ import torch
 
 from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskModel
 from hf_diffmask.masks.registry import MASKS
+from hf_diffmask.masks.scored import Scored
 from hf_diffmask.pipeline.options import ON_VIOLATION
 
 
 def test_names():
-    assert list(MASKS) == ["lagrangian", "path"] == [masks.name for masks in MASKS.values()]
+    assert list(MASKS) == ["lagrangian", "path", "ablation"] == [masks.name for masks in MASKS.values()]
     assert DiffMaskConfig().objective in MASKS
 
 
@@ -17,12 +18,14 @@ def test_names():
 def test_masks_keep_what_cannot_be_masked_and_rank_the_rest(classifier, tokenizer, batch, objective):
     explainer = DiffMaskModel.from_base_model(classifier, tokenizer, objective=objective).eval()
     assert type(explainer.masks) is MASKS[objective]
-    maskable = explainer.batch(**batch).maskable
-    logits = torch.randn(*maskable.shape, explainer.config.num_states)
-    keep = explainer.masks.keep(logits, maskable, 0.1)
+    recorded = explainer.record(explainer.batch(**batch))
+    maskable, columns = recorded.batch.maskable, len(explainer.config.columns)
+    logits = torch.randn(*maskable.shape, columns)
+    scored = Scored(logits, maskable, recorded.target, torch.stack([-logits, logits], -1))
+    keep = explainer.masks.keep(scored, 0.1)
     assert keep.shape == logits.shape and (keep[~maskable] == 1).all() and ((keep >= 0) & (keep <= 1)).all()
     assert explainer.masks.attribution(logits, keep).shape == maskable.shape
-    for name, value in MASKS[objective].buffers(explainer.config.num_states).items():
+    for name, value in MASKS[objective].buffers(columns).items():
         assert torch.equal(getattr(explainer, name), value)
 
 

@@ -1,4 +1,4 @@
-"""Calibration of a path on validation inputs: the scale of its scores, and the costs of its thresholds."""
+"""Calibration on validation inputs: the costs of masks at increasing thresholds."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...base.running import Batch
 from ...explainer.modeling_diffmask import DiffMaskModel
+from ...masks.paths import PathMasks
 from ...masks.thresholds import COST_LEVELS, KEPT_SHARES
 
 MOST = 256  # inputs
@@ -15,40 +16,36 @@ MOST = 256  # inputs
 @torch.no_grad()
 def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     """
-    Scales a path's scores, and measures the costs of its masks at increasing thresholds, for every state.
+    Measures the costs of masks at increasing thresholds, for the columns that have thresholds: all states of a path,
+    or only the explanation head.
 
-    All inputs have the same thresholds, so an input with much evidence keeps many units. Training does not fix the
-    scale of the scores, and a larger scale pushes keep probabilities towards 0 and 1. So scores are first divided by
-    their standard deviation. This changes no state's ranking. With hidden masking, it gives all states the same weight
-    in their mean.
+    All inputs have the same thresholds, so an input with much evidence keeps many units.
 
     Args:
-        explainer ([`DiffMaskModel`]): Its `thresholds`, `costs` and scale of scores are changed in place.
+        explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are changed in place.
         batches (`Sequence[Batch]`): Inputs that were not used for training.
     """
-    scores = []
+    masks = explainer.masks
+    assert isinstance(masks, PathMasks)
+    values, count = [], len(masks.store.thresholds)
     for batch in batches:
-        output = explainer.explain(explainer.record(batch))
-        scores.append(output.logits[output.maskable])
-    units = torch.cat(scores).double().cpu()
+        scored = explainer.probes.score(explainer.record(batch))
+        values.append(masks.compared(scored)[scored.maskable][:, -count:])
+    units = torch.cat(values).double().cpu()
     if not len(units):
         return
-    deviation = units.std(0, correction=0)
-    deviation = torch.where(deviation > 1e-6, deviation, 1.0)
-    explainer.probes.out_weight.div_(deviation[:, None].to(explainer.probes.out_weight))
-    units = units / deviation
     cuts = torch.stack([_cuts(of_state) for of_state in units.T])  # (S, G - 1)
     # The first threshold keeps everything.
     cuts = torch.cat([units.amin(0)[:, None] - 1, cuts], dim=1).to(explainer.thresholds)
     costs = []
     for batch in batches:
         recorded = explainer.record(batch)
-        output = explainer.explain(recorded)
-        found = torch.zeros(*cuts.shape, len(output.target), device=cuts.device)
-        for state, of_state in enumerate(cuts):
-            for number, cut in enumerate(of_state[1:], 1):
-                masked = explainer.masked(recorded, output.logits[..., state] > cut, state)
-                found[state, number] = explainer.cost(output.target, masked)
+        compared = masks.compared(explainer.probes.score(recorded))[..., -count:]
+        found = torch.zeros(*cuts.shape, len(recorded.target), device=cuts.device)
+        for column, of_column in enumerate(cuts):
+            for number, cut in enumerate(of_column[1:], 1):
+                masked = explainer.masked(recorded, compared[..., column] > cut, column - count)
+                found[column, number] = explainer.cost(recorded.target, masked)
         costs.append(found)
     every = torch.cat(costs, dim=-1)
     spread = torch.quantile(

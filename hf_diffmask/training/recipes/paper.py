@@ -23,7 +23,9 @@ class PaperRecipe(Recipe):
 
     name = "paper"
     settings = {  # noqa: RUF012
+        "weight_decay": 0.0,
         "max_steps": 3000,
+        "num_train_epochs": 3.0,  # without effect
         "per_device_train_batch_size": 64,
         "max_grad_norm": 0.0,
         "learning_rate": 3e-4,

@@ -30,7 +30,9 @@ class PathRecipe(Recipe):
 
     name = "path"
     settings = {  # noqa: RUF012
+        "weight_decay": 0.0,
         "max_steps": 400,
+        "num_train_epochs": 3.0,  # without effect
         "per_device_train_batch_size": 64,
         "max_grad_norm": 1.0,
         "learning_rate": 1e-2,
@@ -155,9 +157,10 @@ class PathObjective(Objective):
         return ranked.mean().item()
 
     def finish(self, explainer: DiffMaskModel, batches: Callable[[], list[Batch]] | None, best: float | None) -> None:
-        """See [`Objective.finish`]: calibrates the path, if there are validation inputs."""
+        """See [`Objective.finish`]: scales and calibrates the path, if there are validation inputs."""
         if batches is not None:
-            calibrate(explainer, batches())
+            scale(explainer, given := batches())
+            calibrate(explainer, given)
 
     def optimizer(self, groups: list[dict[str, Any]], args: TrainingArguments) -> torch.optim.Optimizer:
         """
@@ -173,3 +176,27 @@ class PathObjective(Objective):
         return torch.optim.AdamW(
             groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon, weight_decay=args.weight_decay
         )
+
+
+@torch.no_grad()
+def scale(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
+    """
+    Divides a path's scores by their standard deviation, for every state.
+
+    Training does not fix the scale of the scores, and a larger scale pushes keep probabilities towards 0 and 1. This
+    changes no state's ranking. With hidden masking, it gives all states the same weight in their mean.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Its weights are changed in place.
+        batches (`Sequence[Batch]`): Inputs that were not used for training.
+    """
+    scores = []
+    for batch in batches:
+        scored = explainer.probes.score(explainer.record(batch))
+        scores.append(scored.logits[scored.maskable])
+    units = torch.cat(scores).double().cpu()
+    if not len(units):
+        return
+    deviation = units.std(0, correction=0)
+    deviation = torch.where(deviation > 1e-6, deviation, 1.0)
+    explainer.probes.out_weight.div_(deviation[:, None].to(explainer.probes.out_weight))

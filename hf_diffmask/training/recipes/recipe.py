@@ -1,13 +1,15 @@
 """Base classes of recipes and objectives."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from ...base.running import Batch, Recorded
+from ...data.features import Features
 from ...errors import DiffMaskError
 from ...explainer.configuration_diffmask import DiffMaskConfig
 from ...explainer.modeling_diffmask import DiffMaskModel
@@ -18,6 +20,25 @@ from ..validation import StateRow
 Draw = Callable[[DiffMaskModel, DiffMaskOutput, Recorded], None]
 
 
+class TrainingData(NamedTuple):
+    """The inputs of a run."""
+
+    training: Features
+    """Training inputs."""
+    validation: Features | None
+    """Validation inputs."""
+    tokenizer: PreTrainedTokenizerBase
+    """The base model's tokenizer."""
+    args: Any
+    """Settings, [`DiffMaskTrainingArguments`]."""
+    autocast: Callable[[], AbstractContextManager]
+    """Makes the autocast context for the base model."""
+    processes: Any
+    """The processes of the run, an [`~accelerate.Accelerator`]."""
+    some: Callable[[int], Iterator[Batch]]
+    """Makes batches of the first training inputs in the seed's order, at most a number of them."""
+
+
 class Objective(nn.Module):
     """
     The loss of a run. Checkpoints save its parameters and buffers.
@@ -26,6 +47,9 @@ class Objective(nn.Module):
     [`Objective.step_loss`]. It calls [`Objective.before_step`] before the optimiser's step and [`Objective.clamp`]
     after the step.
     """
+
+    needs_labels: ClassVar[bool] = False
+    """Whether a ranking is judged by labels, which only the run's own validation inputs have."""
 
     def begin(self, explainer: DiffMaskModel) -> None:
         """
@@ -44,6 +68,41 @@ class Objective(nn.Module):
 
         Returns:
             `bool`
+        """
+        return False
+
+    def part(self, numbers: Tensor, use: str) -> Tensor:
+        """
+        The validation inputs for one use.
+
+        Args:
+            numbers (`torch.Tensor` of shape `(N,)`): Numbers of the inputs in the validation set.
+            use (`str`): `"select"` (the best checkpoint), `"calibrate"` or `"report"`.
+
+        Returns:
+            `torch.Tensor` of shape `(N,)`, `bool`: By default all inputs for every use.
+        """
+        return torch.ones_like(numbers, dtype=torch.bool)
+
+    def prepare(self, explainer: DiffMaskModel, data: "TrainingData") -> None:
+        """
+        Makes what training needs besides the inputs, such as labels. Runs before the first step of every run.
+
+        Args:
+            explainer ([`DiffMaskModel`]): With its baseline.
+            data ([`TrainingData`]): The inputs.
+        """
+
+    def brings_baseline(self, explainer: DiffMaskModel, args: TrainingArguments) -> bool:
+        """
+        Sets the baseline, if the objective has one that was learned before.
+
+        Args:
+            explainer ([`DiffMaskModel`]): Its baseline is changed in place.
+            args ([`DiffMaskTrainingArguments`]): Settings.
+
+        Returns:
+            `bool`: Whether it has; otherwise training learns a baseline.
         """
         return False
 
@@ -113,21 +172,21 @@ class Objective(nn.Module):
             recorded ([`Recorded`]): Validation inputs.
 
         Returns:
-            `torch.Tensor` of shape `(B,)` or `None`: Lower is better; `None` if masks are evaluated instead.
+            `torch.Tensor` of shape `(B, ...)` or `None`: Lower is better; `None` if masks are evaluated instead.
         """
         return None
 
-    def selection(self, ranked: Tensor | None, rows: Sequence[StateRow], config: DiffMaskConfig) -> float:
+    def selection(self, ranked: Tensor | None, rows: Sequence[StateRow], config: DiffMaskConfig) -> float | None:
         """
         The figure that selects the best checkpoint.
 
         Args:
-            ranked (`torch.Tensor` of shape `(N,)`, *optional*): Results of [`Objective.ranked`].
+            ranked (`torch.Tensor` of shape `(N, ...)`, *optional*): Results of [`Objective.ranked`].
             rows (`Sequence[StateRow]`): The table of states.
             config ([`DiffMaskConfig`]): The explainer's config.
 
         Returns:
-            `float`: Lower is better.
+            `float` or `None`: Lower is better. `None` if it needs labels, and the inputs have none.
         """
         raise NotImplementedError
 
@@ -150,6 +209,8 @@ class Recipe:
     """Defaults of training arguments."""
     fields: ClassVar[dict[str, Any]]
     """Fields of [`DiffMaskConfig`] that the recipe sets."""
+    validation_inputs: ClassVar[int] = 256
+    """Largest number of validation inputs that are taken from the training inputs."""
     relied_on: ClassVar[tuple[str, ...]] = ("objective", "path_gradient")
     """Names in `fields` that cannot be changed."""
 

@@ -3,12 +3,13 @@
 from typing import Any
 
 from ...tasks.registry import DEFAULT, TASKS
+from .ablation import AblationRecipe
 from .fast import FastRecipe
 from .paper import PaperRecipe
 from .path import PathRecipe
 from .recipe import Recipe
 
-RECIPES: dict[str, Recipe] = {one.name: one for one in (PathRecipe(), FastRecipe(), PaperRecipe())}
+RECIPES: dict[str, Recipe] = {one.name: one for one in (PathRecipe(), FastRecipe(), PaperRecipe(), AblationRecipe())}
 
 
 def recipe_config(
@@ -18,7 +19,7 @@ def recipe_config(
     Config fields that a recipe sets. All can be changed except `objective` and `path_gradient`.
 
     Args:
-        recipe (`str`): `"path"`, `"fast"` or `"paper"`.
+        recipe (`str`): `"ablation"`, `"path"`, `"fast"` or `"paper"`.
         masking (`str`, *optional*, defaults to `"input"`): Where units are masked.
         task (`str`, *optional*, defaults to `"text-classification"`): What the base model predicts.
         target (`str`, *optional*):

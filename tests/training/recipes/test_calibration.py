@@ -6,6 +6,7 @@ import torch
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.masks.thresholds import COST_LEVELS, KEPT_SHARES
 from hf_diffmask.training.recipes.calibration import calibrate
+from hf_diffmask.training.recipes.path import scale
 from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import batches_of, masked_output, path_of
 
@@ -17,7 +18,9 @@ def test_thresholds_are_what_their_margin_says(classifier, tokenizer, masking, t
     batches = batches_of(tokenizer)
     everything = explainer(**batches[0])
     assert (everything.keep_probability == 1).all(), "not calibrated yet"
-    calibrate(explainer, [explainer.batch(**one) for one in batches])
+    given = [explainer.batch(**one) for one in batches]
+    scale(explainer, given)
+    calibrate(explainer, given)
     scaled = explainer(**batches[0])
     ratio = everything.logits[everything.maskable] / scaled.logits[scaled.maskable]
     torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), atol=0, rtol=1e-3)

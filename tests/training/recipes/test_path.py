@@ -28,7 +28,7 @@ def test_objective_by_hand():
             torch.tensor([[0.3, 0.7], [0.6, 0.4]]).log()]  # fmt: skip
     scores = torch.tensor([[[1.0, 3.0], [2.0, 0.0]], [[0.0, 0.0], [5.0, 1.0]]])
     maskable = torch.tensor([[True, True], [True, False]])
-    output = DiffMaskOutput(None, logs[0], maskable, scores, logs[1], logs[2])
+    output = DiffMaskOutput(None, logs[0], maskable, scores, masked=logs[1], left_out=logs[2])
 
     def loss(target, states, masks_inputs=False):
         explainer = SimpleNamespace(task=TextClassification(), preserved=PRESERVED[target])

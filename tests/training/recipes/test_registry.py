@@ -19,6 +19,11 @@ PATH = {
     "target": "prediction",
 }  # fmt: skip
 HIDDEN = {"masking": "hidden", "read_context": False}
+ABLATION = {
+    "objective": "ablation", "mask_special_tokens": False, "temperature": 0.5, "target": "prediction",
+    "masking": "input",
+}  # fmt: skip
+NEVER = ("ablation", "hidden")
 WHOLE = {"target": "distribution", "class_conditional": False}
 
 
@@ -36,14 +41,18 @@ WHOLE = {"target": "distribution", "class_conditional": False}
         (("path", "input", "text-classification", "distribution"), {**PATH, **WHOLE}),
         (("path", "input", "question-answering"), {**PATH, **WHOLE}),
         (("path", "hidden", "question-answering", "distribution"), {**PATH, **HIDDEN, **WHOLE}),
+        (("ablation",), ABLATION),
+        (("ablation", "input", "question-answering"), {**ABLATION, "target": "distribution"}),
+        (("ablation", "input", "regression", "distribution"), {**ABLATION, "target": "distribution"}),
     ],
 )
 def test_exactly_these_fields(asked, expected):
     assert recipe_config(*asked) == expected
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("masking", ["input", "hidden"])
+@pytest.mark.parametrize(
+    ("recipe", "masking"), [(name, one) for name in RECIPES for one in ("input", "hidden") if (name, one) != NEVER]
+)
 @pytest.mark.parametrize("task", TASKS)
 def test_the_fields_make_a_config_and_the_recipe_relies_on_some(recipe, masking, task):
     fields = recipe_config(recipe, masking, task)
@@ -56,7 +65,7 @@ def test_the_fields_make_a_config_and_the_recipe_relies_on_some(recipe, masking,
 
 
 def test_recipes_know_their_names_and_set_the_same_arguments():
-    assert list(RECIPES) == ["path", "fast", "paper"] == [recipe.name for recipe in RECIPES.values()]
+    assert list(RECIPES) == ["path", "fast", "paper", "ablation"] == [recipe.name for recipe in RECIPES.values()]
     first, *others = [recipe.settings.keys() for recipe in RECIPES.values()]
     assert all(other == first for other in others)
 
@@ -70,6 +79,8 @@ def test_recipes_know_their_names_and_set_the_same_arguments():
         ),
         (("paper", "hidden", "regression", "distribution"), "'paper' has no target but the distribution"),
         (("path", "input", "question-answering", "prediction"), "Only a classifier predicts a class"),
+        (("ablation", "input", "question-answering", "prediction"), "Only a classifier predicts a class"),
+        (("ablation", "hidden"), "train an explainer with hidden masking by --recipe paper"),
     ],
 )
 def test_targets_that_there_are_not(asked, message):

@@ -1,0 +1,202 @@
+"""Probes that give evidence in log-odds: one for each state, and the explanation head for the final scores."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import initialization as init
+
+from ..base.flow import Flow
+from ..base.running import Recorded
+from ..masks.scored import Scored
+from ..tasks.heads import widen
+from ..tasks.preserved import PRESERVED
+from ..tasks.registry import TASKS
+from ..tasks.task import Task
+from .configuration_diffmask import DiffMaskConfig
+
+Features = dict[str, Tensor]
+
+
+class EvidenceProbes(nn.Module):
+    """
+    Evidence of each unit for each choice, in log-odds: what a mask loses by leaving the unit out.
+
+    A state's probe reads only `h_0` and `h_l`, so it shows what the state knows. The explanation head reads everything
+    that helps, see [`ExplanationHead`]; its evidence is the last column. For two choices, evidence for one is evidence
+    against the other.
+
+    Args:
+        config ([`DiffMaskConfig`]): The explainer's config.
+    """
+
+    def __init__(self, config: DiffMaskConfig):
+        super().__init__()
+        self.config = config
+        self.task = TASKS[config.task](config.task_constants)
+        count, width = config.num_states, config.state_probe_size
+        self.choices = max(1, self.task.choices(config))
+        outputs = 1 if self.choices == 2 else self.choices
+        self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, count * width))
+        self.state_weight = nn.Parameter(torch.empty(max(0, count - 1), config.hidden_size, width))
+        self.bias = nn.Parameter(torch.empty(count, width))
+        self.out_weight = nn.Parameter(torch.empty(count, width, outputs))
+        self.head = ExplanationHead(config, self.task, outputs)
+
+    @torch.no_grad()
+    def initialize(self, config: DiffMaskConfig) -> None:
+        """
+        Draws initial weights. Weights from a checkpoint stay.
+
+        Args:
+            config ([`DiffMaskConfig`]): The explainer's config.
+        """
+        bound = (config.embedding_size + config.hidden_size) ** -0.5
+        init.uniform_(self.embedding_weight, -bound, bound)
+        init.uniform_(self.state_weight, -bound, bound)
+        init.zeros_(self.bias)
+        init.uniform_(self.out_weight, -(config.state_probe_size**-0.5), config.state_probe_size**-0.5)
+        self.head.initialize()
+
+    def forward(self, recorded: Recorded) -> Tensor:
+        """
+        Evidence for every choice.
+
+        Args:
+            recorded ([`Recorded`]): The base model's output, states and flow for the whole inputs.
+
+        Returns:
+            `torch.Tensor` of shape `(B, T, S + 1, K)`: In nats.
+        """
+        dtype = self.bias.dtype
+        first, *others = (F.layer_norm(state.to(dtype), state.shape[-1:]) for state in recorded.states)
+        hidden = (first @ self.embedding_weight).unflatten(-1, self.bias.shape) + self.bias
+        parts = list(hidden.unbind(2))
+        for number, state in enumerate(others, 1):
+            parts[number] = parts[number] + state @ self.state_weight[number - 1]
+        columns = [F.gelu(part) @ weight for part, weight in zip(parts, self.out_weight, strict=True)]
+        columns.append(self.head(first, others[-1] if others else first, recorded))
+        evidence = widen(torch.stack(columns, dim=2))
+        return torch.cat([-evidence, evidence], dim=-1) if self.choices == 2 else evidence
+
+    def score(self, recorded: Recorded, choice: Tensor | None = None) -> Scored:
+        """
+        Scores of the units: evidence for the explained choice; for the whole output, the mean size of the evidence
+        for all choices, weighted by their probabilities.
+
+        Args:
+            recorded ([`Recorded`]): The base model's output, states and flow for the whole inputs.
+            choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice; by default the predicted one.
+
+        Returns:
+            [`Scored`]
+        """
+        evidence, target = self(recorded), recorded.target
+        if PRESERVED[self.config.target].of_choice:
+            chosen = self.task.predicted(target) if choice is None else choice
+            logits = evidence.gather(-1, chosen[:, None, None, None].expand(*evidence.shape[:-1], 1))[..., 0]
+        elif self.choices > 1:
+            logits = (evidence.abs() * self.task.choice_log_probabilities(target).exp()[:, None, None]).sum(-1)
+        else:
+            logits = evidence[..., 0]
+        return Scored(logits, recorded.batch.maskable, target, evidence, choice)
+
+
+class ExplanationHead(nn.Module):
+    """
+    The head whose evidence is handed out.
+
+    It reads the first and the last state of a unit, the mean of the last state, the last state at the positions that
+    the base model's head reads (if they are known), and, with `read_flow`, what flows from the unit to these
+    positions. One self-attention layer lets units know of one another.
+
+    Args:
+        config ([`DiffMaskConfig`]): The explainer's config.
+        task ([`Task`]): Knows the positions that the base model's head reads.
+        outputs (`int`): Number of evidence values of a unit.
+    """
+
+    flow_scale: Tensor
+
+    def __init__(self, config: DiffMaskConfig, task: Task, outputs: int):
+        super().__init__()
+        width = config.probe_size
+        self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, width))
+        self.state_weight, self.mean_weight = (nn.Parameter(torch.empty(config.hidden_size, width)) for _ in range(2))
+        self.positions = task.positions if task.knows_positions else None
+        if self.positions:
+            self.position_weight = nn.Parameter(torch.empty(config.hidden_size, width))
+        if config.read_flow:
+            size = config.flow_blocks * config.flow_size
+            self.direct_weight = nn.Parameter(torch.empty(size, width))
+            self.through_weight = nn.Parameter(torch.empty(size, width))
+            self.register_buffer("flow_scale", torch.empty(2, config.flow_blocks))
+        self.bias = nn.Parameter(torch.empty(width))
+        heads = next(number for number in (4, 2, 1) if width % number == 0)
+        self.layer = nn.TransformerEncoderLayer(
+            width, heads, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True
+        )
+        self.out_weight = nn.Parameter(torch.empty(width, outputs))
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Draws initial weights. Weights from a checkpoint stay."""
+        for name, weight in self.named_parameters():
+            if weight.dim() > 1:
+                fan_in = weight.shape[1 if name.startswith("layer.") else 0]
+                init.uniform_(weight, -(fan_in**-0.5), fan_in**-0.5)
+            elif "norm" in name and name.endswith("weight"):
+                init.ones_(weight)
+            else:
+                init.zeros_(weight)
+        if hasattr(self, "flow_scale"):
+            init.ones_(self.flow_scale)
+
+    @torch.no_grad()
+    def measure_scale(self, flows: Iterable[Flow | None]) -> None:
+        """
+        Measures the scale of each block's flow, one root mean square over data. So the size of a unit's share is kept.
+
+        Args:
+            flows (`Iterable[Flow]`): The flow of some inputs; padding is 0.
+        """
+        sums, count = torch.zeros_like(self.flow_scale, dtype=torch.float64), 0
+        for one in flows:
+            assert one is not None
+            power = one.values.double().square().mean(-1)
+            for which, shares in enumerate((one.direct, one.through_others)):
+                sums[which] += (shares.double().square() * power).mean(-1).sum((0, 1))
+            count += int((power > 0).any(-1).any(-1).sum())
+        self.flow_scale.copy_((sums / max(1, count)).sqrt().clamp(min=1e-6))
+
+    def forward(self, first: Tensor, last: Tensor, recorded: Recorded) -> Tensor:
+        """
+        Evidence of each unit.
+
+        Args:
+            first (`torch.Tensor` of shape `(B, T, d_0)`): State 0, normalised.
+            last (`torch.Tensor` of shape `(B, T, d)`): The last state, normalised.
+            recorded ([`Recorded`]): The base model's output and flow for the whole inputs.
+
+        Returns:
+            `torch.Tensor` of shape `(B, T, outputs)`
+        """
+        batch = recorded.batch
+        share = (batch.maskable / batch.maskable.sum(-1, keepdim=True).clamp(min=1)).to(last.dtype)
+        mean = F.layer_norm((share[:, None] @ last), last.shape[-1:])
+        hidden = first @ self.embedding_weight + last @ self.state_weight
+        shared = mean @ self.mean_weight + self.bias
+        if self.positions is not None:
+            read = self.positions(recorded).mean(1, keepdim=True).to(last.dtype) @ last
+            shared = shared + read @ self.position_weight
+        hidden = hidden + shared
+        if (flow := recorded.flow) is not None and hasattr(self, "flow_scale"):
+            for weight, shares, scale in (
+                (self.direct_weight, flow.direct, self.flow_scale[0]),
+                (self.through_weight, flow.through_others, self.flow_scale[1]),
+            ):
+                scaled = (shares.to(last.dtype) / scale[:, None])[..., None] * flow.values.to(last.dtype)
+                hidden = hidden + scaled.flatten(2) @ weight
+        hidden = self.layer(hidden, src_key_padding_mask=~batch.units)
+        return F.gelu(hidden) @ self.out_weight

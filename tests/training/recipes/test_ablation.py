@@ -1,0 +1,128 @@
+"""Evidence that adds up to what the base model says under masks."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_diffmask import DiffMaskError, DiffMaskModel
+from hf_diffmask.ablations.store import Ablations
+from hf_diffmask.masks.gates import hard_mask
+from hf_diffmask.tasks.text_classification import TextClassification
+from hf_diffmask.training.recipes.ablation import Labels, own_folder, residuals
+from tests.helpers import make_trainer
+
+SETTINGS = {"max_steps": 60, "baseline_steps": 2, "masks": 8, "eval_strategy": "no"}
+
+
+def labels(masks, values, groups):
+    """Labels with given log-odds of class 1."""
+    values = torch.tensor(values)
+    logs = torch.nn.functional.logsigmoid(torch.stack([-values, values], -1))
+    return Labels(torch.tensor(masks).bool(), logs, torch.tensor(groups))
+
+
+def test_residuals_by_hand():
+    masks = [[[1, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 1]]]
+    scores = torch.tensor([2.0, -1.0, 0.5])
+    evidence = torch.stack([-scores, scores], -1)[None, :, None].expand(-1, -1, 2, -1).clone()
+    evidence[:, :, 1] = 0  # a column that explains nothing
+    # Sums are 1, 0.5, 2, -0.5. Each replacement has a constant of its own: 0.3 and -2.
+    error, variance = residuals(TextClassification(), evidence, labels(masks, [[1.3, 0.8, 0.0, -2.5]], [0, 0, 1, 1]))
+    assert error[0].tolist() == pytest.approx([0, (0.25**2 * 2 + 1.25**2 * 2) / 4], abs=1e-6)
+    assert variance[0].tolist() == pytest.approx([(0.25**2 * 2 + 1.25**2 * 2) / 4] * 2)
+    wrong = residuals(TextClassification(), evidence, labels(masks, [[1.3, 1.8, 0.0, -2.5]], [0, 0, 1, 1]))[0]
+    assert wrong[0, 0].item() == pytest.approx(2 * 0.5**2 / 4), "one value is off by 1, and so is half of its mean"
+
+
+def test_masks_whose_output_is_not_finite_do_not_count():
+    masks = [[[1, 0], [0, 1], [1, 1], [0, 0]]]
+    evidence = torch.randn(1, 2, 1, 1)
+    evidence = torch.cat([-evidence, evidence], -1)
+    given = labels(masks, [[0.5, -0.2, 1.0, 3.0]], [0, 0, 0, 0])
+    given.outputs[0, 3] = float("nan")
+    error, variance = residuals(TextClassification(), evidence, given)
+    short = Labels(given.masks[:, :3], given.outputs[:, :3], given.groups[:3])
+    assert torch.allclose(error, residuals(TextClassification(), evidence, short)[0])
+    assert torch.allclose(variance, residuals(TextClassification(), evidence, short)[1])
+    given.outputs[:] = float("nan")
+    assert [one.item() for one in residuals(TextClassification(), evidence, given)] == [0, 0]
+
+
+def test_values_beyond_their_bounds_are_cut():
+    masks, evidence = [[[1], [0]]], torch.tensor([[[[-6.0, 6.0]]]])
+    error, _ = residuals(TextClassification(), evidence, labels(masks, [[40.0, 0.0]], [0, 0]))
+    assert error.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.fixture
+def trained(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(classifier, tokenizer, tmp_path / "run", "ablation", **SETTINGS)
+    trainer.train()
+    return trainer
+
+
+def test_a_run_explains_ablations_of_other_inputs(trained, tokenizer, classifier, tmp_path):
+    explainer = trained.model
+    assert explainer.config.read_flow and list(explainer.config.replacements) == ["baseline", "attention"]
+    metrics = trained.evaluate()
+    assert metrics["eval_selection"] < 0.5, "more than half of the variance is explained"
+    assert [row.state for row in trained.rows] == explainer.config.columns
+    assert explainer.config.columns[-1] == "explanation" and explainer.masks.is_calibrated
+    explainer.save_pretrained(tmp_path / "saved")
+    again = DiffMaskModel.from_pretrained(tmp_path / "saved", base_model=classifier).eval()
+    features = trained.data_collator([trained.eval_dataset[k] for k in range(5)])
+    features.pop("example_ids")
+    one, other = (model(**features) for model in (explainer.eval(), again))
+    assert torch.equal(one.keep_probability, other.keep_probability)
+    assert torch.equal(one.evidence[..., 0], -one.evidence[..., 1])
+    chosen = one.target.argmax(-1)
+    assert all(torch.equal(one.logits[k], one.evidence[k, ..., chosen[k]]) for k in range(5))
+    # Another class: the evidence for it.
+    of_other = explainer(**features, classes=1 - chosen)
+    torch.testing.assert_close(of_other.logits, -one.logits)
+    assert not torch.equal(hard_mask(of_other.keep_probability), hard_mask(one.keep_probability))
+
+
+def test_the_parts_of_the_validation_inputs_are_disjoint(trained):
+    uses = [set(trained._validation_numbers(trained.eval_dataset, use)) for use in ("select", "calibrate", "report")]
+    assert set.union(*uses) == set(range(24)) and sum(map(len, uses)) == 24
+
+
+def test_given_ablations_are_used_with_their_baseline(trained, classifier, tokenizer, tmp_path):
+    folder = own_folder(trained.args) / "training"
+    again = make_trainer(classifier, tokenizer, tmp_path / "other", "ablation", ablations=str(folder), **SETTINGS)
+    again.train()
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+    assert not (own_folder(again.args) / "training").exists()
+    assert len(Ablations(folder)) == 96
+
+
+def test_ablations_of_other_inputs_are_refused(trained, classifier, tokenizer, tmp_path):
+    folder = own_folder(trained.args) / "validation"
+    again = make_trainer(classifier, tokenizer, tmp_path / "other", "ablation", ablations=str(folder), **SETTINGS)
+    with pytest.raises(DiffMaskError, match="another number of inputs"):
+        again.train()
+
+
+def test_a_run_that_was_stopped_takes_up_its_ablations(trained, classifier, tokenizer):
+    folder = own_folder(trained.args) / "training"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    first = min(Path(folder).glob("shard-*"))
+    first.unlink()
+    again = make_trainer(
+        classifier, tokenizer, trained.args.output_dir, "ablation", overwrite_output_dir=True, **SETTINGS
+    )
+    again.train()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert all(
+        torch.equal(value, again.model.state_dict()[name]) for name, value in trained.model.state_dict().items()
+    )
+
+
+def test_no_text_is_stored(trained):
+    description = json.loads((own_folder(trained.args) / "training" / "ablations.json").read_text())
+    assert description["inputs"] == 96 and description["masks"] == 8
+    assert trained.args.output_dir not in json.dumps(description)
