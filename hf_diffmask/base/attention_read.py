@@ -101,8 +101,7 @@ class AttentionReader(TorchFunctionMode):
         if any(len(calls) != 1 for calls in self._found):
             raise DiffMaskError(unreadable(self._model))
         found = [self._one(calls[0]) for calls in self._found]
-        sizes = {(block.query.shape[1], *block.value.shape[1::2]) for block in found}
-        if len(sizes) != 1 or not all(map(self._fits, found)):
+        if not all(map(self._fits, found)) or len({(one.query.shape[1], one.value.shape[3]) for one in found}) != 1:
             raise DiffMaskError(unreadable(self._model))
         return found
 

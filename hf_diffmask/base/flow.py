@@ -89,12 +89,16 @@ def _flow(run: list[BlockAttention], positions: Tensor, units: Tensor, rows: int
         direct.append(straight)
         through.append(others)
         weights = (weights + others.mean(1)) / 2
-    values = torch.stack([block.value.transpose(1, 2) for block in run], 2)
-    groups = run[0].query.shape[1] // values.shape[3]
-    values = values if groups == 1 else values.repeat_interleave(groups, 3)
+    values = torch.stack([_repeated(block).transpose(1, 2) for block in run], 2)
     if not units.all():
         values.masked_fill_(~units[:, :, None, None, None], 0)
     return Flow(values, *(torch.stack(shares[::-1], 1).permute(0, 3, 1, 2) for shares in (direct, through)))
+
+
+def _repeated(block: BlockAttention) -> Tensor:
+    """Value vectors of each head. Blocks of one model may differ in whether the model has repeated them itself."""
+    groups = block.query.shape[1] // block.value.shape[1]
+    return block.value if groups == 1 else block.value.repeat_interleave(groups, 1)
 
 
 def _largest(weights: Tensor, count: int) -> tuple[Tensor, Tensor]:

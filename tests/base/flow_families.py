@@ -79,17 +79,20 @@ def weights_and_values(name, model, text):
     return weights, np.stack(values)
 
 
-def by_hand(weights, read):
-    """Direct flow and flow through others, `(t, L, H)` each, from all rows of attention."""
+def by_hand(weights, read, rows=None):
+    """Direct flow and flow through others, `(t, L, H)` each, from all rows of attention, or the largest weights'."""
     blocks, heads, length, _ = weights.shape
     direct, through = (np.zeros((length, blocks, heads)) for _ in range(2))
     spread = np.array(read, dtype=float)
     for block in reversed(range(blocks)):
+        largest = np.zeros(length)
+        for i in sorted(range(length), key=lambda i: -spread[i])[:rows]:
+            largest[i] = spread[i]
         for head in range(heads):
             for j in range(length):
                 direct[j, block, head] = sum(read[i] * weights[block, head, i, j] for i in range(length))
-                through[j, block, head] = sum(spread[i] * weights[block, head, i, j] for i in range(length))
-        spread = (spread + spread @ weights[block].mean(0)) / 2
+                through[j, block, head] = sum(largest[i] * weights[block, head, i, j] for i in range(length))
+        spread = (spread + largest @ weights[block].mean(0)) / 2
     return direct, through
 
 

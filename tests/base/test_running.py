@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from hf_diffmask.base.running import record, replace
+from hf_diffmask.base.flow import Flow
+from hf_diffmask.base.running import Batch, Recorded, record, replace
 from hf_diffmask.base.states import find_blocks, state_names
 from hf_diffmask.base.taps import _after, _before
 from tests.helpers import ARCHITECTURES, build
@@ -124,3 +125,16 @@ def test_gradient_reaches_what_replaces_a_state(number, features):
     replace(model, features, names[number], states[number] + extra).logits[:, 0].sum().backward()
     assert extra.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_rows_are_picked_from_everything_that_was_recorded():
+    marks = torch.rand(3, 4) > 0.5
+    batch = Batch({"input_ids": torch.randint(60, (3, 4))}, marks, ~marks, torch.arange(3))
+    found = Flow(torch.rand(3, 4, 2, 2, 5), torch.rand(3, 4, 2, 2), torch.rand(3, 4, 2, 2))
+    recorded = Recorded(torch.rand(3, 2), [torch.rand(3, 4, 6) for _ in range(2)], batch, found)
+    pick = torch.tensor([2, 0])
+    picked = recorded.rows(pick)
+    assert all(torch.equal(one, whole[pick]) for one, whole in zip(picked.flow, found, strict=True))
+    assert torch.equal(picked.target, recorded.target[pick]) and torch.equal(picked.states[1], recorded.states[1][pick])
+    assert picked.batch.example_ids.tolist() == [2, 0]
+    assert recorded._replace(flow=None).rows(pick).flow is None
