@@ -62,12 +62,13 @@ def flow(attention: Attention, positions: Tensor, rows: int = 8) -> Flow:
         [`Flow`]: Without gradients.
     """
     units, parts = attention.units, attention.parts
-    if not parts:
-        return _flow(attention.runs[0], positions, units, rows)
-    found = [
-        _flow(run, part.take(positions), part.take(units), rows)
-        for run, part in zip(attention.runs, parts, strict=True)
-    ]
+    with torch.autocast(units.device.type, enabled=False):  # sums of weights need float32
+        if not parts:
+            return _flow(attention.runs[0], positions, units, rows)
+        found = [
+            _flow(run, part.take(positions), part.take(units), rows)
+            for run, part in zip(attention.runs, parts, strict=True)
+        ]
     return Flow(*(spread(parts, values, units.shape) for values in zip(*found, strict=True)))
 
 

@@ -188,16 +188,17 @@ def test_rows_of_padding_that_attend_to_nothing_give_no_nan(of_nothing):
     assert not any(one[1, 3:].any() for one in found)
 
 
-def test_half_precision():
+@pytest.mark.parametrize("automatic", [False, True])
+def test_half_precision(automatic):
     """Weights are computed in float32, and values keep their type."""
-    model = family("bert").to(torch.bfloat16)
-    with torch.no_grad():
-        attention = record_with_attention(model, padded("right"), [])[2]
+    model = family("bert") if automatic else family("bert").to(torch.bfloat16)
     positions = torch.zeros(3, 7)
     positions[:, 0] = 1
-    found = flow(attention, positions)
-    assert (found.values.dtype, found.direct.dtype) == (torch.bfloat16, torch.float32)
-    close(found.direct.sum(1), torch.ones_like(found.direct.sum(1)))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=automatic):
+        found = flow(record_with_attention(model, padded("right"), [])[2], positions, rows=7)
+    assert [one.dtype for one in found] == [torch.bfloat16, torch.float32, torch.float32]
+    for shares in found[1:]:
+        close(shares.sum(1), torch.ones_like(shares.sum(1)))
 
 
 def test_reading_changes_nothing_that_is_recorded():

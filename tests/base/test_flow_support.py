@@ -101,3 +101,19 @@ def test_a_text_of_one_token_gives_all_to_itself(name):
         found = flow(attention, torch.ones(2, 1))
         assert found.values.shape == (2, 1, 3, 4, 4)
         assert torch.equal(found.direct, torch.ones(2, 1, 3, 4)) and torch.equal(found.direct, found.through_others)
+
+
+def test_one_token_with_grouped_queries_and_wide_heads():
+    """Transformers then puts heads of a group in the place of positions."""
+    model = family("llama", head_dim=260)
+    values = []
+    for block in model.model.layers:
+        block.self_attn.v_proj.register_forward_hook(lambda module, args, output: values.append(output))
+    with torch.no_grad():
+        attention = record_with_attention(model, {"input_ids": torch.tensor([[5], [9]])}, [])[2]
+    found = flow(attention, torch.ones(2, 1))
+    assert torch.equal(found.direct, torch.ones(2, 1, 3, 4))
+    for number, value in enumerate(values[-3:]):
+        for head in range(4):
+            first = 260 * (head // 2)
+            assert torch.equal(found.values[:, :, number, head], value[..., first : first + 260])
