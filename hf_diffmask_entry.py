@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 COMMANDS = {
     "train": "train an explainer for a classifier",
+    "ablate": "run random masks of a data set once, to learn from",
     "explain": "explain texts with an explainer",
     "analyze": "sum up what is kept at which state over a data set: a page with figures",
     "evaluate": "measure how faithful explanations are, beside other methods",

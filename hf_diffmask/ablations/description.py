@@ -107,7 +107,8 @@ def describe(
         dataset ([`~hf_diffmask.data.features.Features`]): The inputs.
         masks (`int`): Masks for each input.
         seed (`int`): Seed of the masks.
-        replacements (`Iterable[str]`, *optional*): By default all that the base model allows.
+        replacements (`Iterable[str]`, *optional*): By default all that the base model allows, as far as
+            there are pairs of masks.
 
     Returns:
         [`Description`]
@@ -125,7 +126,7 @@ def describe(
         inputs=len(dataset),
         masks=masks,
         seed=seed,
-        replacements=list(replacements),
+        replacements=list(replacements)[: masks // 2],  # one pair of masks has one replacement
         outputs=task.choices(config) if task.has_choices else 1,
         baseline=digest({"baseline": explainer.baseline_at(0).float()})[:16],
         versions={"hf-diffmask": VERSION, "torch": torch.__version__, "transformers": transformers.__version__},

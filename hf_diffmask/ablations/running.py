@@ -73,7 +73,7 @@ def run_masks(
     kind = replacement_of(numbers % count, len(replacements))
     order, parts = [], []
     for which, name in enumerate(replacements):
-        for chosen in numbers[kind == which].split(batch_size):
+        for chosen in numbers[kind == which].split(batch_size) if bool((kind == which).any()) else ():
             picked = recorded.rows(chosen // count, 0)
             mask = masks.flatten(0, 1)[chosen]
             masked = explainer.masked(picked, mask, 0) if name == BASELINE else _unattended(explainer, picked, mask)

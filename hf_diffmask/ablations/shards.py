@@ -11,6 +11,8 @@ from ..errors import DiffMaskError
 from .description import SCHEMA, Description
 
 SIZE = 256  # inputs in a shard
+AGAIN = "make it anew with the `hf-diffmask ablate` or the training that made it, which keeps the others"
+"""What to do about a file that is missing or damaged, for errors."""
 _SCHEMA, _DESCRIPTION = b"hf_diffmask_schema", b"hf_diffmask_description"
 
 
@@ -113,7 +115,7 @@ def write_shard(path: Path, shard: Shard, description: Description) -> None:
         metadata={_SCHEMA: str(SCHEMA), _DESCRIPTION: description.digest},
     )
     with writing(path, "wb") as file:
-        pyarrow.parquet.write_table(table, file, write_page_checksum=True)
+        pyarrow.parquet.write_table(table, file, use_dictionary=False, write_page_checksum=True)
 
 
 def read_shard(path: Path, inputs: list[int] | None, description: Description) -> Shard:
@@ -135,23 +137,20 @@ def read_shard(path: Path, inputs: list[int] | None, description: Description) -
     import pyarrow.parquet
 
     if not path.is_file():
-        raise DamagedShard(f"{path} is missing: {_AGAIN}.")
+        raise DamagedShard(f"{path} is missing: {AGAIN}.")
     try:
         # A path would be memory-mapped or looked up among the file systems that pyarrow knows.
         with path.open("rb") as file:
             table = pyarrow.parquet.ParquetFile(file, page_checksum_verification=True).read()
         names = table.schema.metadata or {}
         if names.get(_SCHEMA) != str(SCHEMA).encode() or names.get(_DESCRIPTION) != description.digest.encode():
-            raise DamagedShard(f"{path} is of other ablations: {_AGAIN}.")
+            raise DamagedShard(f"{path} is of other ablations: {AGAIN}.")
         shard = _checked(table, inputs, description)
     except DamagedShard:
         raise
     except (OSError, KeyError, ValueError, TypeError, pyarrow.ArrowException) as error:
-        raise DamagedShard(f"{path} is damaged: {_AGAIN}.") from error
+        raise DamagedShard(f"{path} is damaged: {AGAIN}.") from error
     return shard
-
-
-_AGAIN = "make it anew with the `hf-diffmask ablate` or the training that made it, which keeps the others"
 
 
 def _checked(table: Any, inputs: list[int] | None, description: Description) -> Shard:

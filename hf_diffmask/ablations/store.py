@@ -18,7 +18,7 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from ..explainer.weights import digest, read_weights
 from .description import Description, describe, read_description
 from .running import replacement_of
-from .shards import bytes_for, read_shard, shard_count, shard_path
+from .shards import AGAIN, bytes_for, read_shard, shard_count, shard_path
 
 logger = logging.get_logger(__name__)
 
@@ -199,7 +199,7 @@ def read_baseline(folder: str | os.PathLike, description: Description) -> Tensor
         DiffMaskError: If the file is missing, damaged, or holds another baseline.
     """
     path = Path(folder) / BASELINE_FILE
-    found = read_weights([path], str(path))
+    found = read_weights([path], str(path)) if path.is_file() else {}
     if found.keys() != {"baseline"} or digest(found)[:16] != description.baseline:
-        raise DiffMaskError(f"{path} holds another baseline than the ablations beside it: make them anew elsewhere.")
+        raise DiffMaskError(f"{path} is missing, or another baseline than that of the ablations beside it: {AGAIN}.")
     return found["baseline"]

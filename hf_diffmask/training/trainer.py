@@ -24,6 +24,7 @@ from .cache import RecordedCache
 from .checkpoints import check_output_dir, load_baselines, sole_run
 from .constants import measure_constants
 from .interruption import Interruption
+from .processes import held_backend
 from .recipes.calibration import MOST
 from .recipes.recipe import TrainingData
 from .recipes.registry import RECIPES
@@ -324,15 +325,10 @@ class DiffMaskTrainer(SavingTrainer):
 
     def end_training(self) -> None:
         """
-        Ends the process group of a launched run, and waits for its threads. Call it last: threads that still run at
-        exit can abort the process, although everything is saved.
+        Ends the process group of a launched run, and waits for its threads. Call it last; see
+        [`~hf_diffmask.training.processes.held_backend`].
         """
-        group = torch.distributed.group.WORLD if torch.distributed.is_initialized() else None
-        # A backend waits for its threads when it is freed, and the threads may need the interpreter's lock. Only the
-        # backend's Python object is freed without the lock, so this object must hold the last reference.
-        backend = None if group is None else group._get_backend(self.args.device)
-        del group
-        self.accelerator.end_training()
-        self.model_wrapped = self.model
-        self.accelerator.free_memory()
-        del backend
+        with held_backend(self.args.device):
+            self.accelerator.end_training()
+            self.model_wrapped = self.model
+            self.accelerator.free_memory()

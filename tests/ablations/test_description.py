@@ -93,6 +93,7 @@ def test_it_follows_base_tokenizer_data_and_baseline(explainer, tokenizer, datas
     larger.add_special_tokens({"additional_special_tokens": ["[x]"]})
     assert differing(of(tokenizer=larger)) == {"tokenizer"}
     assert differing(of(masks=6, seed=1)) == {"masks", "seed"}
+    assert of(masks=2).replacements == ["baseline"]
     with torch.no_grad():
         explainer.baseline[0] += 1e-3
     assert differing(of()) == {"baseline"}

@@ -3,14 +3,17 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 from accelerate import PartialState
 
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.ablations import making
+from hf_diffmask.ablations.description import read_description
 from hf_diffmask.ablations.drawing import draw_masks
 from hf_diffmask.ablations.making import check_masks, make_ablations, record_first
+from hf_diffmask.ablations.shards import read_shard
 from hf_diffmask.ablations.store import Ablations
 from hf_diffmask.data.features import Features, collate
 from tests.data.test_writing import full_disk
@@ -202,9 +205,11 @@ def test_outputs_that_are_not_finite_are_counted_left_out_and_named(explainer, t
         "from 0: 0, 1, 2, 3, 4, ..."
     ) in caplog.text
     with torch.no_grad():
-        explainer.base.classifier.bias.fill_(float("nan"))
+        explainer.base.classifier.bias[0] = float("-inf")  # the other log-probability is finite
     with pytest.raises(DiffMaskError, match=r"No output in .* is a finite number: the base model cannot be explained"):
         make_ablations(explainer, tokenizer, some, tmp_path / "none", masks=4, quiet=True)
+    kept = read_shard(tmp_path / "none" / FILES[2], None, read_description(tmp_path / "none")).outputs
+    assert np.isnan(kept).all(), "both numbers of a mask are left out"
 
 
 def test_inputs_of_one_unit_and_of_none(classifier, tokenizer, tmp_path):

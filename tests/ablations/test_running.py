@@ -61,6 +61,14 @@ def test_each_mask_is_run_as_a_single_input(name, replacements):
             torch.testing.assert_close(found[row, number], expected, atol=1e-5, rtol=1e-4)
 
 
+def test_one_pair_has_one_replacement():
+    explainer, features = of(build("bert").eval()), padded()
+    recorded = recorded_of(explainer, **features)
+    masks = draw_masks(0, torch.arange(3), recorded.batch.maskable, 2)
+    found = run_masks(explainer, recorded, masks, REPLACEMENTS)
+    torch.testing.assert_close(found, run_masks(explainer, recorded, masks, ("baseline",)))
+
+
 def test_pairs_alternate_over_the_replacements():
     assert replacement_of(torch.arange(9), 2).tolist() == [0, 0, 1, 1, 0, 0, 1, 1, 0]
     assert replacement_of(torch.arange(4), 1).tolist() == [0, 0, 0, 0]

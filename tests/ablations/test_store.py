@@ -5,6 +5,7 @@ import torch
 
 from hf_diffmask import DiffMaskError
 from hf_diffmask.ablations.drawing import draw_masks
+from hf_diffmask.ablations.making import make_ablations
 from hf_diffmask.ablations.running import run_masks
 from hf_diffmask.ablations.store import Ablations
 from hf_diffmask.data.features import Features, collate
@@ -71,15 +72,22 @@ def test_a_folder_without_ablations_is_named(tmp_path):
         assert str(error.value) == f"{folder} holds no ablations: make them with `hf-diffmask ablate`."
 
 
-def test_another_baseline_and_a_missing_one_are_told(made):
+def test_a_baseline_that_is_missing_or_another_is_told_and_written_anew(explainer, tokenizer, dataset, made):
     folder, _ = made
     path = folder / "baseline.safetensors"
     whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(DiffMaskError, match=r"baseline\.safetensors holds another baseline than the ablations"):
-        Ablations(folder)
-    path.unlink()
-    with pytest.raises(DiffMaskError, match=r"baseline\.safetensors"):
+    for change in (lambda: path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1])), path.unlink):
+        change()
+        with pytest.raises(DiffMaskError) as error:
+            Ablations(folder)
+        assert str(error.value) == (
+            f"{path} is missing, or another baseline than that of the ablations beside it: make it anew with the "
+            "`hf-diffmask ablate` or the training that made it, which keeps the others."
+        )
+        make_ablations(explainer, tokenizer, dataset, folder, masks=4, quiet=True)
+        assert path.read_bytes() == whole
+    path.write_bytes(whole[:20])
+    with pytest.raises(DiffMaskError, match=r"baseline\.safetensors are damaged"):
         Ablations(folder)
 
 
