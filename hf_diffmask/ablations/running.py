@@ -1,5 +1,7 @@
 """Runs the base model under masks."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -73,14 +75,55 @@ def run_masks(
     kind = replacement_of(numbers % count, len(replacements))
     order, parts = [], []
     for which, name in enumerate(replacements):
-        for chosen in numbers[kind == which].split(batch_size) if bool((kind == which).any()) else ():
-            picked = recorded.rows(chosen // count, 0)
-            mask = masks.flatten(0, 1)[chosen]
-            masked = explainer.masked(picked, mask, 0) if name == BASELINE else _unattended(explainer, picked, mask)
+        chosen = numbers[kind == which]
+        if len(chosen):
+            given, rows = masks.flatten(0, 1)[chosen], chosen // count
             order.append(chosen)
-            parts.append(explainer.task.kept(picked.target, masked))
+            parts.append(
+                masked_values(
+                    explainer, recorded, given, rows, explainer.task.kept, replacement=name, batch_size=batch_size
+                )
+            )
     kept = torch.cat(parts)[torch.cat(order).argsort()]
     return kept.view(masks.shape[0], count, -1)
+
+
+@torch.no_grad()
+def masked_values(
+    explainer: DiffMaskModel,
+    recorded: Recorded,
+    masks: Tensor,
+    rows: Tensor,
+    read: Callable[[Tensor, Tensor], Tensor],
+    *,
+    replacement: str = BASELINE,
+    state: int = 0,
+    batch_size: int = 64,
+) -> Tensor:
+    """
+    Numbers that are read from the base model's outputs under masks, without gradients.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds base model and baseline.
+        recorded ([`Recorded`]): Output and the masked state for the whole inputs.
+        masks (`torch.Tensor` of shape `(N, T)`, `bool`): `True` at kept units. Unmaskable units are kept.
+        rows (`torch.Tensor` of shape `(N,)`): The input of each mask; at least one.
+        read (`Callable`): Maps outputs for whole and masked inputs, `(n, ...)` each, to numbers `(n, ...)`, such as
+            [`Task.kept`].
+        replacement (`str`, *optional*, defaults to `"baseline"`): One of `REPLACEMENTS`.
+        state (`int`, *optional*, defaults to 0): The state that the baseline is put into.
+        batch_size (`int`, *optional*, defaults to 64): Masked inputs in one forward pass.
+
+    Returns:
+        `torch.Tensor` of shape `(N, ...)`
+    """
+    parts = []
+    for chosen, mask in zip(rows.split(batch_size), masks.split(batch_size), strict=True):
+        picked = recorded.rows(chosen, state)
+        hidden = replacement == ATTENTION
+        masked = _unattended(explainer, picked, mask) if hidden else explainer.masked(picked, mask, state)
+        parts.append(read(picked.target, masked))
+    return torch.cat(parts)
 
 
 def _unattended(explainer: DiffMaskModel, recorded: Recorded, mask: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class Masking:
         state (`int`, *optional*, defaults to 0): Number of the state. With input masking only 0.
 
     Attributes:
+        recorded ([`Recorded`]): Output and states for the whole inputs.
         target (`torch.Tensor` of shape `(B, C)`, `(B, 2, T)` or `(B, 1)`):
             Output for the whole inputs: log-probabilities in nats, or a number.
         hidden (`torch.Tensor` of shape `(B, T, d)`): The state for the whole inputs.
@@ -38,8 +39,8 @@ class Masking:
         self.batch = explainer.batch(**features)
         self.maskable = self.batch.maskable
         self.baseline = explainer.baseline_at(self.state).detach()
-        recorded = explainer.record(self.batch)
-        self.target, self.hidden = recorded.target, recorded.states[self.state]
+        self.recorded = explainer.record(self.batch)
+        self.target, self.hidden = self.recorded.target, self.recorded.states[self.state]
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ..ablations.running import masked_values
 from ..errors import DiffMaskError
 from ..explainer.masking import Masking
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -85,10 +86,13 @@ class _Prediction:
 
     def __call__(self, kept: Tensor) -> Tensor:
         maskable = self.masking.maskable[self.row]
-        masks = torch.zeros(len(kept), len(maskable), device=kept.device)
-        masks[:, maskable] = kept
+        masks = torch.zeros(len(kept), len(maskable), dtype=torch.bool, device=kept.device)
+        masks[:, maskable] = kept.bool()
         rows = torch.full((len(kept),), self.row, device=kept.device)
-        return self.masking.log_probability(self.masking.mask(masks, rows), rows)
+        explainer, read = self.masking.explainer, self.masking.explainer.task.log_probability
+        return masked_values(
+            explainer, self.masking.recorded, masks, rows, read, state=self.masking.state, batch_size=len(kept)
+        )
 
 
 class _LeastSquares:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..ablations.running import masked_values
 from ..explainer.masking import Masking
 from ..explainer.modeling_diffmask import DiffMaskModel
 
@@ -39,15 +40,17 @@ def leave_one_out(
     """
     masking = Masking(explainer, features, state)
     scores = torch.zeros(masking.maskable.shape, device=masking.maskable.device)
-    whole = explainer.task.log_probability(masking.target, masking.target)
     rows, units = masking.maskable.nonzero(as_tuple=True)
-    for start in range(0, len(rows), batch_size):
-        row, unit = rows[start : start + batch_size], units[start : start + batch_size]
-        mask = torch.ones(len(row), scores.shape[1], dtype=torch.bool, device=scores.device)
-        mask[torch.arange(len(row), device=scores.device), unit] = False
+    if len(rows) == 0:
+        return scores
+    masks = torch.ones(len(rows), scores.shape[1], dtype=torch.bool, device=scores.device)
+    masks[torch.arange(len(rows), device=scores.device), units] = False
+
+    def cost(target: Tensor, masked: Tensor) -> Tensor:
         if signed:
-            cost = whole[row] - masking.log_probability(masking.mask(mask, row), row)
-        else:
-            cost = masking.divergence(mask, row).clamp(min=0)  # rounding may give values just below 0
-        scores[row, unit] = cost.to(scores.dtype)
+            return explainer.task.log_probability(target, target) - explainer.task.log_probability(target, masked)
+        return explainer.task.divergence(target, masked).clamp(min=0)  # rounding may give values just below 0
+
+    found = masked_values(explainer, masking.recorded, masks, rows, cost, state=masking.state, batch_size=batch_size)
+    scores[rows, units] = found.to(scores.dtype)
     return scores

@@ -15,3 +15,8 @@ def test_leave_one_out_is_a_loop_over_mask_tokens(explainer, classifier, tokeniz
             (other,) = masked_by_hand(classifier, tokenizer, batch, row, [[k for k in words if k != unit]])
             torch.testing.assert_close(scores[row, unit], kl(target, other), atol=1e-5, rtol=1e-3)
     assert scores.max() > 0.1
+
+
+def test_an_input_without_units_has_no_scores(explainer, batch):
+    features = {**batch, "special_tokens_mask": batch["attention_mask"]}
+    assert torch.equal(leave_one_out(explainer, features), torch.zeros_like(batch["input_ids"], dtype=torch.float32))
