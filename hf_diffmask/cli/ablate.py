@@ -10,7 +10,8 @@ from ..errors import DiffMaskError
 from ..explainer.guest import load_base, load_tokenizer
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..tasks.registry import task_of
-from ..training.ablating import ablate, cost
+from ..training.ablating import ablate
+from ..training.ablation_cost import cost_of_ablations
 from ..training.arguments import DiffMaskTrainingArguments
 from ..training.interruption import speaks_for_all
 from ..training.processes import end_processes
@@ -93,7 +94,7 @@ def _ablate(arguments: list[str]) -> None:
     logging.disable_progress_bar()
     explainer = DiffMaskModel.from_base_model(base_model, tokenizer, base_model_revision=revision).eval()
     if options.dry_run:
-        found = cost(explainer, tokenizer, texts, args, options.masks)
+        found = cost_of_ablations(explainer, tokenizer, texts, args, options.masks)
         said = (
             f"{found.passes:,} forward passes of one input, about {_minutes(found.minutes)} and "
             f"{_size(found.bytes)}, for {options.masks} masks of {found.inputs:,} inputs; nothing is written."

@@ -1,21 +1,15 @@
 """Makes the ablations of texts: learns the baseline, then runs the masks. The library behind `hf-diffmask ablate`."""
 
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from accelerate.utils import broadcast
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..ablations.description import Description
-from ..ablations.drawing import draw_masks
-from ..ablations.making import check_masks, existing, make_ablations, record_first
-from ..ablations.running import replacements_for, run_masks
-from ..ablations.shards import bytes_for, shard_count
+from ..ablations.making import check_masks, existing, make_ablations
 from ..ablations.store import Ablations, read_baseline
 from ..base.gradients import check_gradients
 from ..data.encoding import Text, max_length
@@ -23,29 +17,12 @@ from ..data.features import Features, TextFeatures, collate
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
-from .baseline import BATCH_SIZE, fit_baseline, start_at_mean_states
+from .baseline import fit_baseline, start_at_mean_states
 from .checkpoints import no_empty_folder
 from .constants import measure_constants
 from .interruption import Interruption
 
 logger = logging.get_logger(__name__)
-
-# Bytes of a shard beside its rows, and of a row beside masks and outputs; of ablations without shards.
-_SHARD, _ROW, _FOLDER = 2300, 16, 4000
-# Forward passes that a step of the baseline takes: the whole inputs, the masked ones, and twice that for gradients.
-_STEP = 4
-
-
-class Cost(NamedTuple):
-    """What ablations will take."""
-
-    inputs: int
-    passes: int
-    """Forward passes of single inputs, the baseline's included."""
-    minutes: float
-    """Measured on a few batches."""
-    bytes: int
-    """In files."""
 
 
 class _Ablating(Interruption):
@@ -173,63 +150,3 @@ def has_gradients(explainer: DiffMaskModel) -> bool:
     except DiffMaskError:
         return False
     return True
-
-
-@torch.no_grad()
-def cost(
-    explainer: DiffMaskModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[Text],
-    args: DiffMaskTrainingArguments,
-    masks: int,
-) -> Cost:
-    """
-    Passes, minutes and bytes of the ablations of texts. Writes nothing.
-
-    Minutes are measured on three batches, of short, middle and long inputs.
-
-    Args:
-        explainer ([`DiffMaskModel`]): An untrained explainer that holds its base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
-        texts (`list`): Texts or pairs.
-        args ([`DiffMaskTrainingArguments`]): See [`ablate`].
-        masks (`int`): Masks for each input.
-
-    Returns:
-        [`Cost`]: As if the output folder were empty.
-
-    Raises:
-        DiffMaskError: If the number of masks is odd or below 2, or the folder holds something else.
-    """
-    check_masks(masks)
-    existing(str(args.output_dir))
-    dataset = inputs_of(explainer, tokenizer, texts)
-    lengths = np.asarray([len(item["input_ids"]) for item in dataset.items])
-    order = np.argsort(lengths, kind="stable")
-    replacements, size = replacements_for(explainer), args.eval_batch_size
-    drawn = min(masks, 2 * len(replacements))
-    seconds, first = 0.0, True
-    for third in np.array_split(order, 3):
-        if not len(third):
-            continue
-        middle = max(0, (len(third) - size) // 2)
-        rows = third[middle : middle + size].tolist()
-        collated = collate(tokenizer, [dataset[row] for row in rows])
-        batch = explainer.batch(**{name: value.to(args.device) for name, value in collated.items()})
-        assert batch.example_ids is not None
-        for _ in range(1 + first):  # the first pass of all is slow
-            begun = time.perf_counter()
-            given = draw_masks(args.seed, batch.example_ids, batch.maskable, drawn)
-            run_masks(explainer, record_first(explainer, batch), given, replacements, size).cpu()
-            took = time.perf_counter() - begun
-        first = False
-        seconds += took / (len(rows) * (drawn + 1)) * len(third) * (masks + 1)
-    passes = len(dataset) * (masks + 1)
-    learned = args.baseline_steps * BATCH_SIZE * _STEP if has_gradients(explainer) else BATCH_SIZE
-    seconds += seconds / passes * learned * max(1, args.world_size)  # each process learns the whole baseline
-    special = np.asarray([sum(item.get("special_tokens_mask", [])) for item in dataset.items])
-    units = lengths if explainer.config.mask_special_tokens else lengths - special
-    outputs = explainer.task.choices(explainer.config) if explainer.task.has_choices else 1
-    stored = int(bytes_for(units, masks).sum()) + len(dataset) * (masks * outputs * 4 + _ROW)
-    stored += shard_count(len(dataset)) * _SHARD + _FOLDER + 4 * explainer.baseline.numel()
-    return Cost(len(dataset), passes + learned, seconds / 60 / max(1, args.world_size), stored)

@@ -1,4 +1,4 @@
-"""Ablations of texts: the baseline is learned or the mean, constants are measured, and costs are told beforehand."""
+"""Ablations of texts: the baseline is learned or the mean, constants are measured, and signals lose nothing."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from hf_diffmask.ablations.drawing import draw_masks
 from hf_diffmask.ablations.store import Ablations
 from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.ablating import ablate, cost, has_gradients, inputs_of
+from hf_diffmask.training.ablating import ablate, has_gradients, inputs_of
 from hf_diffmask.training.baseline import fit_baseline
 from hf_diffmask.training.interruption import Interrupted
 
@@ -136,24 +136,6 @@ def test_a_run_that_ends_early_leaves_no_empty_folder(classifier, tokenizer, tmp
     with pytest.raises(Interrupted):
         ablate(DiffMaskModel.from_base_model(classifier, tokenizer), tokenizer, TEXTS, settings(tmp_path / "out"), 2)
     assert not (tmp_path / "out").exists()
-
-
-def test_the_cost_is_that_of_a_run(classifier, tokenizer, tmp_path):
-    explainer, args = DiffMaskModel.from_base_model(classifier, tokenizer), settings(tmp_path / "out")
-    texts, masks = sentences(300), 16
-    found = cost(explainer, tokenizer, texts, args, masks)
-    assert not (tmp_path / "out").exists() and found.minutes > 0
-    # Whole inputs and masks; and three steps of 32 inputs, whole, masked, and twice for gradients.
-    assert (found.inputs, found.passes) == (300, 300 * 17 + 3 * 32 * 4)
-    ablate(explainer, tokenizer, texts, args, masks)
-    size = sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
-    assert found.bytes == pytest.approx(size, rel=0.15)
-    few = cost(
-        DiffMaskModel.from_base_model(without_gradients(classifier), tokenizer), tokenizer, texts[:2], settings("x"), 2
-    )
-    assert few.passes == 2 * 3 + 32
-    with pytest.raises(DiffMaskError, match="must be even"):
-        cost(explainer, tokenizer, texts, args, 3)
 
 
 def test_inputs_are_windows_as_in_training(explainer, tokenizer):
