@@ -15,7 +15,7 @@ from ..hub.training_results import add_training_results
 from ..tasks.registry import task_of
 from ..training.arguments import DiffMaskTrainingArguments
 from ..training.interruption import speaks_for_all
-from ..training.recipes.registry import recipe_config
+from ..training.recipes.registry import RECIPES, recipe_config
 from ..training.run import train
 from ..training.validation import format_table
 from .arguments import parse, parser_of
@@ -113,7 +113,7 @@ def _train(arguments: list[str]) -> None:
     if data.validation_dataset is not None:
         validation = load_inputs(data.validation_dataset, task, data, split=data.validation_split)
     else:
-        texts, validation = train_validation_split(texts, args.seed)
+        texts, validation = train_validation_split(texts, args.seed, most=RECIPES[args.recipe].validation_inputs)
     set_seed(args.seed)
     base_model.to(args.device)
     config = recipe_config(args.recipe, data.masking, task.name, data.target)

@@ -16,7 +16,10 @@ MOST_HIDDEN = 131_072
 # The largest vocabularies have about a million entries, the longest inputs ten million positions.
 MOST_ENTRIES = 16_777_216
 
-EXPLAINER_COUNTS = {"hidden_size": MOST_HIDDEN, "embedding_size": MOST_HIDDEN, "vocab_size": MOST_ENTRIES}
+EXPLAINER_COUNTS = {
+    "hidden_size": MOST_HIDDEN, "embedding_size": MOST_HIDDEN, "vocab_size": MOST_ENTRIES,
+    "flow_size": MOST_HIDDEN, "flow_blocks": MOST_BLOCKS,
+}  # fmt: skip
 # Fields of base models by name, in the spellings of their families.
 BASE_COUNTS = {
     re.compile(r"(?:n|num)_\w*(?:layer|block|head)\w*|(?:en|de)coder_(?:attention_heads|layers)"): MOST_BLOCKS,

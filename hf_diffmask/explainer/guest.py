@@ -15,6 +15,7 @@ from transformers.utils import cached_file, logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from ..base.fingerprint import fingerprint
+from ..base.flow_support import check_flow
 from ..base.states import names_of_blocks, state_names
 from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError, reason
@@ -246,7 +247,7 @@ def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bo
         allow_mismatch (`bool`, *optional*, defaults to `False`): Whether other weights give a warning, not an error.
 
     Raises:
-        DiffMaskError: If the models differ; the message says how.
+        DiffMaskError: If the models differ; the message says how. If the explainer reads flow, and it cannot be read.
     """
     task = task_of(base)
     table = base.get_input_embeddings().weight
@@ -282,6 +283,8 @@ def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bo
             "Use the base model it was trained for, or train an explainer for this one."
             + ("" if shapes else " For a later version of it, `allow_base_mismatch=True` goes on with a warning.")
         )
+    if config.read_flow:
+        check_flow(base)
 
 
 def commit_of(repo_id: str, revision: str | None = None, cache_dir: str | None = None) -> str | None:

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from hf_diffmask import DiffMaskModel
+from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.base.flow import Flow
 from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import ARCHITECTURES
@@ -81,3 +81,11 @@ def test_a_base_without_flow_does_without(tokenizer, batch):
     explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("ablation")).eval()
     assert not explainer.config.read_flow and not hasattr(explainer.probes.head, "direct_weight")
     assert explainer(**batch).evidence.isfinite().all()
+
+
+def test_a_base_whose_flow_cannot_be_read_is_refused_when_it_is_loaded(explainer, classifier, batch, tmp_path):
+    explainer.save_pretrained(tmp_path)
+    eager = type(classifier).from_pretrained(classifier.name_or_path, attn_implementation="eager").eval()
+    with pytest.raises(DiffMaskError, match='attn_implementation="sdpa"'):
+        DiffMaskModel.from_pretrained(tmp_path, base_model=eager)
+    assert DiffMaskModel.from_pretrained(tmp_path)(**batch).evidence.isfinite().all()
