@@ -43,8 +43,8 @@ def make_ablations(
     """
     Makes the ablations of a data set, or those that a folder lacks.
 
-    Shards that are there stay. A damaged one is made again, with a warning. Each process makes its part of the shards.
-    The parts do not change what a shard holds. One shard is in memory at a time.
+    Shards that are there stay. A damaged one is made again, with a warning. Each process makes its part of the missing
+    shards. The parts do not change what a shard holds. One shard is in memory at a time.
 
     Args:
         explainer ([`DiffMaskModel`]): Holds base model and baseline, on its device.
@@ -82,7 +82,9 @@ def make_ablations(
         raise DiffMaskError(f"{folder} is not the same folder for all processes: name one on a disk that all share.")
     description.check(asked, folder)
     groups = shard_groups([len(item["input_ids"]) for item in dataset.items])
-    mine = [number for number in range(rank, len(groups), count) if not _is_whole(folder, number, groups, description)]
+    missing = [number for number in range(len(groups)) if not _is_whole(folder, number, groups, description, is_main)]
+    _wait(processes)  # all find the same shards missing, before the first is written
+    mine = missing[rank::count]
     total = sum(len(groups[number]) for number in mine) * (masks + 1)
     explainer.eval()
     with tqdm(total=total, desc="Ablations", unit="pass", leave=False, disable=quiet or not is_main) as bar:
@@ -172,12 +174,14 @@ def _begin(folder: str | os.PathLike, description: Description, explainer: DiffM
         write_description(folder, description)
 
 
-def _is_whole(folder: str | os.PathLike, number: int, groups: list[list[int]], description: Description) -> bool:
+def _is_whole(
+    folder: str | os.PathLike, number: int, groups: list[list[int]], description: Description, warns: bool
+) -> bool:
     path = shard_path(folder, number)
     try:
         read_shard(path, groups[number], description)
     except DamagedShard:
-        if path.exists():
+        if warns and path.exists():
             logger.warning(f"{path} is damaged or of other ablations, and is made again.")
         return False
     return True

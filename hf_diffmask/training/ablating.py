@@ -1,7 +1,7 @@
 """Makes the ablations of texts: learns the baseline, then runs the masks. The library behind `hf-diffmask ablate`."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 import torch
 from accelerate.utils import broadcast
@@ -18,7 +18,7 @@ from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .baseline import fit_baseline, start_at_mean_states
-from .checkpoints import no_empty_folder
+from .checkpoints import no_empty_folder, sole_run
 from .constants import measure_constants
 from .interruption import Interruption
 
@@ -57,13 +57,15 @@ def ablate(
         [`Ablations`]
 
     Raises:
-        DiffMaskError: See [`~hf_diffmask.ablations.making.make_ablations`].
+        DiffMaskError: See [`~hf_diffmask.ablations.making.make_ablations`]; or if another run writes into the folder.
         Interrupted: After Ctrl-C or SIGTERM. Finished shards stay.
     """
     folder = str(args.output_dir)
     check_masks(masks)
     found = existing(folder)
-    with no_empty_folder(folder), _Ablating(args).watched():
+    with no_empty_folder(folder), _Ablating(args).watched(), ExitStack() as stack:
+        if args.should_save:
+            stack.enter_context(sole_run(folder))
         dataset = inputs_of(explainer, tokenizer, texts)
         prepare(explainer, tokenizer, dataset, args, found)
         return make_ablations(

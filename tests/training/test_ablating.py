@@ -16,6 +16,7 @@ from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask.training.ablating import ablate, has_gradients, inputs_of
 from hf_diffmask.training.baseline import fit_baseline
+from hf_diffmask.training.checkpoints import sole_run
 from hf_diffmask.training.interruption import Interrupted
 
 TEXTS = sentences(70)
@@ -136,6 +137,12 @@ def test_a_run_that_ends_early_leaves_no_empty_folder(classifier, tokenizer, tmp
     with pytest.raises(Interrupted):
         ablate(DiffMaskModel.from_base_model(classifier, tokenizer), tokenizer, TEXTS, settings(tmp_path / "out"), 2)
     assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_at_once_are_refused(explainer, tokenizer, tmp_path):
+    with sole_run(str(tmp_path / "out")), pytest.raises(DiffMaskError, match=r"nother run .*out"):
+        ablate(explainer, tokenizer, TEXTS, settings(tmp_path / "out"), 2)
+    assert len(ablate(explainer, tokenizer, TEXTS, settings(tmp_path / "out"), 2)) == 70
 
 
 def test_inputs_are_windows_as_in_training(explainer, tokenizer):
