@@ -22,7 +22,7 @@ from .description import Description, describe, read_description, write_descript
 from .drawing import draw_masks
 from .running import run_masks
 from .shards import DamagedShard, Shard, read_shard, shard_groups, shard_path, write_shard
-from .store import BASELINE_FILE, Ablations, read_baseline, write_baseline
+from .store import BASELINE_FILE, VALIDATION_FOLDER, Ablations, read_baseline, write_baseline
 
 logger = logging.get_logger(__name__)
 
@@ -137,7 +137,7 @@ def existing(folder: str | os.PathLike) -> Description | None:
     found = read_description(folder)
     # The description is written after the baseline. Names with a dot are files that were not finished.
     names = [name for name in os.listdir(folder) if name[0] != "."] if os.path.isdir(folder) else []
-    if found is None and set(names) - {BASELINE_FILE}:
+    if found is None and set(names) - {BASELINE_FILE, VALIDATION_FOLDER}:
         raise DiffMaskError(f"The folder {folder} holds no ablations but something else: name another folder.")
     return found
 

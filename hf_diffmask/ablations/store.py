@@ -23,6 +23,7 @@ from .shards import AGAIN, bytes_for, read_shard, shard_count, shard_path
 logger = logging.get_logger(__name__)
 
 BASELINE_FILE = "baseline.safetensors"
+VALIDATION_FOLDER = "validation"  # ablations of validation inputs, in the folder of those of training inputs
 NAMED = 5  # inputs that a warning names
 
 

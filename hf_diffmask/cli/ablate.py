@@ -15,14 +15,20 @@ from ..training.ablation_cost import cost_of_ablations
 from ..training.arguments import DiffMaskTrainingArguments
 from ..training.interruption import speaks_for_all
 from ..training.processes import end_processes
+from ..training.recipes.ablation import AblationRecipe
+from ..training.recipes.registry import RECIPES
 from .arguments import parse, parser_of
-from .inputs import DatasetArguments, load_inputs
+from .inputs import DatasetArguments, training_and_validation
 
 DESCRIPTION = """Runs random masks of a data set once, and keeps what the base model says under each. Training learns
 from these ablations in seconds.
 
   hf-diffmask ablate --base_model ./my-classifier --dataset traffic.csv --output_dir my-ablations
   hf-diffmask ablate --base_model ./my-classifier --dataset traffic.csv --output_dir my-ablations --dry_run
+  hf-diffmask train --recipe ablation --ablations my-ablations --base_model ./my-classifier --dataset traffic.csv \\
+    --output_dir my-explainer
+
+Give train the same data, --max_samples and --seed: both set the same inputs aside for validation.
 
 Several processes: torchrun --nproc_per_node 2 -m hf_diffmask.cli ablate ...
 Several GPUs: accelerate launch --multi_gpu --num_processes 4 -m hf_diffmask.cli ablate ...
@@ -41,6 +47,11 @@ class AblateArguments(DatasetArguments):
         }
     )
     output_dir: str = field(metadata={"help": "Folder of the ablations: new, or one to go on with."})
+    validation_dataset: str | None = field(
+        default=None,
+        metadata={"help": "As for train: file or data set id for validation. Default: a part of --dataset."},
+    )
+    validation_split: str = field(default="validation", metadata={"help": "Split of --validation_dataset on the Hub."})
     masks: int = field(default=16, metadata={"help": "Masks for each input, an even number."})
     seed: int = field(default=42, metadata={"help": "Seed of masks and baseline."})
     max_samples: int | None = field(default=None, metadata={"help": "Only the first N inputs."})
@@ -89,18 +100,19 @@ def _ablate(arguments: list[str]) -> None:
     args = _settings(options)
     base_model, revision = load_base(options.base_model, options.base_model_revision, options.dtype)
     tokenizer = load_tokenizer(options.base_model, revision)
-    texts = load_inputs(options.dataset, task_of(base_model)(), options, limit=options.max_samples)
+    most = RECIPES[args.recipe].validation_inputs
+    texts, validation = training_and_validation(options, task_of(base_model)(), options.seed, most)
     base_model.to(args.device)
     logging.disable_progress_bar()
     explainer = DiffMaskModel.from_base_model(base_model, tokenizer, base_model_revision=revision).eval()
     if options.dry_run:
-        found = cost_of_ablations(explainer, tokenizer, texts, args, options.masks)
+        found = cost_of_ablations(explainer, tokenizer, texts, args, len(validation))
         said = (
             f"{found.passes:,} forward passes of one input, about {_minutes(found.minutes)} and "
             f"{_size(found.bytes)}, for {options.masks} masks of {found.inputs:,} inputs; nothing is written."
         )
     else:
-        made = ablate(explainer, tokenizer, texts, args, options.masks)
+        made = ablate(explainer, tokenizer, texts, args, validation)
         said = (
             f"{made.masks_per_input} masks of {len(made):,} inputs are in {args.output_dir}; left-out tokens: "
             f"{', '.join(made.replacements)}."
@@ -118,6 +130,7 @@ def _settings(options: AblateArguments) -> DiffMaskTrainingArguments:
     }
     return DiffMaskTrainingArguments(
         output_dir=options.output_dir, seed=options.seed, use_cpu=options.use_cpu, report_to="none",
+        masks=options.masks, recipe=AblationRecipe.name,
         per_device_eval_batch_size=options.batch_size, disable_tqdm=options.disable_tqdm, **given,
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..data.encoding import Text
 from ..data.files import is_file, lines_of, suffix_of, unreadable
 from ..data.reading import load_texts
+from ..data.sampling import train_validation_split
 from ..data.tables import READERS, rows_of
 from ..errors import DiffMaskError
 from ..tasks.task import Task
@@ -69,6 +70,28 @@ def load_inputs(
     text, pair = _columns(which, task)
     split = split or which.dataset_split
     return load_texts(dataset, text, pair, split, config=which.dataset_config, streaming=which.streaming, limit=limit)
+
+
+def training_and_validation(options: Any, task: Task, seed: int, most: int) -> tuple[list[Text], list[Text]]:
+    """
+    Training inputs and validation inputs of a command.
+
+    Args:
+        options: [`DatasetArguments`] with `dataset`, `max_samples`, `validation_dataset` and `validation_split`.
+        task ([`Task`]): Task of the base model.
+        seed (`int`): Seed of the split, where there is no validation data set.
+        most (`int`): Largest number of validation inputs that are split off.
+
+    Returns:
+        `tuple`: Training inputs and validation inputs.
+
+    Raises:
+        DiffMaskError: See [`load_inputs`].
+    """
+    texts = load_inputs(options.dataset, task, options, limit=options.max_samples)
+    if options.validation_dataset is None:
+        return train_validation_split(texts, seed, most=most)
+    return texts, load_inputs(options.validation_dataset, task, options, split=options.validation_split)
 
 
 def placed_inputs(file: str, task: Task, which: DatasetArguments) -> list[tuple[Place, Text]]:

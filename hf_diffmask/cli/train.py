@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from transformers import set_seed
 from transformers.utils import logging
 
-from ..data.sampling import train_validation_split
 from ..data.writing import check_folder
 from ..errors import DiffMaskError
 from ..explainer.guest import load_base, load_tokenizer
@@ -19,7 +18,7 @@ from ..training.recipes.registry import RECIPES, recipe_config
 from ..training.run import train
 from ..training.validation import format_table
 from .arguments import parse, parser_of
-from .inputs import DatasetArguments, load_inputs
+from .inputs import DatasetArguments, training_and_validation
 from .saving import saving
 
 DESCRIPTION = """Trains an explainer for a frozen classifier or question-answering model. Labels are not needed.
@@ -109,11 +108,7 @@ def _train(arguments: list[str]) -> None:
     base_model, data.base_model_revision = load_base(data.base_model, data.base_model_revision, data.dtype)
     tokenizer = load_tokenizer(data.base_model, data.base_model_revision)
     task = task_of(base_model)()
-    texts = load_inputs(data.dataset, task, data, limit=data.max_samples)
-    if data.validation_dataset is not None:
-        validation = load_inputs(data.validation_dataset, task, data, split=data.validation_split)
-    else:
-        texts, validation = train_validation_split(texts, args.seed, most=RECIPES[args.recipe].validation_inputs)
+    texts, validation = training_and_validation(data, task, args.seed, RECIPES[args.recipe].validation_inputs)
     set_seed(args.seed)
     base_model.to(args.device)
     config = recipe_config(args.recipe, data.masking, task.name, data.target)

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..ablations.description import Description
-from ..ablations.making import check_masks, existing, make_ablations
+from ..ablations.making import check_masks, existing
 from ..ablations.store import Ablations, read_baseline
 from ..base.gradients import check_gradients
 from ..data.encoding import Text, max_length
@@ -21,6 +21,7 @@ from .baseline import fit_baseline, start_at_mean_states
 from .checkpoints import no_empty_folder, sole_run
 from .constants import measure_constants
 from .interruption import Interruption
+from .recipes.ablation_labels import training_ablations, validation_ablations
 
 logger = logging.get_logger(__name__)
 
@@ -37,10 +38,10 @@ def ablate(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[Text],
     args: DiffMaskTrainingArguments,
-    masks: int,
+    validation: Sequence[Text] = (),
 ) -> Ablations:
     """
-    Makes the ablations of texts, or those that the folder lacks.
+    Makes the ablations of training and validation texts, or those that the folder lacks.
 
     The baseline is learned first. A base model without gradients, such as a quantised one, takes the mean of its
     embeddings.
@@ -48,30 +49,32 @@ def ablate(
     Args:
         explainer ([`DiffMaskModel`]): An untrained explainer that holds its base model; its baseline is changed.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
-        texts (`list`): Texts or pairs.
-        args ([`DiffMaskTrainingArguments`]): `output_dir`, seed, `baseline_steps`, `baseline_learning_rate`,
+        texts (`list`): Training texts or pairs.
+        args ([`DiffMaskTrainingArguments`]): `output_dir`, seed, `masks`, `baseline_steps`, `baseline_learning_rate`,
             `per_device_eval_batch_size`, device, precision and processes are used.
-        masks (`int`): Masks for each input.
+        validation (`list`, *optional*): Validation texts or pairs; see
+            [`~hf_diffmask.training.recipes.ablation_labels.validation_ablations`].
 
     Returns:
-        [`Ablations`]
+        [`Ablations`]: Those of the training texts.
 
     Raises:
         DiffMaskError: See [`~hf_diffmask.ablations.making.make_ablations`]; or if another run writes into the folder.
         Interrupted: After Ctrl-C or SIGTERM. Finished shards stay.
     """
     folder = str(args.output_dir)
-    check_masks(masks)
+    check_masks(args.masks)
     found = existing(folder)
     with no_empty_folder(folder), _Ablating(args).watched(), ExitStack() as stack:
         if args.should_save:
             stack.enter_context(sole_run(folder))
         dataset = inputs_of(explainer, tokenizer, texts)
         prepare(explainer, tokenizer, dataset, args, found)
-        return make_ablations(
-            explainer, tokenizer, dataset, folder, masks=masks, seed=args.seed, batch_size=args.eval_batch_size,
-            processes=args.distributed_state, quiet=args.disable_tqdm,
-        )  # fmt: skip
+        made = training_ablations(explainer, tokenizer, dataset, folder, args, args.distributed_state)
+        if validation:
+            held = inputs_of(explainer, tokenizer, validation)
+            validation_ablations(explainer, tokenizer, held, folder, args, args.distributed_state)
+        return made
 
 
 def inputs_of(explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> Features:

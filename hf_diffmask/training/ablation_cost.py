@@ -18,6 +18,7 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from .ablating import has_gradients, inputs_of
 from .arguments import DiffMaskTrainingArguments
 from .baseline import BATCH_SIZE
+from .recipes.ablation_labels import VALIDATED, VALIDATION_MASKS
 
 # Bytes of a shard beside its rows, and of a row beside masks and outputs; of ablations without shards.
 _SHARD, _ROW, _FOLDER = 2300, 16, 4000
@@ -43,7 +44,7 @@ def cost_of_ablations(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[Text],
     args: DiffMaskTrainingArguments,
-    masks: int,
+    validation: int = 0,
 ) -> Cost:
     """
     Passes, minutes and bytes of the ablations of texts. Writes nothing.
@@ -55,7 +56,7 @@ def cost_of_ablations(
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         texts (`list`): Texts or pairs.
         args ([`DiffMaskTrainingArguments`]): See [`ablate`].
-        masks (`int`): Masks for each input.
+        validation (`int`, *optional*, defaults to 0): Number of validation texts, of about the same lengths.
 
     Returns:
         [`Cost`]: As if the output folder were empty.
@@ -63,6 +64,7 @@ def cost_of_ablations(
     Raises:
         DiffMaskError: If the number of masks is odd or below 2, or the folder holds something else.
     """
+    masks = args.masks
     check_masks(masks)
     existing(str(args.output_dir))
     dataset = inputs_of(explainer, tokenizer, texts)
@@ -88,6 +90,9 @@ def cost_of_ablations(
         seconds += took / (len(rows) * (drawn + 1)) * len(third) * (masks + 1)
         measured, tokens = measured + took, tokens + batch.maskable.numel() * (drawn + 1)
     passes, processes = len(dataset) * (masks + 1), max(1, args.world_size)
+    beside = min(validation, VALIDATED) * (VALIDATION_MASKS + 1)
+    seconds *= 1 + beside / passes
+    passes += beside
     learned = args.baseline_steps * BATCH_SIZE * _STEP if has_gradients(explainer) else BATCH_SIZE
     # Each process learns the whole baseline, from batches of mixed lengths, which have more padding.
     mixed = lengths[np.random.default_rng(args.seed).permutation(len(lengths))]
@@ -97,5 +102,6 @@ def cost_of_ablations(
     units = lengths if explainer.config.mask_special_tokens else lengths - special
     outputs = explainer.task.choices(explainer.config) if explainer.task.has_choices else 1
     stored = int(bytes_for(units, masks).sum()) + len(dataset) * (masks * outputs * 4 + _ROW)
+    stored = int(stored * passes / (passes - beside))
     stored += shard_count(len(dataset)) * _SHARD + _FOLDER + 4 * explainer.baseline.numel()
     return Cost(len(dataset), passes + learned, float(seconds) / 60, stored)

@@ -23,20 +23,25 @@ def arguments(data, folder, *more):
 
 
 def content(folder):
-    return {name: (folder / name).read_bytes() for name in sorted(os.listdir(folder))}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_ablations_are_made_once(capsys, data, tmp_path):
     out = tmp_path / "out"
     assert main(arguments(data, out, "--max_samples", "40")) == 0
-    said = f"4 masks of 40 inputs are in {out}; left-out tokens: baseline, attention.\n"
+    said = f"4 masks of 36 inputs are in {out}; left-out tokens: baseline, attention.\n"
     assert capsys.readouterr().out == said
     before = content(out)
-    assert list(before) == ["ablations.json", "baseline.safetensors", "shard-00000.parquet"]
+    assert list(before) == [
+        "ablations.json", "baseline.safetensors", "shard-00000.parquet",
+        "validation/ablations.json", "validation/baseline.safetensors", "validation/shard-00000.parquet",
+    ]  # fmt: skip
+    assert len(Ablations(out / "validation")) == 4, "a tenth of the inputs"
     texts = {json.loads(line)["text"] for line in data.read_text().splitlines()}
     assert not any(text.encode() in one for text in texts for one in before.values()), "texts are not stored"
     assert main(arguments(data, out, "--max_samples", "40")) == 0 and content(out) == before
-    refused(capsys, arguments(data, out), "another number of inputs (40 instead of 60) and another data set (")
+    refused(capsys, arguments(data, out), "another number of inputs (36 instead of 54) and another data set (")
     refused(capsys, arguments(data, out, "--max_samples", "40", "--seed", "1"), "another seed (42 instead of 1)")
     refused(capsys, arguments(data, out, "--max_samples", "40", "--masks", "6"), "masks (4 instead of 6)")
     assert content(out) == before
@@ -45,9 +50,9 @@ def test_ablations_are_made_once(capsys, data, tmp_path):
 def test_a_dry_run_writes_nothing(capsys, data, tmp_path):
     assert main(arguments(data, tmp_path / "out", "--dry_run")) == 0
     said = capsys.readouterr().out
-    # 60 whole and 240 masked inputs, and two steps of 32 inputs that take four passes each.
+    # 54 inputs with 4 masks, 6 validation inputs with 8, and two steps of 32 inputs that take four passes each.
     assert re.fullmatch(
-        r"556 forward passes of one input, about \d+\.\d minutes and \d+\.\d kB, for 4 masks of 60 inputs; nothing is "
+        r"580 forward passes of one input, about \d+\.\d minutes and \d+\.\d kB, for 4 masks of 54 inputs; nothing is "
         r"written\.\n",
         said,
     )
@@ -60,6 +65,7 @@ def test_questions(capsys, answerer, tokenizer, tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps({"question": QUESTION, "context": CONTEXT}) + "\n")
     given = arguments(tmp_path / "rows.jsonl", tmp_path / "out")
     given[2] = str(tmp_path / "base")
+    given += ["--validation_dataset", str(tmp_path / "rows.jsonl")]
     assert main(given) == 0
     assert Ablations(tmp_path / "out").batch([0], _maskable(tokenizer))[1].shape == (1, 4, 1)
 
@@ -88,7 +94,7 @@ def test_faults_are_one_sentence(capsys, data, tmp_path):
 
 
 def test_launched_processes_share_the_work(tmp_path):
-    """300 inputs are two shards. A launched run needs no --use_cpu where there is no GPU."""
+    """300 inputs are two shards, a tenth of them one more. A launched run needs no --use_cpu without a GPU."""
     data = tmp_path / "texts.jsonl"
     data.write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences(300)))
     assert main(arguments(data, tmp_path / "one")) == 0
@@ -100,7 +106,7 @@ def test_launched_processes_share_the_work(tmp_path):
         timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("4 masks of 300 inputs") == 1
+    assert done.stdout.count("4 masks of 270 inputs") == 1
     assert content(tmp_path / "two") == content(tmp_path / "one")
 
 

@@ -11,17 +11,20 @@ from tests.training.test_ablating import settings, without_gradients
 
 def test_the_cost_is_that_of_a_run(classifier, tokenizer, tmp_path):
     explainer, args = DiffMaskModel.from_base_model(classifier, tokenizer), settings(tmp_path / "out")
-    texts, masks = sentences(300), 16
-    found = cost_of_ablations(explainer, tokenizer, texts, args, masks)
+    texts = sentences(300)
+    found = cost_of_ablations(explainer, tokenizer, texts, args)
     assert not (tmp_path / "out").exists() and found.minutes > 0
     # Whole inputs and masks; and three steps of 32 inputs, whole, masked, and twice for gradients.
     assert (found.inputs, found.passes) == (300, 300 * 17 + 3 * 32 * 4)
-    ablate(explainer, tokenizer, texts, args, masks)
+    ablate(explainer, tokenizer, texts, args)
     size = sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
     assert found.bytes == pytest.approx(size, rel=0.15)
     few = cost_of_ablations(
-        DiffMaskModel.from_base_model(without_gradients(classifier), tokenizer), tokenizer, texts[:2], settings("x"), 2
+        DiffMaskModel.from_base_model(without_gradients(classifier), tokenizer),
+        tokenizer,
+        texts[:2],
+        settings("x", masks=2),
     )
     assert few.passes == 2 * 3 + 32
     with pytest.raises(DiffMaskError, match="must be even"):
-        cost_of_ablations(explainer, tokenizer, texts, args, 3)
+        cost_of_ablations(explainer, tokenizer, texts, settings("x", masks=3))

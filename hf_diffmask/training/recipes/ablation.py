@@ -10,11 +10,9 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from ...ablations.description import read_description
-from ...ablations.making import make_ablations
 from ...ablations.running import replacement_of
-from ...ablations.store import Ablations, read_baseline
+from ...ablations.store import VALIDATION_FOLDER, Ablations, read_baseline
 from ...base.running import Batch, Recorded
-from ...data.features import Features
 from ...errors import DiffMaskError
 from ...explainer.configuration_diffmask import DiffMaskConfig
 from ...explainer.evidence_probes import EvidenceProbes
@@ -22,11 +20,10 @@ from ...explainer.modeling_diffmask import DiffMaskModel
 from ...explainer.outputs import DiffMaskOutput
 from ...tasks.task import Task
 from ..validation import StateRow
+from .ablation_labels import VALIDATED, own_folder, training_ablations, validation_ablations
 from .calibration import calibrate
 from .recipe import Objective, Recipe, TrainingData
 
-VALIDATED = 768  # validation inputs with ablations
-VALIDATION_MASKS = 8  # masks of each
 SCALED = 256  # training inputs that the scale of the flow is measured on
 
 
@@ -111,38 +108,25 @@ class AblationObjective(Objective):
 
     def prepare(self, explainer: DiffMaskModel, data: TrainingData) -> None:
         """See [`Objective.prepare`]: the ablations of training and validation inputs, and the scale of the flow."""
-        given = {
-            "seed": data.args.seed,
-            "batch_size": data.args.eval_batch_size,
-            "autocast": data.autocast,
-            "processes": data.processes,
-            "quiet": data.args.disable_tqdm,
-        }
-        if data.args.ablations is None:
-            folder = own_folder(data.args) / "training"
-            self.training_labels = make_ablations(
-                explainer, data.tokenizer, data.training, folder, masks=data.args.masks, **given
-            )
+        args, own = data.args, own_folder(data.args)
+        given = (args, data.processes, data.autocast)
+        if args.ablations is None:
+            self.training_labels = training_ablations(explainer, data.tokenizer, data.training, own, *given)
         else:
-            self.training_labels = Ablations(data.args.ablations)
+            self.training_labels = Ablations(args.ablations)
             self.training_labels.check(explainer, data.tokenizer, data.training)
         explainer.config.replacements = list(self.training_labels.replacements)
         if data.validation is not None:
-            self.validation_labels = make_ablations(
-                explainer,
-                data.tokenizer,
-                Features(data.validation.items[:VALIDATED]),
-                own_folder(data.args) / "validation",
-                masks=VALIDATION_MASKS,
-                **given,
-            )
+            there = args.ablations is not None and (Path(args.ablations) / VALIDATION_FOLDER).is_dir()
+            folder = args.ablations if there else own
+            self.validation_labels = validation_ablations(explainer, data.tokenizer, data.validation, folder, *given)
         if explainer.config.read_flow:
             assert isinstance(explainer.probes, EvidenceProbes)
             explainer.probes.head.measure_scale(explainer.record(batch).flow for batch in data.some(SCALED))
 
     def brings_baseline(self, explainer: DiffMaskModel, args: Any) -> bool:
         """See [`Objective.brings_baseline`]: that of ablations that are there already."""
-        folder = own_folder(args) / "training" if args.ablations is None else Path(args.ablations)
+        folder = own_folder(args) if args.ablations is None else Path(args.ablations)
         found = read_description(folder)
         if found is None:
             return False
@@ -190,11 +174,6 @@ class AblationObjective(Objective):
         return torch.optim.AdamW(
             groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon, weight_decay=args.weight_decay
         )
-
-
-def own_folder(args: Any) -> Path:
-    """The folder in which a run keeps its ablations (`Path`)."""
-    return Path(args.output_dir) / "ablations"
 
 
 def labels_of(ablations: Ablations, batch: Batch) -> Labels:

@@ -10,7 +10,8 @@ from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.ablations.store import Ablations
 from hf_diffmask.masks.gates import hard_mask
 from hf_diffmask.tasks.text_classification import TextClassification
-from hf_diffmask.training.recipes.ablation import Labels, own_folder, residuals
+from hf_diffmask.training.recipes.ablation import Labels, residuals
+from hf_diffmask.training.recipes.ablation_labels import own_folder
 from tests.helpers import make_trainer
 
 SETTINGS = {"max_steps": 60, "baseline_steps": 2, "masks": 8, "eval_strategy": "no"}
@@ -91,12 +92,12 @@ def test_the_parts_of_the_validation_inputs_are_disjoint(trained):
 
 
 def test_given_ablations_are_used_with_their_baseline(trained, classifier, tokenizer, tmp_path):
-    folder = own_folder(trained.args) / "training"
+    folder = own_folder(trained.args)
     again = make_trainer(classifier, tokenizer, tmp_path / "other", "ablation", ablations=str(folder), **SETTINGS)
     again.train()
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
-    assert not (own_folder(again.args) / "training").exists()
+    assert not own_folder(again.args).exists()
     assert len(Ablations(folder)) == 96
 
 
@@ -108,21 +109,21 @@ def test_ablations_of_other_inputs_are_refused(trained, classifier, tokenizer, t
 
 
 def test_a_run_that_was_stopped_takes_up_its_ablations(trained, classifier, tokenizer):
-    folder = own_folder(trained.args) / "training"
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    folder = own_folder(trained.args)
+    before = {path.name: path.read_bytes() for path in folder.glob("*.*")}
     first = min(Path(folder).glob("shard-*"))
     first.unlink()
     again = make_trainer(
         classifier, tokenizer, trained.args.output_dir, "ablation", overwrite_output_dir=True, **SETTINGS
     )
     again.train()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.glob("*.*")} == before
     assert all(
         torch.equal(value, again.model.state_dict()[name]) for name, value in trained.model.state_dict().items()
     )
 
 
 def test_no_text_is_stored(trained):
-    description = json.loads((own_folder(trained.args) / "training" / "ablations.json").read_text())
+    description = json.loads((own_folder(trained.args) / "ablations.json").read_text())
     assert description["inputs"] == 96 and description["masks"] == 8
     assert trained.args.output_dir not in json.dumps(description)
