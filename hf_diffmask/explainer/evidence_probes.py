@@ -129,9 +129,8 @@ class ExplanationHead(nn.Module):
             self.position_weight = nn.Parameter(torch.empty(config.hidden_size, width))
         if config.read_flow:
             size = config.flow_blocks * config.flow_size
-            self.direct_weight = nn.Parameter(torch.empty(size, width))
-            self.through_weight = nn.Parameter(torch.empty(size, width))
-            self.register_buffer("flow_scale", torch.empty(2, config.flow_blocks))
+            self.flow_weight = nn.Parameter(torch.empty(size, width))
+            self.register_buffer("flow_scale", torch.empty(config.flow_blocks))
         self.bias = nn.Parameter(torch.empty(width))
         heads = next(number for number in (4, 2, 1) if width % number == 0)
         self.layer = nn.TransformerEncoderLayer(
@@ -161,14 +160,13 @@ class ExplanationHead(nn.Module):
         Args:
             flows (`Iterable[Flow]`): The flow of some inputs; padding is 0.
         """
-        sums, count = torch.zeros_like(self.flow_scale, dtype=torch.float64), 0
+        total, count = torch.zeros_like(self.flow_scale, dtype=torch.float64), 0
         for one in flows:
             assert one is not None
             power = one.values.double().square().mean(-1)
-            for which, shares in enumerate((one.direct, one.through_others)):
-                sums[which] += (shares.double().square() * power).mean(-1).sum((0, 1))
+            total += (one.through_others.double().square() * power).mean(-1).sum((0, 1))
             count += int((power > 0).any(-1).any(-1).sum())
-        self.flow_scale.copy_((sums / max(1, count)).sqrt().clamp(min=1e-6))
+        self.flow_scale.copy_((total / max(1, count)).sqrt().clamp(min=1e-6))
 
     def forward(self, first: Tensor, last: Tensor, recorded: Recorded) -> Tensor:
         """
@@ -192,11 +190,17 @@ class ExplanationHead(nn.Module):
             shared = shared + read @ self.position_weight
         hidden = hidden + shared
         if (flow := recorded.flow) is not None and hasattr(self, "flow_scale"):
-            for weight, shares, scale in (
-                (self.direct_weight, flow.direct, self.flow_scale[0]),
-                (self.through_weight, flow.through_others, self.flow_scale[1]),
-            ):
-                scaled = (shares.to(last.dtype) / scale[:, None])[..., None] * flow.values.to(last.dtype)
-                hidden = hidden + scaled.flatten(2) @ weight
+            hidden = hidden + self._read(flow)
         hidden = self.layer(hidden, src_key_padding_mask=~batch.units)
         return F.gelu(hidden) @ self.out_weight
+
+    def _read(self, flow: Flow) -> Tensor:
+        """What the flow adds to each unit, `(B, T, width)`. Block by block: one block fits into the processor's cache."""
+        shares = flow.through_others.to(self.flow_scale.dtype) / self.flow_scale[:, None]
+        found: Tensor | None = None
+        for block, weight in enumerate(self.flow_weight.chunk(len(self.flow_scale))):
+            given = flow.values[:, :, block].to(shares.dtype) * shares[:, :, block, :, None]
+            rows = given.flatten(2).flatten(0, 1)
+            found = rows @ weight if found is None else found.addmm(rows, weight)
+        assert found is not None
+        return found.view(*shares.shape[:2], -1)
