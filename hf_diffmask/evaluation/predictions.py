@@ -54,7 +54,6 @@ def check_class(model: PreTrainedModel, choice: int, task: Task | None = None) -
         raise DiffMaskError(f"There is no class {choice}: the model has {count}, from 0.")
 
 
-@torch.no_grad()
 def class_probabilities(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -83,13 +82,45 @@ def class_probabilities(
     Raises:
         DiffMaskError: If the model has no choices, or tokens cannot be removed in this way.
     """
+    return class_log_probabilities(model, tokenizer, inputs, keep, replacement, batch_size, task).exp()
+
+
+@torch.no_grad()
+def class_log_probabilities(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[dict[str, list[int]]],
+    keep: Sequence[Sequence[bool]],
+    replacement: str = "mask",
+    batch_size: int = 64,
+    task: Task | None = None,
+) -> Tensor:
+    """
+    Log-probability of each choice, for inputs with tokens removed. The arguments are those of
+    [`class_probabilities`].
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): A model with choices, such as a classifier.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments, as lists of length `T`.
+        keep (`Sequence[Sequence[bool]]`): For each input, whether each token stays.
+        replacement (`str`, *optional*, defaults to `"mask"`): How tokens are removed.
+        batch_size (`int`, *optional*, defaults to 64): Inputs per batch.
+        task ([`Task`], *optional*): The explainer's task, with its constants; by default the model's task.
+
+    Returns:
+        `torch.Tensor` of shape `(N, K)`: In nats, on the CPU.
+
+    Raises:
+        DiffMaskError: If the model has no choices, or tokens cannot be removed in this way.
+    """
     task = choosing_task(model, task)
     if batch_size < 1:
         raise DiffMaskError(f"`batch_size` must be at least 1, but is {batch_size}.")
     changed = [without(one, stays, replacement, tokenizer) for one, stays in zip(inputs, keep, strict=True)]
     table = model.get_input_embeddings().weight
 
-    def probabilities(batch: dict[str, Tensor]) -> list[Tensor]:
+    def log_probabilities(batch: dict[str, Tensor]) -> list[Tensor]:
         rows = batch.pop("example_ids").tolist()
         batch.pop("special_tokens_mask", None)
         # The attention mask also hides removed tokens, which are no padding.
@@ -101,6 +132,6 @@ def class_probabilities(
             output = replace(model, batch, "embeddings", masked_state(embedded, stays, table.mean(0)), units)
         else:
             output = run(model, batch, units)
-        return list(task.choice_log_probabilities(task.target(output)).exp().cpu())
+        return list(task.choice_log_probabilities(task.target(output)).cpu())
 
-    return torch.stack(in_batches(tokenizer, changed, model.device, probabilities, batch_size, with_ids=True))
+    return torch.stack(in_batches(tokenizer, changed, model.device, log_probabilities, batch_size, with_ids=True))
