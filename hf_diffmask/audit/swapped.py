@@ -8,10 +8,11 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import DiffMaskError
 from ..evaluation.predictions import class_probabilities
+from ..evaluation.unseen import seen_replacements
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .explained import Explained
 from .finding import Finding, _verdict
-from .thresholds import HOLDS, UNSEEN
+from .thresholds import HOLDS, REPLACEMENTS
 
 
 def swapped(
@@ -32,7 +33,8 @@ def swapped(
         batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
 
     Returns:
-        [`Finding`]: For each replacement, `agreement_...` for the explainer's masks and `random_...` for random masks.
+        [`Finding`]: For each replacement that training did not use, `agreement_...` for the explainer's masks and
+        `random_...` for random masks.
 
     Raises:
         DiffMaskError: If no replacement works for the model's inputs.
@@ -51,7 +53,9 @@ def swapped(
     predicted = torch.tensor([one.predicted for one in found])
     figures = {"agreement_own_baseline": float(np.mean([one.agrees for one in found]))}
     left_out: list[str] = []
-    for replacement in UNSEEN:
+    seen = [name for name in seen_replacements(explainer, tokenizer) if name in REPLACEMENTS]
+    unseen = [name for name in REPLACEMENTS if name not in seen]
+    for replacement in unseen:
         try:
             for name, keep in masks.items():
                 probabilities = class_probabilities(
@@ -60,10 +64,11 @@ def swapped(
                 figures[f"{name}_{replacement}"] = (probabilities.argmax(-1) == predicted).double().mean().item()
         except DiffMaskError:
             left_out.append(replacement)
-    used = [name for name in UNSEEN if name not in left_out]
+    used = [name for name in unseen if name not in left_out]
     if not used:
         raise DiffMaskError("No replacement can remove tokens from this model's inputs.")
     holds = all(figures[f"agreement_{name}"] >= HOLDS for name in used)
     better = all(figures[f"agreement_{name}"] >= figures[f"random_{name}"] for name in used)
-    note = f"cannot be done: {', '.join(left_out)}" if left_out else ""
+    notes = {"seen in training": seen, "cannot be done": left_out}
+    note = "; ".join(f"{about}: {', '.join(names)}" for about, names in notes.items() if names)
     return Finding("swapped_baseline", question, _verdict(holds and better), figures, note)

@@ -24,7 +24,7 @@ ROUNDING = 1e-7  # nats; a divergence in single precision can reach this by roun
 ENOUGH = 500  # texts; with fewer, an accuracy is too rough to judge to within READABLE
 
 
-UNSEEN = ("mask", "pad", "attention", "delete")
+REPLACEMENTS = ("mask", "pad", "attention", "delete")  # those that training used are left out
 
 
 CLASS_CONDITIONAL = (

@@ -13,10 +13,12 @@ from ..data.reading import is_on_hub
 from ..data.writing import check_folder, writing
 from ..display import plots
 from ..errors import DiffMaskError
+from ..evaluation.ablated import MASKS
 from ..evaluation.attributions import read_attributions
 from ..evaluation.faithfulness import PRESETS
 from ..evaluation.run import RESULT_FILE, Plan, compare_methods
-from ..evaluation.tables import table, table_of_more, table_of_replacements
+from ..evaluation.tables import table, table_of_more, table_of_random_masks, table_of_replacements
+from ..evaluation.unseen import seen_replacements, unseen_beside
 from ..hub.card_folder import check_local, update_card
 from ..methods.plain import plain_explainer
 from ..methods.registry import COSTLY, METHODS, Explainers
@@ -33,14 +35,20 @@ DESCRIPTION = """Compares the faithfulness of an explainer and other methods on 
 
 Comprehensiveness (higher is better): the drop of the predicted class's probability when the top tokens are removed.
 Sufficiency (lower is better): the drop when only the top tokens stay. Both have 95 % intervals, and are measured again
-with unseen replacements (--held_out). The cost of each method is shown, too.
+with other replacements (--held_out). Replacements that the explainer saw in training are marked. The cost of each
+method is shown, too.
+
+LDS (higher is better): rank correlation of the sum of the kept tokens' scores with the log-odds of the predicted
+class, over {masks} random masks. R2 (higher is better), for scores in log-odds: the share of the variance over these
+masks that the sums explain. Both are measured on the first --costly_limit inputs: {masks} passes for each input and
+replacement, which all methods share.
 
 OUTPUT_DIR/faithfulness.json holds all figures, faithfulness.png the plot. attributions/ holds each method's scores and
 their figures under each replacement, one input per line. Scores from other libraries are read in the same format:
 --attributions NAME=FILE.
 
 Methods: {methods}. {costly} run only on the first --costly_limit inputs; the other methods are shown for these inputs,
-too.""".format(methods=", ".join(METHODS), costly=" and ".join(COSTLY))
+too.""".format(methods=", ".join(METHODS), costly=" and ".join(COSTLY), masks=MASKS)
 
 DEFAULT = "diffmask,ig,loo,gradient_norm,input_x_gradient,attention,random"
 
@@ -69,15 +77,18 @@ class EvaluateArguments(DatasetArguments):
         },
     )
     preset: str = field(default="hf_diffmask", metadata={"help": f"Protocol: {', '.join(PRESETS)}."})
-    held_out: str = field(
-        default="attention",
+    held_out: str | None = field(
+        default=None,
         metadata={
-            "help": "Unseen replacement for removed tokens, shown as a second result. With several, separated by "
-            f"commas, the mean is shown. One of: {', '.join(REPLACEMENTS)}."
+            "help": "Another replacement for removed tokens, shown as a second result. With several, separated by "
+            f"commas, means are shown, too. Of: {', '.join(REPLACEMENTS)}. Default: attention if training did not use "
+            "it, else delete."
         },
     )
     limit: int = field(default=1000, metadata={"help": "Measure only the first N inputs."})
-    costly_limit: int = field(default=100, metadata={"help": "Run costly methods only on the first N inputs."})
+    costly_limit: int = field(
+        default=100, metadata={"help": "Run costly methods, LDS and R2 only on the first N inputs."}
+    )
     bounds: bool = field(
         default=False,
         metadata={
@@ -93,7 +104,7 @@ class EvaluateArguments(DatasetArguments):
         },
     )
     batch_size: int = field(default=32, metadata={"help": "Inputs per batch."})
-    seed: int = field(default=0, metadata={"help": "Seed for random scores and the bootstrap."})
+    seed: int = field(default=0, metadata={"help": "Seed for random scores, random masks and the bootstrap."})
     device: str | None = field(
         default=None, metadata={"help": "cpu, cuda, cuda:1, ... Default: the first GPU or cpu."}
     )
@@ -101,8 +112,9 @@ class EvaluateArguments(DatasetArguments):
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Write into a folder that is not empty."})
 
 
-def _unseen(args: EvaluateArguments) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in args.held_out.split(",")))
+def _others(args: EvaluateArguments) -> list[str]:
+    """Replacements beside the preset's; none if they depend on the explainer."""
+    return [] if args.held_out is None else list(dict.fromkeys(name.strip() for name in args.held_out.split(",")))
 
 
 def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
@@ -115,7 +127,7 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
         raise DiffMaskError("diffmask_hidden needs a second explainer: name one with --hidden_model.")
     if args.preset not in PRESETS:
         raise DiffMaskError(f"There is no preset {args.preset!r}: --preset takes {', '.join(PRESETS)}.")
-    for name in _unseen(args):
+    for name in _others(args):
         if name not in REPLACEMENTS:
             raise DiffMaskError(f"There is no replacement {name!r}: --held_out takes {', '.join(REPLACEMENTS)}.")
         if name == PRESETS[args.preset].replacement:
@@ -165,8 +177,11 @@ def run(arguments: list[str]) -> None:
     explainer, tokenizer = explain.model, explain.tokenizer
     if not explainer.task.has_choices:
         raise DiffMaskError("Faithfulness needs a class's probability: this explainer is not for a classifier.")
-    for replacement in [PRESETS[args.preset].replacement, *_unseen(args)]:
+    preset = PRESETS[args.preset]
+    others = _others(args) or [unseen_beside(explainer, tokenizer, preset.replacement)]
+    for replacement in (preset.replacement, *others):
         check_replacement(tokenizer, replacement)
+    seen = seen_replacements(explainer, tokenizer)
     if "diffmask_refined" in names and explainer.masks.has_evidence and len(explainer.config.judged_states) > 1:
         raise DiffMaskError(
             "diffmask_refined refines scores of one state, but with hidden masking scores come from all states."
@@ -177,7 +192,6 @@ def run(arguments: list[str]) -> None:
         raise DiffMaskError("The two explainers are for different base models: compare two for the same.")
     explainers = Explainers(explainer, plain, hidden, args.seed)
     texts = load_inputs(args.dataset, explainer.task, args, limit=args.limit)
-    preset = PRESETS[args.preset]
     every = TextFeatures(tokenizer, texts, max_length(explainer.base, tokenizer)).items
     read = {name: read_attributions(path, every) for name, path in files.items()}
     measurable = [k for k, one in enumerate(every) if preset.takes_away(one["special_tokens_mask"].count(0))]
@@ -186,10 +200,10 @@ def run(arguments: list[str]) -> None:
     inputs = [every[k] for k in measurable]
     if len(inputs) < len(every):
         _say(f"{len(every) - len(inputs)} inputs have too few tokens to remove one: left out.")
-    unseen = [preset._replace(replacement=name) for name in _unseen(args)]
     plan = Plan(
-        names, {name: [scores[k] for k in measurable] for name, scores in read.items()}, preset, unseen,
-        args.costly_limit, args.bounds, args.extended, args.batch_size,
+        names, {name: [scores[k] for k in measurable] for name, scores in read.items()}, preset,
+        [preset._replace(replacement=name) for name in others], seen, args.costly_limit, args.bounds, args.extended,
+        args.batch_size,
     )  # fmt: skip
     facts = {
         **about_run(explainer, args.model, args.dataset),
@@ -198,7 +212,8 @@ def run(arguments: list[str]) -> None:
         "left_out": len(every) - len(inputs),
         "preset": args.preset,
         "protocol": preset._asdict(),
-        "held_out": ", ".join(_unseen(args)),
+        "held_out": ", ".join(others),
+        **{group: plan.groups.get(group, []) for group in ("unseen", "seen")},
         "seed": args.seed,
     }
     result = compare_methods(explainers, tokenizer, inputs, plan, folder, facts, _say)
@@ -217,18 +232,24 @@ def run(arguments: list[str]) -> None:
     drawn = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
     with writing(folder / "faithfulness.png", "wb") as file:
         drawn.savefig(file, format="png")
-    print(f"\n{len(inputs)} inputs, preset {args.preset}, unseen replacement: {result['held_out']}")
-    print(table(result["methods"]))
-    if len(unseen) > 1 and result["methods"]:
-        names_of_all = ", ".join([preset.replacement, result["held_out"]])
-        print(f"\nMeans over {names_of_all}\n{table_of_replacements(result['methods'])}")
+    print(f"\n{len(inputs)} inputs, preset {args.preset}, tokens removed by {preset.replacement}")
+    print(table(result["methods"], seen))
+    if len(others) > 1 and result["methods"]:
+        print(f"\nMeans over {', '.join([preset.replacement, *others])}\n{table_of_replacements(result['methods'])}")
+        for group, of_group in plan.groups.items() if len(plan.groups) > 1 else ():
+            print(f"\nMeans over {group} replacements: {', '.join(of_group)}")
+            print(table_of_replacements(result["methods"], group))
     if result["on_few"]:
-        print(f"\nThe first {len(few)} inputs\n{table(result['on_few'])}")
+        print(f"\nThe first {len(few)} inputs\n{table(result['on_few'], seen)}")
+    of_masks = table_of_random_masks(result["random_masks"], seen)
+    print(f"\nThe first {len(few)} inputs, {MASKS} random masks\n{of_masks}")
     if result["extended"]:
         print(f"\nThe first {len(few)} inputs, further figures\n{table_of_more(result['extended'])}")
     if args.update_card:
-        about = {name: result[name] for name in ("preset", "inputs", "dataset", "held_out", "machine")}
+        kept = ("preset", "inputs", "dataset", "held_out", "unseen", "seen", "machine")
+        about = {name: result[name] for name in kept}
         about |= {"dataset_on_hub": is_on_hub(args.dataset), "dataset_config": args.dataset_config}
-        figures = shown["diffmask"]["figures"] if "diffmask" in shown else {}
-        update_card(args.model, explainer, faithfulness={**about, "figures": figures, "table": table(shown)})
+        about |= {"figures": shown["diffmask"]["figures"] if "diffmask" in shown else {}, "table": table(shown, seen)}
+        about |= {"random_masks": {"inputs": len(few), "masks": MASKS, "table": of_masks}}
+        update_card(args.model, explainer, faithfulness=about)
     print(f"\n{folder / RESULT_FILE}")

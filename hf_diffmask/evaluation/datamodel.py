@@ -86,12 +86,12 @@ def squared_errors(scores: Sequence[float], masks: np.ndarray, values: Sequence[
     return float(((centred - (sums - sums.mean())) ** 2).sum()), float((centred**2).sum())
 
 
-def explained_variance(errors: Sequence[tuple[float, float]]) -> float:
+def explained_variance(errors: Sequence[tuple[float, float]] | np.ndarray) -> float:
     """
     Share of the variance under random masks that scores in log-odds explain (R2).
 
     Args:
-        errors (`Sequence[tuple[float, float]]`): Results of [`squared_errors`], one for each input and replacement.
+        errors (`Sequence[tuple[float, float]]` or `numpy.ndarray` of shape `(N, 2)`): Results of [`squared_errors`].
 
     Returns:
         `float`: `1 - sum (v - s)^2 / sum v^2`, both sums over all inputs. At most 1, and below 0 if the scores predict

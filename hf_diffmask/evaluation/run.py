@@ -1,7 +1,7 @@
 """Compares methods on the same inputs: all figures of `hf-diffmask evaluate`. Saves after each method."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,9 @@ from transformers import PreTrainedTokenizerBase
 
 from ..data.writing import write_text
 from ..explainer.modeling_diffmask import DiffMaskModel
-from ..methods.registry import COSTLY, Explainers
+from ..methods.registry import COSTLY, Explainers, explains_log_odds
+from .ablated import masked_log_odds
+from .additive import additive_figures
 from .attributions import write_attributions
 from .bounds import Bounds, bounds, reached
 from .comparison import Attributed, attribute, extended, interval, measured, rankable, summary
@@ -30,8 +32,10 @@ class Plan(NamedTuple):
     """Attributions from elsewhere: for each input, a score per token."""
     preset: Preset
     """The protocol."""
-    unseen: list[Preset]
-    """The same protocol with unseen replacements."""
+    others: list[Preset]
+    """The same protocol with other replacements."""
+    seen: Sequence[str]
+    """Replacements that the explainer saw in training."""
     few: int
     """Number of inputs for costly methods: the first ones, called the few inputs."""
     bounds: bool
@@ -40,6 +44,14 @@ class Plan(NamedTuple):
     """Whether to measure further figures on the few inputs."""
     batch_size: int
     """Inputs per batch."""
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The measured replacements that are `unseen` and `seen`, each if there is one (`dict[str, list[str]]`)."""
+        names = [preset.replacement for preset in (self.preset, *self.others)]
+        groups = {"unseen": [name for name in names if name not in self.seen]}
+        groups["seen"] = [name for name in names if name in self.seen]
+        return {group: of_group for group, of_group in groups.items() if of_group}
 
 
 def compare_methods(
@@ -65,9 +77,9 @@ def compare_methods(
 
     Returns:
         `dict`: Content of the file: `methods`, figures over all inputs; `on_few`, figures over the few inputs;
-        `extended`; `bounds`.
+        `random_masks`, LDS and R2 over the few inputs; `extended`; `bounds`.
     """
-    result: dict[str, Any] = {**facts, "methods": {}, "on_few": {}, "extended": {}}
+    result: dict[str, Any] = {**facts, "methods": {}, "on_few": {}, "random_masks": {}, "extended": {}}
     few, seed = inputs[: plan.few], explainers.seed
     show_few = plan.bounds or bool(set(COSTLY) & set(plan.methods))
     within: dict[str, list[Bounds]] = {}
@@ -77,6 +89,11 @@ def compare_methods(
             figure: {end: float(np.mean([getattr(one, end) for one in ends])) for end in ("low", "high")}
             for figure, ends in within.items()
         }
+    replacements = [preset.replacement for preset in (plan.preset, *plan.others)]
+    log_odds = masked_log_odds(
+        explainers.trained.base, tokenizer, few, replacements, None, seed, batch_size=plan.batch_size,
+        task=explainers.trained.task,
+    )  # fmt: skip
     (folder / "attributions").mkdir(exist_ok=True)
     first: dict[str, dict[str, dict[str, np.ndarray]]] = {"methods": {}, "on_few": {}}
     for name in [*plan.methods, *plan.read]:
@@ -96,14 +113,17 @@ def compare_methods(
             )
             beside = dict(zip(others, parts, strict=True))
             result[where][name] = {
-                **_compared(cut, beside, first[where], within if where == "on_few" else {}, seed),
+                **_compared(cut, beside, first[where], within if where == "on_few" else {}, plan, seed),
                 "seconds": None if is_read else found.seconds,
                 "forwards": None if is_read else found.forwards,
                 "unranked": rankable(of_method[:count], found.scores[:count], plan.preset)[1],
             }
+        scores = found.scores[: len(few)]
+        in_log_odds = not is_read and explains_log_odds(explainers, name)
+        result["random_masks"][name] = additive_figures(few, scores, log_odds, plan.groups, in_log_odds, seed)
         _save(folder, result)
         if plan.extended:
-            known, scores = None if is_read else name, found.scores[: len(few)]
+            known = None if is_read else name
             more = extended(explainers, tokenizer, few, scores, plan.preset, known, plan.batch_size)
             result["extended"][name] = {
                 figure: {**means, "inputs": len(more[figure])} for figure, means in summary(more).items()
@@ -128,14 +148,14 @@ def _measured(
     folder: Path,
     name: str,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
-    """Figures of a method under the preset's and the unseen replacements; writes scores and figures to a file."""
+    """Figures of a method under the preset's and the other replacements; writes scores and figures to a file."""
     lines = [{"input_ids": one["input_ids"], "scores": of_input} for one, of_input in zip(inputs, scores, strict=True)]
     path = folder / "attributions" / f"{name}.jsonl"
     write_attributions(path, lines)
     values = measured(explainers, tokenizer, inputs, ranks, plan.preset, plan.batch_size)
     others = {
         other.replacement: measured(explainers, tokenizer, inputs, ranks, other, plan.batch_size)
-        for other in plan.unseen
+        for other in plan.others
     }
     for figure in SHOWN:
         of_replacements = {plan.preset.replacement: values, **others}
@@ -163,31 +183,35 @@ def _searched(
 
 def _compared(
     values: dict[str, np.ndarray],
-    unseen: dict[str, dict[str, np.ndarray]],
+    others: dict[str, dict[str, np.ndarray]],
     first: dict[str, dict[str, np.ndarray]],
     within: dict[str, list[Bounds]],
+    plan: Plan,
     seed: int,
 ) -> dict[str, Any]:
-    """A method's figures with intervals, under unseen replacements, minus the first method's, and within bounds."""
-    mean_unseen, every = (
-        {figure: np.mean([part[figure] for part in parts], axis=0) for figure in values}
-        for parts in (list(unseen.values()), [values, *unseen.values()])
-    )
+    """A method's figures with intervals, under other replacements, minus the first method's, and within bounds."""
+    by_replacement = {plan.preset.replacement: values, **others}
 
-    def less(of_method: dict[str, np.ndarray], of_first: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    def mean(names: Iterable[str]) -> dict[str, np.ndarray]:
+        return {figure: np.mean([by_replacement[name][figure] for name in names], axis=0) for figure in values}
+
+    def less_the_first(of_method: dict[str, np.ndarray], group: str) -> dict[str, dict[str, float]]:
+        of_first = first.setdefault(group, of_method)
         ends = {figure: interval(of_method[figure] - of_first[figure], seed) for figure in of_method}
         return {figure: {"low": low, "high": high} for figure, (low, high) in ends.items()}
 
-    first.setdefault("values", values)
-    first.setdefault("every", every)
+    def entry_of(group: str, names: Iterable[str]) -> dict[str, Any]:
+        means = mean(names)
+        return {"figures": summary(means), "less_the_first": less_the_first(means, group)}
+
     entry = {
-        "figures": summary(values),
-        "held_out": summary(mean_unseen),
-        "less_the_first": less(values, first["values"]),
+        **entry_of("preset", [plan.preset.replacement]),
+        "held_out": summary(mean(list(others))),
+        "by_held_out": {name: summary(part) for name, part in others.items()},
+        **{group: entry_of(group, names) for group, names in plan.groups.items()},
     }
-    if len(unseen) > 1:
-        entry["by_held_out"] = {name: summary(part) for name, part in unseen.items()}
-        entry["every_replacement"] = {"figures": summary(every), "less_the_first": less(every, first["every"])}
+    if len(others) > 1:
+        entry["every_replacement"] = entry_of("every", list(by_replacement))
     if within:
         of_bounds = {
             figure: np.array(

@@ -1,44 +1,46 @@
 """Tables of methods' figures."""
 
+from collections.abc import Sequence
 from typing import Any
 
 SHOWN = ("comprehensiveness", "sufficiency")
 """The figures that tables show."""
 
 
-def table(methods: dict[str, Any]) -> str:
+def table(methods: dict[str, Any], seen: Sequence[str] = ()) -> str:
     """
-    Table of comprehensiveness and sufficiency, with their intervals.
+    Table of comprehensiveness and sufficiency, with their intervals, and under each other replacement.
 
     Args:
         methods (`dict`): Figures by method.
+        seen (`Sequence[str]`, *optional*): Replacements that the explainer saw in training.
 
     Returns:
         `str`: Markdown.
     """
     bounded = any("reached" in found for found in methods.values())
-    header = ["method", *SHOWN, "unseen replacement: both", "cost in forwards", "seconds an input"]
-    header += ["of the way to the best: both"] if bounded else []
+    others = list(next(iter(methods.values()))["by_held_out"]) if methods else []
+    header = ["method", *SHOWN, *(f"{_named(name, seen)}: both" for name in others), "cost in forwards"]
+    header += ["seconds an input", *(["of the way to the best: both"] if bounded else [])]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for name, found in methods.items():
-        figures = [
-            f"{(value := found['figures'][figure])['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
-            for figure in SHOWN
-        ]
-        unseen = " / ".join(f"{found['held_out'][figure]['mean']:.3f}" for figure in SHOWN)
-        cost = ["", ""] if found["forwards"] is None else [f"{found['forwards']:.1f}", f"{found['seconds']:.4f}"]
+        cells = [_with_interval(found["figures"][figure]) for figure in SHOWN]
+        for of_other in found["by_held_out"].values():
+            cells.append(" / ".join(f"{of_other[figure]['mean']:.3f}" for figure in SHOWN))
+        cells += ["", ""] if found["forwards"] is None else [f"{found['forwards']:.1f}", f"{found['seconds']:.4f}"]
         if "reached" in found:
-            cost.append(" / ".join(f"{found['reached'][figure]['mean']:.2f}" for figure in SHOWN))
-        lines.append(f"| {name} | {' | '.join([*figures, unseen, *cost])} |")
+            cells.append(" / ".join(f"{found['reached'][figure]['mean']:.2f}" for figure in SHOWN))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def table_of_replacements(methods: dict[str, Any]) -> str:
+def table_of_replacements(methods: dict[str, Any], group: str = "every_replacement") -> str:
     """
-    Table of means over all replacements with intervals, and intervals of the difference to the first method.
+    Table of means over replacements with intervals, and intervals of the difference to the first method.
 
     Args:
         methods (`dict`): Figures by method.
+        group (`str`, *optional*, defaults to `"every_replacement"`): Or `"unseen"` or `"seen"`.
 
     Returns:
         `str`: Markdown.
@@ -46,10 +48,31 @@ def table_of_replacements(methods: dict[str, Any]) -> str:
     lead = [f"{figure}, less the first method's" for figure in SHOWN]
     lines = [f"| method | {' | '.join([*SHOWN, *lead])} |", "|---" * 5 + "|"]
     for name, found in methods.items():
-        figures, less = found["every_replacement"]["figures"], found["every_replacement"]["less_the_first"]
-        cells = [f"{(v := figures[name])['mean']:.3f} ({v['low']:.3f} to {v['high']:.3f})" for name in SHOWN]
-        cells += [f"{less[name]['low']:.3f} to {less[name]['high']:.3f}" for name in SHOWN]
+        figures, less = found[group]["figures"], found[group]["less_the_first"]
+        cells = [_with_interval(figures[figure]) for figure in SHOWN]
+        cells += [f"{less[figure]['low']:.3f} to {less[figure]['high']:.3f}" for figure in SHOWN]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def table_of_random_masks(methods: dict[str, Any], seen: Sequence[str] = ()) -> str:
+    """
+    Table of LDS and R2 under each replacement.
+
+    Args:
+        methods (`dict`): Figures by method.
+        seen (`Sequence[str]`, *optional*): Replacements that the explainer saw in training.
+
+    Returns:
+        `str`: Markdown. R2 is empty for scores that are no log-odds.
+    """
+    names = list(next(iter(methods.values()))["lds"]["by_replacement"]) if methods else []
+    header = [f"{figure}, {_named(name, seen)}" for figure in ("LDS", "R2") for name in names]
+    lines = [f"| method | {' | '.join(header)} |", "|---" * (1 + len(header)) + "|"]
+    for method, found in methods.items():
+        parts = [found[figure] and found[figure]["by_replacement"][name] for figure in ("lds", "r2") for name in names]
+        cells = [_with_interval(part) if part and part["inputs"] else "" for part in parts]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -69,3 +92,11 @@ def table_of_more(methods: dict[str, Any]) -> str:
         cells = [f"{found[figure]['mean']:.3f}" if figure in found else "" for figure in figures]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _with_interval(figure: dict[str, float]) -> str:
+    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def _named(replacement: str, seen: Sequence[str]) -> str:
+    return f"{replacement} ({'seen' if replacement in seen else 'unseen'})"

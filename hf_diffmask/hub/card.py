@@ -84,7 +84,8 @@ def render(
             hidden_masking=not config.masks_inputs,
             training="" if training is None else _training(training),
             examples=examples,
-            faithfulness=measured and {"about": _about_faithfulness(measured), "table": measured["table"]},
+            faithfulness=measured
+            and {"about": _about_faithfulness(measured), "table": _tables_of_faithfulness(measured)},
             audit=audit and {"about": _about_audit(audit), "table": audit["table"]},
             plot=plot,
             loadable=loadable,
@@ -135,12 +136,34 @@ def _training(training: dict[str, Any]) -> str:
 
 
 def _about_faithfulness(measured: dict[str, Any]) -> str:
-    mean = ", a mean over them" if ", " in measured["held_out"] else ""
     return (
         f"Preset `{measured['preset']}`, {measured['inputs']} inputs of {markdown(measured['dataset'])}; means with "
         "95 % intervals of the bootstrap over inputs. Comprehensiveness: higher is better; sufficiency: lower is "
-        f"better. Unseen replacement: tokens removed by `{measured['held_out']}`{mean}. {measured['machine']}."
+        f"better. {_replacements(measured)} {measured['machine']}."
     )
+
+
+def _replacements(measured: dict[str, Any]) -> str:
+    """The replacements that training did not use, and those that it did."""
+    if "unseen" not in measured:  # results of 0.1.0
+        mean = ", a mean over them" if ", " in measured["held_out"] else ""
+        return f"Unseen replacement: tokens removed by `{measured['held_out']}`{mean}."
+    words = {"unseen": "Replacements that training did not use", "seen": "Replacements that training used"}
+    lists = {group: ", ".join(f"`{name}`" for name in measured[group]) for group in words if measured[group]}
+    return " ".join(f"{words[group]}: {names}." for group, names in lists.items())
+
+
+def _tables_of_faithfulness(measured: dict[str, Any]) -> str:
+    """The table of methods, and the table of LDS and R2 if they were measured."""
+    if "random_masks" not in measured:
+        return measured["table"]
+    masks = measured["random_masks"]
+    about = (
+        f"First {masks['inputs']} inputs, {masks['masks']} random masks for each replacement. LDS: rank correlation "
+        "of the sum of the kept tokens' scores with the log-odds of the predicted class. R2, for scores in log-odds: "
+        "the share of the variance that the sums explain. Higher is better."
+    )
+    return "\n\n".join([measured["table"], about, masks["table"]])
 
 
 def _about_audit(audit: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ class EvidenceMasks(PathMasks):
     """
 
     name, has_levels, any_margin, has_evidence = "ablation", False, True, True
+    adds_up = True
     on_violation = ("keep", "search", "abstain")
 
     @classmethod

@@ -28,6 +28,8 @@ class Masks:
     """Values of the pipeline's `on_violation` that these masks support."""
     has_evidence: ClassVar[bool]
     """Whether scores rank units and are shown as evidence."""
+    adds_up: ClassVar[bool] = False
+    """Whether evidence for a choice adds up in its log-odds."""
 
     def __init__(self, config: Any, store: nn.Module):
         self.config = config

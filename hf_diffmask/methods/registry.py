@@ -133,3 +133,20 @@ METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
 }
 # Methods with more than a hundred passes per input.
 COSTLY = ("kernel_shap", "sequential_ig", "diffmask_per_example", "diffmask_refined")
+# Methods whose scores are log-odds, so that sums of scores can be compared with log-odds.
+LOG_ODDS = ()
+
+
+def explains_log_odds(explainers: Explainers, method: str) -> bool:
+    """
+    Whether a method's scores are parts of the predicted class's log-odds.
+
+    Args:
+        explainers ([`Explainers`]): Uses `trained`.
+        method (`str`): One of `METHODS`.
+
+    Returns:
+        `bool`
+    """
+    trained = explainers.trained
+    return method in LOG_ODDS or (method == "diffmask" and trained.masks.adds_up and trained.preserved.of_choice)

@@ -104,7 +104,32 @@ def test_means_over_several_replacements(data, tmp_path, capsys):
     assert one["held_out"] == {
         figure: found["methods"]["loo"]["by_held_out"]["pad"][figure] for figure in one["held_out"]
     }
-    assert "every_replacement" not in one
+    assert "every_replacement" not in one and one["by_held_out"] == {"pad": one["held_out"]}
+
+
+def test_replacements_that_training_used_are_told_apart(data, tmp_path, capsys, folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "replacements": ["baseline", "attention"]}))
+    options = ("--model", str(folder), "--methods", "random", "--costly_limit", "2")
+    assert run(data, tmp_path / "out", *options) == 0
+    found = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    assert (found["held_out"], found["unseen"], found["seen"]) == ("delete", ["mask", "delete"], [])
+    assert "| delete (unseen): both |" in capsys.readouterr().out and "seen" not in found["methods"]["random"]
+    assert run(data, tmp_path / "both", *options, "--held_out", "attention,delete", "--update_card") == 0
+    printed = capsys.readouterr().out
+    assert "| attention (seen): both | delete (unseen): both |" in printed
+    assert "Means over unseen replacements: mask, delete" in printed
+    assert "Means over seen replacements: attention" in printed and "| LDS, mask (unseen) |" in printed
+    found = json.loads((tmp_path / "both" / "faithfulness.json").read_text())
+    entry, of_masks = found["methods"]["random"], found["random_masks"]["random"]
+    assert entry["seen"]["figures"] == entry["by_held_out"]["attention"]
+    assert of_masks["lds"]["seen"] == of_masks["lds"]["by_replacement"]["attention"] and of_masks["r2"] is None
+    card = (folder / "README.md").read_text()
+    assert (
+        "Replacements that training did not use: `mask`, `delete`. Replacements that training used: `attention`"
+        in card
+    )
+    assert "First 2 inputs, 64 random masks" in card and "| LDS, mask (unseen) |" in card
 
 
 def test_a_replacement_that_needs_a_token_is_refused_before_anything_is_measured(data, tmp_path, capsys):

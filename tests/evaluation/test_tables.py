@@ -1,6 +1,6 @@
 """Tables of figures, checked letter by letter."""
 
-from hf_diffmask.evaluation.tables import table, table_of_more, table_of_replacements
+from hf_diffmask.evaluation.tables import table, table_of_more, table_of_random_masks, table_of_replacements
 
 
 def figure(mean, low=0.0, high=1.0):
@@ -10,18 +10,39 @@ def figure(mean, low=0.0, high=1.0):
 def entry(comprehensiveness, sufficiency, **more):
     both = {"comprehensiveness": figure(comprehensiveness), "sufficiency": figure(sufficiency, -0.25, 0.5)}
     held_out = {"comprehensiveness": figure(0.3), "sufficiency": figure(0.0625)}
-    return {"figures": both, "held_out": held_out, "forwards": 12.345, "seconds": 0.00125, **more}
+    return {"figures": both, "by_held_out": {"pad": held_out}, "forwards": 12.345, "seconds": 0.00125, **more}
 
 
 def test_the_table_of_methods():
     mine = entry(0.4, 0.05, forwards=None, seconds=None)
     assert table({"loo": entry(0.6, 0.1), "mine": mine}).splitlines() == [
-        "| method | comprehensiveness | sufficiency | unseen replacement: both | cost in forwards | seconds an input "
-        "|",
+        "| method | comprehensiveness | sufficiency | pad (unseen): both | cost in forwards | seconds an input |",
         "|---|---|---|---|---|---|",
         "| loo | 0.600 (0.000 to 1.000) | 0.100 (-0.250 to 0.500) | 0.300 / 0.062 | 12.3 | 0.0013 |",
         "| mine | 0.400 (0.000 to 1.000) | 0.050 (-0.250 to 0.500) | 0.300 / 0.062 |  |  |",
     ]
+
+
+def test_each_other_replacement_has_a_column_that_says_whether_it_was_seen():
+    one = entry(0.6, 0.1)
+    one["by_held_out"]["attention"] = {"comprehensiveness": figure(0.2), "sufficiency": figure(-0.5)}
+    header, _, line = table({"loo": one}, ("attention",)).splitlines()
+    assert "| pad (unseen): both | attention (seen): both |" in header and "| 0.300 / 0.062 | 0.200 / -0.500 |" in line
+    assert table({}).splitlines()[0].startswith("| method |")
+
+
+def test_the_table_of_random_masks():
+    def of(mean, **more):
+        return {"by_replacement": {"mask": {**figure(mean, -0.25), "inputs": 9}, "pad": {"inputs": 0}}, **more}
+
+    assert table_of_random_masks(
+        {"a": {"lds": of(0.5), "r2": of(0.25)}, "b": {"lds": of(0.125), "r2": None}}, ["pad"]
+    ) == (
+        "| method | LDS, mask (unseen) | LDS, pad (seen) | R2, mask (unseen) | R2, pad (seen) |\n"
+        "|---|---|---|---|---|\n"
+        "| a | 0.500 (-0.250 to 1.000) |  | 0.250 (-0.250 to 1.000) |  |\n"
+        "| b | 0.125 (-0.250 to 1.000) |  |  |  |"
+    )
 
 
 def test_bounds_add_a_column():

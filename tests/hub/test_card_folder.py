@@ -12,6 +12,7 @@ def test_evaluations_where_the_hub_looks_for_them(explainer, tmp_path):
     }  # fmt: skip
     add_results(tmp_path, faithfulness=measured)
     write_card(tmp_path, explainer)
+    assert "Unseen replacement: tokens removed by `pad`. m." in (tmp_path / "README.md").read_text(), "as in 0.1.0"
     found = (tmp_path / ".eval_results" / "hf-diffmask.yaml").read_text()
     assert "id: org/data" in found and "task_id: one" in found and "value: 0.5123" in found
     add_results(tmp_path, faithfulness={**measured, "dataset": "mine.csv", "dataset_on_hub": False})
