@@ -66,18 +66,24 @@ def masked_log_odds(
         mask would delete every token.
 
     Raises:
-        DiffMaskError: If the model has no choices, a choice does not exist, or tokens cannot be removed in this way.
+        DiffMaskError: If there are fewer than 2 masks, the model has no choices, a choice does not exist, or tokens
+            cannot be removed in this way.
     """
     task = choosing_task(model, task)
+    if count < 2:
+        raise DiffMaskError(f"One mask alone has no rank: take at least 2 masks for each input, not {count}.")
     if choices is not None:
         if len(choices) != len(inputs):
             raise DiffMaskError(f"There are classes for {len(choices)} inputs, but {len(inputs)} inputs.")
-        for choice in choices:
-            check_class(model, choice, task)
+        for number, choice in enumerate(choices):
+            try:
+                check_class(model, choice, task)
+            except DiffMaskError as error:
+                raise DiffMaskError(f"Input {number}: {error}") from None
     found = {name: np.full((len(inputs), count), np.nan) for name in replacements}
     # Inputs of similar length run together.
     order = sorted(range(len(inputs)), key=lambda k: len(inputs[k]["input_ids"]))
-    with tqdm(total=len(found) * len(inputs), desc="LDS and R2", leave=False) as progress:
+    with tqdm(total=len(found) * len(inputs), desc="LDS and R2", leave=False, disable=len(inputs) <= PART) as progress:
         for start in range(0, len(order), PART):
             rows = order[start : start + PART]
             # Each input whole, then under its masks.

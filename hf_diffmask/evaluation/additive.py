@@ -1,13 +1,16 @@
 """LDS and R2 of a method over many inputs and replacements, with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from ..errors import DiffMaskError
 from .ablated import scoring_masks
 from .comparison import RESAMPLES, interval
 from .datamodel import explained_variance, lds, squared_errors
+
+Found = TypeVar("Found")
 
 
 def additive_figures(
@@ -34,17 +37,49 @@ def additive_figures(
         another unit. Both have `by_replacement`, and each group that is not empty: `mean`, `low` and `high`, the
         number of `inputs`, and of inputs `left_out` (see [`lds`]).
     """
-    masks = [scoring_masks(one, number, seed) for number, one in enumerate(inputs)]
     ranked: dict[str, np.ndarray] = {}
     errors: dict[str, np.ndarray] = {}
     for name, values in log_odds.items():
-        rows = list(zip(scores, masks, values, strict=True))
-        ranked[name] = np.array([np.nan if (one := lds(*row)) is None else one for row in rows])
+        found_lds = of_each_input(lds, inputs, scores, values, seed)
+        ranked[name] = np.array([np.nan if one is None else one for one in found_lds])
         if in_log_odds:
-            errors[name] = np.array([squared_errors(*row) or (np.nan, np.nan) for row in rows])
+            found_errors = of_each_input(squared_errors, inputs, scores, values, seed)
+            errors[name] = np.array([one or (np.nan, np.nan) for one in found_errors])
     found: dict[str, Any] = {"lds": _figures(ranked, groups, _mean, seed), "r2": None}
     if in_log_odds:
         found["r2"] = _figures(errors, groups, _pooled, seed)
+    return found
+
+
+def of_each_input(
+    measure: Callable[[Sequence[float], np.ndarray, np.ndarray], Found | None],
+    inputs: Sequence[dict[str, list[int]]],
+    scores: Sequence[Sequence[float]],
+    log_odds: np.ndarray,
+    seed: int = 0,
+) -> list[Found | None]:
+    """
+    A measure of each input under its random masks.
+
+    Args:
+        measure (`Callable`): [`lds`] or [`squared_errors`].
+        inputs (`Sequence[dict[str, list[int]]]`): For each input, the model's arguments and `special_tokens_mask`.
+        scores (`Sequence[Sequence[float]]`): For each input, a score per token.
+        log_odds (`numpy.ndarray` of shape `(N, M)`): From [`~hf_diffmask.evaluation.ablated.masked_log_odds`].
+        seed (`int`, *optional*, defaults to 0): Seed of the masks.
+
+    Returns:
+        `list`: One result for each input; `None` for inputs that are left out.
+
+    Raises:
+        DiffMaskError: If scores do not match their input, or are not finite. The message names the input.
+    """
+    found = []
+    for number, (one, of_input, values) in enumerate(zip(inputs, scores, log_odds, strict=True)):
+        try:
+            found.append(measure(of_input, scoring_masks(one, number, seed, len(values)), values))
+        except DiffMaskError as error:
+            raise DiffMaskError(f"Input {number}: {error}") from None
     return found
 
 

@@ -35,7 +35,7 @@ def kept_sums(scores: Sequence[float], masks: np.ndarray) -> np.ndarray:
     return np.array([math.fsum(given[mask]) for mask in masks])
 
 
-def lds(scores: Sequence[float], masks: np.ndarray, values: Sequence[float]) -> float | None:
+def lds(scores: Sequence[float], masks: np.ndarray, values: Sequence[float] | np.ndarray) -> float | None:
     """
     Linear datamodelling score (LDS) of one input (Park et al. 2023; for contexts, ContextCite 2024): Spearman's rank
     correlation of the sums of the kept scores with what the model says. Ties share the mean of their ranks.
@@ -61,7 +61,9 @@ def lds(scores: Sequence[float], masks: np.ndarray, values: Sequence[float]) -> 
     return float(pd.Series(sums).rank().corr(pd.Series(usable).rank()))
 
 
-def squared_errors(scores: Sequence[float], masks: np.ndarray, values: Sequence[float]) -> tuple[float, float] | None:
+def squared_errors(
+    scores: Sequence[float], masks: np.ndarray, values: Sequence[float] | np.ndarray
+) -> tuple[float, float] | None:
     """
     Error of scores in log-odds on one input, and deviation of the values, for [`explained_variance`].
 
@@ -107,7 +109,7 @@ def explained_variance(errors: Sequence[tuple[float, float]] | np.ndarray) -> fl
 
 
 def _comparable(
-    scores: Sequence[float], masks: np.ndarray, values: Sequence[float]
+    scores: Sequence[float], masks: np.ndarray, values: Sequence[float] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Sums and values of the usable masks; `None` if masks vary too few units or all values are equal."""
     sums, given = kept_sums(scores, masks), np.asarray(values, dtype=np.float64)

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 import hf_diffmask
+from hf_diffmask.data.encoding import features_of_ids
 from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.errors import DiffMaskError
+from hf_diffmask.evaluation.ablated import masked_log_odds, scoring_masks
 from hf_diffmask.evaluation.bounds import bounds
+from hf_diffmask.evaluation.datamodel import explained_variance, lds, squared_errors
 from hf_diffmask.evaluation.faithfulness import PRESETS, Preset, areas, curves, mean_measures, measures
 from hf_diffmask.evaluation.soft_faithfulness import soft_measures
 from hf_diffmask.testbeds.grammar import sentences
@@ -119,3 +122,32 @@ def test_metrics_of_faithfulness_are_what_the_functions_say(classifier, tokenize
     ]
     assert within["comprehensiveness"] == pytest.approx(np.mean(shares))
     assert raw["comprehensiveness"] == pytest.approx(np.mean([one["comprehensiveness"] for one in found]))
+
+
+@pytest.mark.parametrize("name", ["lds", "explained_variance"])
+def test_metrics_under_random_masks_are_what_the_functions_say(name, classifier, tokenizer):
+    metric = evaluate.load(f"{hf_diffmask.METRICS}/{name}")
+    ids = [tokenizer(text)["input_ids"] for text in ("the plot is dull !", "superb", "not bad at all")]
+    inputs = [features_of_ids(tokenizer, one) for one in ids]
+    scores = [np.random.default_rng(number).normal(size=len(one)).tolist() for number, one in enumerate(ids)]
+    given = {"references": ids, "model": classifier, "tokenizer": tokenizer, "replacement": "pad", "masks": 20}
+    found = metric.compute(predictions=scores, targets=[1, 1, 1], seed=3, **given)
+    log_odds = masked_log_odds(classifier, tokenizer, inputs, ["pad"], [1, 1, 1], seed=3, count=20)["pad"]
+    rows = [(scores[k], scoring_masks(inputs[k], k, seed=3, count=20), log_odds[k]) for k in (0, 2)]
+    expected = {
+        "lds": ("lds", np.mean([lds(*row) for row in rows])),
+        "explained_variance": ("r2", explained_variance([squared_errors(*row) for row in rows])),
+    }[name]
+    assert found == {expected[0]: pytest.approx(expected[1]), "left_out": 1, "replacement": "pad"}
+
+    def refused(message, predictions=scores, **settings):
+        with pytest.raises(DiffMaskError, match=message):
+            metric.compute(predictions=predictions, **{**given, **settings})
+
+    refused("Input 1: There are 2 scores for 3 units", [scores[0], [0.0, 1.0], scores[2]])
+    refused("Input 2: A score is not finite", [*scores[:2], [math.nan] * len(ids[2])])
+    refused("Input 1: There is no class 7", targets=[0, 7, 0])
+    refused("take at least 2 masks for each input, not 1", masks=1)
+    refused("must be one of mask, pad", replacement="blank")
+    with pytest.raises(DiffMaskError, match="No input can be measured: each has fewer than 3 tokens"):
+        metric.compute(predictions=[scores[1]], **{**given, "references": [ids[1]]})
