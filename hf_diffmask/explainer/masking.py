@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ..base.running import masked_state
+from ..base.running import Recorded, masked_state
 from ..errors import DiffMaskError
 from .modeling_diffmask import DiffMaskModel
 
@@ -24,6 +24,7 @@ class Masking:
         target (`torch.Tensor` of shape `(B, C)`, `(B, 2, T)` or `(B, 1)`):
             Output for the whole inputs: log-probabilities in nats, or a number.
         hidden (`torch.Tensor` of shape `(B, T, d)`): The state for the whole inputs.
+        recorded ([`Recorded`]): Both, for [`~hf_diffmask.ablations.running.run_mask_of_each`].
         baseline (`torch.Tensor` of shape `(d,)`): Replaces masked units.
         maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
 
@@ -39,8 +40,11 @@ class Masking:
         self.batch = explainer.batch(**features)
         self.maskable = self.batch.maskable
         self.baseline = explainer.baseline_at(self.state).detach()
-        self.recorded = explainer.record(self.batch)
-        self.target, self.hidden = self.recorded.target, self.recorded.states[self.state]
+        target, states = explainer.record(self.batch)[:2]
+        self.target, self.hidden = target, states[self.state]
+        others = self.hidden.new_empty(0)  # only one state is used, the others are freed
+        kept = [self.hidden if number == self.state else others for number in range(len(states))]
+        self.recorded = Recorded(target, kept, self.batch)
 
     @property
     def name(self) -> str:

@@ -19,12 +19,13 @@ def kernel_shap(
     batch_size: int = 512,
     seed: int = 0,
     signed: bool = False,
+    log_odds: bool = False,
 ) -> Tensor:
     """
-    Shapley values of units, for the log-probability of the predicted class.
+    Shapley values of units, for the log-probability or the log-odds of the predicted class.
 
-    For each input, a linear model is fitted to random masks. Signed values of an input sum to the drop in
-    log-probability when all units are masked. By default scores are absolute values, as in
+    For each input, a linear model is fitted to random masks. Signed values of an input sum to the drop when all units
+    are masked. By default scores are absolute values, as in
     [`~hf_diffmask.methods.gradients.integrated_gradients`].
 
     Args:
@@ -36,6 +37,8 @@ def kernel_shap(
         batch_size (`int`, *optional*, defaults to 512): Masked inputs in one forward pass, from one input.
         seed (`int`, *optional*, defaults to 0): Seed of the masks; each input starts from this seed.
         signed (`bool`, *optional*, defaults to `False`): Whether to keep the signs.
+        log_odds (`bool`, *optional*, defaults to `False`):
+            Whether to explain log-odds instead of log-probability, see [`Task.value`].
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Shapley values in nats; 0 at units that cannot be masked.
@@ -44,13 +47,13 @@ def kernel_shap(
         DiffMaskError: If there are too few samples, the state does not exist or has no baseline, or Captum is not
             installed.
     """
-    found = _signed(Masking(explainer, features, state), samples, batch_size, seed)
+    found = _signed(Masking(explainer, features, state), samples, batch_size, seed, log_odds)
     return found if signed else found.abs()
 
 
 @torch.no_grad()
-def _signed(masking: Masking, samples: int, batch_size: int, seed: int) -> Tensor:
-    """Signed Shapley values, `(B, T)`; their sum is `log f(x) - log f(b)` for the predicted class."""
+def _signed(masking: Masking, samples: int, batch_size: int, seed: int, log_odds: bool = False) -> Tensor:
+    """Signed Shapley values, `(B, T)`; their sum is `v(x) - v(b)`, the log-probability or log-odds of the class."""
     try:
         from captum.attr import KernelShap
     except ImportError as error:
@@ -64,7 +67,7 @@ def _signed(masking: Masking, samples: int, batch_size: int, seed: int) -> Tenso
     # Captum uses the global CPU generator; other code must not notice.
     with torch.random.fork_rng(devices=[]):
         for row, maskable in enumerate(masking.maskable):
-            prediction = _Prediction(masking, row)
+            prediction = _Prediction(masking, row, log_odds)
             whole = torch.ones(1, int(maskable.sum()), device=values.device)
             if whole.numel() < 2:  # Captum cannot draw masks for a single unit.
                 values[row, maskable] = (prediction(whole) - prediction(0 * whole)).to(values.dtype)
@@ -79,20 +82,20 @@ def _signed(masking: Masking, samples: int, batch_size: int, seed: int) -> Tenso
 
 
 class _Prediction:
-    """The function to explain: masks `(N, n)` for one input's `n` maskable units to log-probabilities `(N,)`."""
+    """The function to explain: masks `(N, n)` for one input's `n` maskable units to values `(N,)`, in nats."""
 
-    def __init__(self, masking: Masking, row: int):
+    def __init__(self, masking: Masking, row: int, log_odds: bool):
         self.masking, self.row = masking, row
+        task = masking.explainer.task
+        self.explained = task.value if log_odds else task.log_probability
 
     def __call__(self, kept: Tensor) -> Tensor:
-        maskable = self.masking.maskable[self.row]
+        masking, maskable = self.masking, self.masking.maskable[self.row]
         masks = torch.zeros(len(kept), len(maskable), dtype=torch.bool, device=kept.device)
         masks[:, maskable] = kept.bool()
         rows = torch.full((len(kept),), self.row, device=kept.device)
-        explainer, read = self.masking.explainer, self.masking.explainer.task.log_probability
-        return masked_values(
-            explainer, self.masking.recorded, masks, rows, read, state=self.masking.state, batch_size=len(kept)
-        )
+        given = (masking.explainer, masking.recorded, masks, rows, self.explained)
+        return masked_values(*given, state=masking.state, batch_size=len(kept))
 
 
 class _LeastSquares:

@@ -16,6 +16,7 @@ def leave_one_out(
     *,
     batch_size: int = 512,
     signed: bool = False,
+    log_odds: bool = False,
 ) -> Tensor:
     """
     Divergence of the prediction when one unit is masked and all others are kept.
@@ -31,6 +32,8 @@ def leave_one_out(
         signed (`bool`, *optional*, defaults to `False`):
             Whether to return the drop in the prediction's log-probability instead of the divergence. The drop is below
             0 if masking the unit makes the model surer.
+        log_odds (`bool`, *optional*, defaults to `False`):
+            Whether to return the signed drop in the prediction's log-odds instead, see [`Task.value`].
 
     Returns:
         `torch.Tensor` of shape `(B, T)`: Divergence, at least 0, or drop, in nats; 0 at units that cannot be masked.
@@ -45,10 +48,11 @@ def leave_one_out(
         return scores
     masks = torch.ones(len(rows), scores.shape[1], dtype=torch.bool, device=scores.device)
     masks[torch.arange(len(rows), device=scores.device), units] = False
+    explained = explainer.task.value if log_odds else explainer.task.log_probability
 
     def cost(target: Tensor, masked: Tensor) -> Tensor:
-        if signed:
-            return explainer.task.log_probability(target, target) - explainer.task.log_probability(target, masked)
+        if signed or log_odds:
+            return explained(target, target) - explained(target, masked)
         return explainer.task.divergence(target, masked).clamp(min=0)  # rounding may give values just below 0
 
     found = masked_values(explainer, masking.recorded, masks, rows, cost, state=masking.state, batch_size=batch_size)

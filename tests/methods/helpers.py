@@ -51,3 +51,11 @@ def masked_by_hand(classifier, tokenizer, batch, row, kept):
 
 def kl(target, other):
     return (target.exp() * (target - other)).sum(-1)
+
+
+def weights_of(bag, features):
+    """The weight of each unit in the log-odds of a bag model's prediction."""
+    ids, table = features["input_ids"], bag.base.embeddings.weight.detach()
+    used = features["attention_mask"] * (1 - torch.arange(ids.shape[1]) % 2)
+    sign = ((table[ids].sum(-1) * used).sum(-1, keepdim=True) > 0).float() * 2 - 1
+    return (table[ids] - bag.baseline.detach()).sum(-1) * used * sign

@@ -10,7 +10,7 @@ from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.explainer.masking import Masking
 from hf_diffmask.methods import kernel_shap as shap
 from hf_diffmask.methods.kernel_shap import kernel_shap
-from tests.methods.helpers import masked_by_hand
+from tests.methods.helpers import masked_by_hand, weights_of
 
 
 def test_kernel_shap_is_the_mean_over_permutations(explainer, classifier, tokenizer, batch):
@@ -48,3 +48,12 @@ def test_kernel_shap_needs_samples(explainer, batch):
     with pytest.raises(DiffMaskError, match="Kernel SHAP for 11 units needs at least 12 samples, but `samples` is 11"):
         kernel_shap(explainer, batch, samples=11)
     assert kernel_shap(explainer, batch, samples=12).isfinite().all()
+
+
+def test_log_odds_of_a_model_that_adds_up(bag):
+    """Any masks show the weights of such a model; log-probabilities do not add up."""
+    explainer, features = bag
+    exact = weights_of(explainer, features)
+    found = kernel_shap(explainer, features, samples=30, log_odds=True, signed=True)
+    torch.testing.assert_close(found, exact, atol=1e-3, rtol=1e-3)
+    assert (kernel_shap(explainer, features, samples=30, signed=True) - exact).abs().max() > 0.01
