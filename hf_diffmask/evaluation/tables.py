@@ -5,11 +5,14 @@ from typing import Any
 
 SHOWN = ("comprehensiveness", "sufficiency")
 """The figures that tables show."""
+GROUPS = ("unseen", "seen")
+"""Groups of replacements: those that training did not use, and those that it did."""
 
 
 def table(methods: dict[str, Any], seen: Sequence[str] = ()) -> str:
     """
-    Table of comprehensiveness and sufficiency, with their intervals, and under each other replacement.
+    Table of comprehensiveness and sufficiency, with their intervals, and under each other replacement. Means over the
+    unseen and the seen replacements include the preset's own.
 
     Args:
         methods (`dict`): Figures by method.
@@ -19,14 +22,16 @@ def table(methods: dict[str, Any], seen: Sequence[str] = ()) -> str:
         `str`: Markdown.
     """
     bounded = any("reached" in found for found in methods.values())
-    others = list(next(iter(methods.values()))["by_held_out"]) if methods else []
-    header = ["method", *SHOWN, *(f"{_named(name, seen)}: both" for name in others), "cost in forwards"]
-    header += ["seconds an input", *(["of the way to the best: both"] if bounded else [])]
+    first: dict[str, Any] = next(iter(methods.values()), {})
+    groups = [group for group in GROUPS if group in first]
+    columns = [*(_named(name, seen) for name in first.get("by_held_out", ())), *(f"mean of {one}" for one in groups)]
+    header = ["method", *SHOWN, *(f"{name}: both" for name in columns), "cost in forwards", "seconds an input"]
+    header += ["of the way to the best: both"] if bounded else []
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for name, found in methods.items():
         cells = [_with_interval(found["figures"][figure]) for figure in SHOWN]
-        for of_other in found["by_held_out"].values():
-            cells.append(" / ".join(f"{of_other[figure]['mean']:.3f}" for figure in SHOWN))
+        for both in (*found["by_held_out"].values(), *(found[group]["figures"] for group in groups)):
+            cells.append(" / ".join(f"{both[figure]['mean']:.3f}" for figure in SHOWN))
         cells += ["", ""] if found["forwards"] is None else [f"{found['forwards']:.1f}", f"{found['seconds']:.4f}"]
         if "reached" in found:
             cells.append(" / ".join(f"{found['reached'][figure]['mean']:.2f}" for figure in SHOWN))
@@ -57,7 +62,7 @@ def table_of_replacements(methods: dict[str, Any], group: str = "every_replaceme
 
 def table_of_random_masks(methods: dict[str, Any], seen: Sequence[str] = ()) -> str:
     """
-    Table of LDS and R2 under each replacement.
+    Table of LDS and R2 under each replacement, and of their means over the unseen and the seen ones.
 
     Args:
         methods (`dict`): Figures by method.
@@ -66,12 +71,16 @@ def table_of_random_masks(methods: dict[str, Any], seen: Sequence[str] = ()) -> 
     Returns:
         `str`: Markdown. R2 is empty for scores that are no log-odds.
     """
-    names = list(next(iter(methods.values()))["lds"]["by_replacement"]) if methods else []
-    header = [f"{figure}, {_named(name, seen)}" for figure in ("LDS", "R2") for name in names]
+    first: dict[str, Any] = next(iter(methods.values()), {"lds": {"by_replacement": {}}})["lds"]
+    groups = [group for group in GROUPS if group in first]
+    columns = [*(_named(name, seen) for name in first["by_replacement"]), *(f"mean of {one}" for one in groups)]
+    header = [f"{figure}, {column}" for figure in ("LDS", "R2") for column in columns]
     lines = [f"| method | {' | '.join(header)} |", "|---" * (1 + len(header)) + "|"]
     for method, found in methods.items():
-        parts = [found[figure] and found[figure]["by_replacement"][name] for figure in ("lds", "r2") for name in names]
-        cells = [_with_interval(part) if part and part["inputs"] else "" for part in parts]
+        cells = []
+        for of_figure in (found["lds"], found["r2"]):
+            parts = of_figure and [*of_figure["by_replacement"].values(), *(of_figure[group] for group in groups)]
+            cells += [_with_interval(one) if one["inputs"] else "" for one in parts] if parts else [""] * len(columns)
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -26,23 +26,32 @@ def test_the_table_of_methods():
 def test_each_other_replacement_has_a_column_that_says_whether_it_was_seen():
     one = entry(0.6, 0.1)
     one["by_held_out"]["attention"] = {"comprehensiveness": figure(0.2), "sufficiency": figure(-0.5)}
+    one["unseen"] = {"figures": {"comprehensiveness": figure(0.45), "sufficiency": figure(0.08)}}
+    one["seen"] = {"figures": one["by_held_out"]["attention"]}
     header, _, line = table({"loo": one}, ("attention",)).splitlines()
-    assert "| pad (unseen): both | attention (seen): both |" in header and "| 0.300 / 0.062 | 0.200 / -0.500 |" in line
+    columns = dict(zip(header.split(" | "), line.split(" | "), strict=True))
+    assert columns["pad (unseen): both"] == "0.300 / 0.062"
+    assert columns["attention (seen): both"] == columns["mean of seen: both"] == "0.200 / -0.500"
+    assert columns["mean of unseen: both"] == "0.450 / 0.080"
     assert table({}).splitlines()[0].startswith("| method |")
 
 
 def test_the_table_of_random_masks():
-    def of(mean, **more):
-        return {"by_replacement": {"mask": {**figure(mean, -0.25), "inputs": 9}, "pad": {"inputs": 0}}, **more}
+    def of(mean, unseen):
+        return {
+            "by_replacement": {"mask": {**figure(mean, -0.25), "inputs": 9}, "pad": {"inputs": 0}},
+            "unseen": {**figure(unseen, 0.0), "inputs": 9},
+        }
 
-    assert table_of_random_masks(
-        {"a": {"lds": of(0.5), "r2": of(0.25)}, "b": {"lds": of(0.125), "r2": None}}, ["pad"]
-    ) == (
-        "| method | LDS, mask (unseen) | LDS, pad (seen) | R2, mask (unseen) | R2, pad (seen) |\n"
-        "|---|---|---|---|---|\n"
-        "| a | 0.500 (-0.250 to 1.000) |  | 0.250 (-0.250 to 1.000) |  |\n"
-        "| b | 0.125 (-0.250 to 1.000) |  |  |  |"
-    )
+    found = {"a": {"lds": of(0.5, 0.75), "r2": of(0.25, 0.0)}, "b": {"lds": of(0.125, 1.0), "r2": None}}
+    assert table_of_random_masks(found, ["pad"]).splitlines() == [
+        "| method | LDS, mask (unseen) | LDS, pad (seen) | LDS, mean of unseen "
+        "| R2, mask (unseen) | R2, pad (seen) | R2, mean of unseen |",
+        "|---|---|---|---|---|---|---|",
+        "| a | 0.500 (-0.250 to 1.000) |  | 0.750 (0.000 to 1.000) "
+        "| 0.250 (-0.250 to 1.000) |  | 0.000 (0.000 to 1.000) |",
+        "| b | 0.125 (-0.250 to 1.000) |  | 1.000 (0.000 to 1.000) |  |  |  |",
+    ]
 
 
 def test_bounds_add_a_column():
