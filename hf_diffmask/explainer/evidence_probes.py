@@ -195,9 +195,10 @@ class ExplanationHead(nn.Module):
         return F.gelu(hidden) @ self.out_weight
 
     def _read(self, flow: Flow) -> Tensor:
-        """What the flow adds to each unit, `(B, T, width)`. Block by block: one block fits into the processor's cache."""
+        """What the flow adds to each unit, `(B, T, width)`."""
         shares = flow.through_others.to(self.flow_scale.dtype) / self.flow_scale[:, None]
         found: Tensor | None = None
+        # Block by block: a block fits into the processor's cache.
         for block, weight in enumerate(self.flow_weight.chunk(len(self.flow_scale))):
             given = flow.values[:, :, block].to(shares.dtype) * shares[:, :, block, :, None]
             rows = given.flatten(2).flatten(0, 1)

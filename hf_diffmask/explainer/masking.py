@@ -24,7 +24,7 @@ class Masking:
         target (`torch.Tensor` of shape `(B, C)`, `(B, 2, T)` or `(B, 1)`):
             Output for the whole inputs: log-probabilities in nats, or a number.
         hidden (`torch.Tensor` of shape `(B, T, d)`): The state for the whole inputs.
-        recorded ([`Recorded`]): Both, for [`~hf_diffmask.ablations.running.run_mask_of_each`].
+        recorded ([`Recorded`]): Both, for [`~hf_diffmask.ablations.running.masked_values`].
         baseline (`torch.Tensor` of shape `(d,)`): Replaces masked units.
         maskable (`torch.BoolTensor` of shape `(B, T)`): Units that can be masked.
 
