@@ -17,6 +17,7 @@ from ..data.reading import is_on_hub
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .checkpoints import check_output_dir, no_empty_folder
+from .clock import timed
 from .energy import measured_energy
 from .interruption import Interruption
 from .trainer import DiffMaskTrainer
@@ -67,7 +68,8 @@ def train(
         with measured_energy() as energy:
             trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         minutes = (time.perf_counter() - begun) / 60
-        metrics = trainer.evaluate()
+        with timed(trainer.minutes, "report"):
+            metrics = trainer.evaluate()
         trainer.save_model(_internal_call=True)  # pushed later, in one commit
         trainer.save_metrics("eval", metrics)
         trainer.save_state()
@@ -78,6 +80,7 @@ def train(
         "validation_inputs": len(trainer.eval_dataset),
         "pairs": not isinstance(texts[0], str),
         "minutes": minutes,
+        "minutes_of": trainer.minutes,
         "machine": machine_of(args),
         "versions": {
             "hf-diffmask": VERSION,

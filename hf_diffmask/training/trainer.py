@@ -22,6 +22,7 @@ from .arguments import DiffMaskTrainingArguments
 from .baseline import fit_baseline, start_at_mean_states
 from .cache import RecordedCache
 from .checkpoints import check_output_dir, load_baselines, sole_run
+from .clock import timed
 from .constants import measure_constants
 from .interruption import Interruption
 from .processes import held_backend
@@ -99,6 +100,7 @@ class DiffMaskTrainer(SavingTrainer):
         self.model_accepts_loss_kwargs = False
         self.objective = recipe.objective(config, args).to(args.device)
         self.rows: list[StateRow] = []
+        self.minutes: dict[str, float] = {}
         self.cache: RecordedCache | None = None
         self.interruption = Interruption(args)
         self._losses = torch.zeros((), device=args.device)  # sum over the micro-batches of a step
@@ -136,13 +138,16 @@ class DiffMaskTrainer(SavingTrainer):
         elif not self.objective.brings_baseline(self.model, self.args):
             start_at_mean_states(*given)
             if self.args.baseline_steps > 0:
-                fit_baseline(*given, self.accelerator.autocast, self.cache)
+                with timed(self.minutes, "baseline"):
+                    fit_baseline(*given, self.accelerator.autocast, self.cache)
         for baseline in self.model.baselines():
             baseline.requires_grad_(self.objective.learns_baseline(self.args))
-        self.objective.prepare(self.model, self._training_data())
-        result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
+        with timed(self.minutes, "preparation"):
+            self.objective.prepare(self.model, self._training_data())
+        with timed(self.minutes, "fit"):
+            result = super().train(resume_from_checkpoint=checkpoint, **kwargs)
         self.model.eval()
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), timed(self.minutes, "calibration"):
             batches = None if self.eval_dataset is None else self._calibration_batches
             self.objective.finish(self.model, batches, self.state.best_metric)
         return result
@@ -296,7 +301,9 @@ class DiffMaskTrainer(SavingTrainer):
                 - **selection** -- selects the best checkpoint; lower is better. For masks, the kept share if the
                   divergence at the last state is within the margin, else 1 plus the divergence; with hidden masking
                   the mean over all states. For a path, the mean of
-                  [`~hf_diffmask.training.validation.measure_ranking`].
+                  [`~hf_diffmask.training.validation.measure_ranking`]. For the recipe `ablation`, 1 minus `r2`.
+                - **r2** -- for the recipe `ablation`: the share of the variance of log-odds over masks that the
+                  evidence explains; for each state with its name as prefix.
         """
         loader = self.get_eval_dataloader(eval_dataset)
         self.model.eval()
@@ -316,7 +323,10 @@ class DiffMaskTrainer(SavingTrainer):
             for name, row in [("", self.rows[-1]), *((f"{row.state}_", row) for row in self.rows)]:
                 for column, value in zip(row._fields[1:], row[1:], strict=True):
                     metrics[f"{metric_key_prefix}_{name}{column}"] = value
-        selection = self.objective.selection(torch.cat(ranked) if ranked else None, self.rows, self.model.config)
+        judged = torch.cat(ranked) if ranked else None
+        for name, value in self.objective.figures(judged, self.model.config).items():
+            metrics[f"{metric_key_prefix}_{name}"] = value
+        selection = self.objective.selection(judged, self.rows, self.model.config)
         if selection is not None:
             metrics = {f"{metric_key_prefix}_selection": selection, **metrics}
         self.log(metrics)

@@ -33,7 +33,7 @@ class AblationRecipe(Recipe):
     name = "ablation"
     settings = {  # noqa: RUF012
         "max_steps": -1,
-        "num_train_epochs": 8.0,
+        "num_train_epochs": 6.0,
         "per_device_train_batch_size": 64,
         "max_grad_norm": 1.0,
         "learning_rate": 1e-3,
@@ -163,6 +163,14 @@ class AblationObjective(Objective):
             return None
         error, variance = ranked.double().sum(0)
         return (error[-1] / variance[-1].clamp(min=1e-12)).item()
+
+    def figures(self, ranked: Tensor | None, config: DiffMaskConfig) -> dict[str, float]:
+        """See [`Objective.figures`]: `r2`, the share of variance that is explained, and the same for each state."""
+        if ranked is None:
+            return {}
+        error, variance = ranked.double().sum(0)
+        shares = (1 - error / variance.clamp(min=1e-12)).tolist()
+        return {"r2": shares[-1], **{f"{name}_r2": share for name, share in zip(config.columns, shares, strict=True)}}
 
     def finish(self, explainer: DiffMaskModel, batches: Callable[[], list[Batch]] | None, best: float | None) -> None:
         """See [`Objective.finish`]: calibrates the masks, if there are validation inputs."""

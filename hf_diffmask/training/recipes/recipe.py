@@ -190,6 +190,19 @@ class Objective(nn.Module):
         """
         raise NotImplementedError
 
+    def figures(self, ranked: Tensor | None, config: DiffMaskConfig) -> dict[str, float]:
+        """
+        Further figures of validation inputs.
+
+        Args:
+            ranked (`torch.Tensor` of shape `(N, ...)`, *optional*): Results of [`Objective.ranked`].
+            config ([`DiffMaskConfig`]): The explainer's config.
+
+        Returns:
+            `dict[str, float]`: None by default.
+        """
+        return {}
+
     def finish(self, explainer: DiffMaskModel, batches: Callable[[], list[Batch]] | None, best: float | None) -> None:
         """
         Completes an explainer after training.
