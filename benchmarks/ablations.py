@@ -7,14 +7,14 @@
     python benchmarks/ablations.py forwards --folder FOLDER    (5 minutes on 1 core)
     python benchmarks/ablations.py states --folder FOLDER      (seconds; reads the output of `train`)
 
-Base model: minilm-sst2, or another with --base_model, such as the model from llama_target.py (with --replacements mask
-attention delete). Explainers: recipes `ablation` and `path`, seeds 0, 1 and 2, trained on sst2_sentences_train; each
-seed draws masks, baseline and split. `ablation` sees its baseline and removed attention in training. Measured on all of
-sst2_dev, with the preset hf_diffmask (tokens become the mask token) and with the other replacements.
+Base model: minilm-sst2, or another with --base_model, such as the model from llama_target.py (with --replacements
+mask attention delete). Explainers: recipes `ablation` and `path`, seeds 0, 1 and 2, trained on sst2_sentences_train;
+each seed draws masks, baseline and split. `ablation` sees its baseline and removed attention in training. Measured on
+all of sst2_dev, with the preset hf_diffmask (tokens become the mask token) and with the other replacements.
 
 - `evaluate` runs `hf-diffmask evaluate` for each explainer; for the first explainer also for its rivals.
 - `compare` compares each explainer with each rival: means of both figures for each replacement, over all, and over
-  those that no training used, and 95 % intervals of the paired difference, for each seed and for the mean of the seeds.
+  those that no training used, and 95 % intervals of the paired difference, for each seed and for the seeds' mean.
 - `few` compares all methods, with the costly ones, to the best rankings of a beam search, on the first 100 sentences.
 - `forwards` times `model.forward` beside the bare base model, interleaved, on batches of 32 sentences.
 - `states` collects R2 of each state, and the minutes that training took.
