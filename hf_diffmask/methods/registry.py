@@ -122,19 +122,19 @@ METHODS: dict[str, Callable[[Explainers, Features], Tensor]] = {
     "sequential_ig": lambda explainers, features: sequential_integrated_gradients(
         explainers.plain, features, signed=True
     ),
-    "loo": lambda explainers, features: leave_one_out(explainers.plain, features, signed=True),
+    "loo": lambda explainers, features: leave_one_out(explainers.plain, features, log_odds=True),
     "gradient_norm": lambda explainers, features: gradient_norm(explainers.plain, features),
     "input_x_gradient": lambda explainers, features: input_x_gradient(explainers.plain, features, signed=True),
     "attention": lambda explainers, features: attention(explainers.plain, features),
     "kernel_shap": lambda explainers, features: kernel_shap(
-        explainers.plain, features, samples=500, seed=explainers.seed, signed=True
+        explainers.plain, features, samples=500, seed=explainers.seed, signed=True, log_odds=True
     ),
     "random": random,
 }
 # Methods with more than a hundred passes per input.
 COSTLY = ("kernel_shap", "sequential_ig", "diffmask_per_example", "diffmask_refined")
-# Methods whose scores are log-odds, so that sums of scores can be compared with log-odds.
-LOG_ODDS = ()
+# Methods with scores in log-odds. KernelSHAP ranks better with them than with log-probabilities.
+LOG_ODDS = ("loo", "kernel_shap")
 
 
 def explains_log_odds(explainers: Explainers, method: str) -> bool:

@@ -17,6 +17,7 @@ from hf_diffmask.methods.registry import Explainers
 
 TEXTS = ["the plot is dull !", "a warm film", "not bad at all", "superb and warm"]
 PRESET = Preset("mask", (0.5,), "ceil")
+GROUPS = {"unseen": ["mask", "delete"], "seen": ["pad"]}
 OTHERS = [Preset("pad", (0.5,), "ceil"), Preset("delete", (0.5,), "ceil")]
 
 
@@ -94,10 +95,13 @@ def test_lds_is_measured_for_every_method_on_the_few_inputs(compare, explainers,
     log_odds = masked_log_odds(base, tokenizer, few, names)
     for name in ("loo", "random"):
         scores = attribute(explainers, tokenizer, few, name).scores
-        expected = additive_figures(few, scores, log_odds, {"unseen": ["mask", "delete"], "seen": ["pad"]}, False)
-        for replacement in names:
-            of_method = found["random_masks"][name]["lds"]["by_replacement"][replacement]
-            assert of_method == pytest.approx(expected["lds"]["by_replacement"][replacement], abs=1e-3)
+        expected = additive_figures(few, scores, log_odds, GROUPS, name == "loo")
+        for figure in ("lds", "r2") if name == "loo" else ("lds",):
+            for replacement in names:
+                of_method = found["random_masks"][name][figure]["by_replacement"][replacement]
+                assert of_method == pytest.approx(expected[figure]["by_replacement"][replacement], abs=1e-3)
+            assert found["random_masks"][name][figure]["seen"]["inputs"] == 2
+    assert found["random_masks"]["random"]["r2"] is found["random_masks"]["mine"]["r2"] is None
     assert found["random_masks"]["mine"]["lds"]["seen"]["inputs"] == 2
 
 

@@ -15,7 +15,7 @@ from hf_diffmask.methods.kernel_shap import kernel_shap
 from hf_diffmask.methods.leave_one_out import leave_one_out
 from hf_diffmask.methods.path_refinement import refine_scores
 from hf_diffmask.methods.per_example import per_example, refine
-from hf_diffmask.methods.registry import COSTLY, METHODS, Explainers, refined
+from hf_diffmask.methods.registry import COSTLY, METHODS, Explainers, explains_log_odds, refined
 from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import build, path_of, recorded_of
 
@@ -54,11 +54,14 @@ def explainers(base):
         ("ig", lambda plain, batch: integrated_gradients(plain, batch, steps=32, signed=True)),
         ("ig_50", lambda plain, batch: integrated_gradients(plain, batch, steps=50, signed=True)),
         ("sequential_ig", lambda plain, batch: sequential_integrated_gradients(plain, batch, signed=True)),
-        ("loo", lambda plain, batch: leave_one_out(plain, batch, signed=True)),
+        ("loo", lambda plain, batch: leave_one_out(plain, batch, log_odds=True)),
         ("gradient_norm", gradient_norm),
         ("input_x_gradient", lambda plain, batch: input_x_gradient(plain, batch, signed=True)),
         ("attention", attention),
-        ("kernel_shap", lambda plain, batch: kernel_shap(plain, batch, samples=500, seed=3, signed=True)),
+        (
+            "kernel_shap",
+            lambda plain, batch: kernel_shap(plain, batch, samples=500, seed=3, signed=True, log_odds=True),
+        ),
     ],
 )
 def test_rivals_replace_tokens_by_the_mask_token(explainers, batch, name, expected):
@@ -108,3 +111,14 @@ def test_random_scores_are_those_of_the_tokens_whatever_is_beside_them(explainer
 
 def test_costly_methods_are_methods():
     assert set(COSTLY) < METHODS.keys()
+
+
+def test_which_scores_are_log_odds(base, explainers):
+    def of(recipe, **options):
+        return explainers._replace(trained=DiffMaskModel.from_base_model(base, **recipe_config(recipe, **options)))
+
+    assert {name for name in METHODS if explains_log_odds(of("path"), name)} == {"loo", "kernel_shap"}
+    assert {name for name in METHODS if explains_log_odds(of("ablation"), name)} == {"diffmask", "loo", "kernel_shap"}
+    assert not explains_log_odds(of("ablation", target="distribution"), "diffmask"), (
+        "sizes of evidence, not evidence for a class"
+    )
