@@ -29,17 +29,15 @@ class EvidenceMasks(PathMasks):
 
     def compared(self, scored: Scored) -> Tensor:
         """See [`PathMasks.compared`]: the predicted cost of the masks without a unit."""
-        evidence = scored.evidence
+        store, hidden = self.store, ~scored.maskable[..., None]
+        # The scores are the evidence for one choice.
+        evidence = scored.logits[..., None] if store.preserved.of_choice else scored.evidence
         assert evidence is not None
-        ranked = scored.logits.masked_fill(~scored.maskable[..., None], float("-inf"))
-        order = ranked.argsort(dim=1, descending=True, stable=True)
-        # Evidence of the units of rank r and below, for each rank r.
-        sorted_evidence = evidence.masked_fill(~scored.maskable[..., None, None], 0.0).gather(
-            1, order[..., None].expand_as(evidence)
-        )
-        lost = sorted_evidence.flip(1).cumsum(1).flip(1)
+        order = scored.logits.masked_fill(hidden, float("-inf")).argsort(dim=1, descending=True, stable=True)
+        ranked = evidence.masked_fill(hidden[..., None], 0.0).gather(1, order[..., None].expand_as(evidence))
+        # For each rank, the evidence of the units of this rank and below.
+        lost = ranked.flip(1).cumsum(1).flip(1)
         batch, length, columns, _ = lost.shape
-        store = self.store
         cost = store.preserved.predicted_cost(store.task, scored.target, lost.flatten(1, 2), scored.choice)
         # A mask keeps a unit if all smaller masks cost more than the threshold.
         needed = cost.view(batch, length, columns).cummin(1).values

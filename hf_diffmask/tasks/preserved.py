@@ -40,8 +40,8 @@ class Preserved:
         Args:
             task ([`Task`]): Reads the outputs.
             target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
-            lost (`torch.Tensor` of shape `(B, M, K)`): For each mask, the sum of the evidence for each choice that is
-                left out, in log-odds.
+            lost (`torch.Tensor` of shape `(B, M, K)`): For each mask, the sum of the evidence that is left out, in
+                log-odds: for each choice, or with `of_choice` for the preserved one, `(B, M, 1)`.
             choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to preserve; by default the predicted one.
 
         Returns:
@@ -140,9 +140,7 @@ class PreservedChoice(Preserved):
     def predicted_cost(self, task: Task, target: Tensor, lost: Tensor, choice: Tensor | None) -> Tensor:
         """See [`Preserved.predicted_cost`]."""
         chosen = task.predicted(target) if choice is None else choice
-        return task.predicted_drop(
-            target, lost.gather(-1, chosen[:, None, None].expand(-1, lost.shape[1], 1))[..., 0], chosen
-        )
+        return task.predicted_drop(target, lost[..., 0], chosen)
 
     def loss_of_complement(self, cost: Tensor) -> Tensor:
         """See [`Preserved.loss_of_complement`]: the cost."""
