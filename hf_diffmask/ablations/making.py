@@ -81,7 +81,7 @@ def make_ablations(
     if description is None:
         raise DiffMaskError(f"{folder} is not the same folder for all processes: name one on a disk that all share.")
     description.check(asked, folder)
-    groups = shard_groups([len(item["input_ids"]) for item in dataset.items])
+    groups = shard_groups(dataset.lengths)
     missing = [number for number in range(len(groups)) if not _is_whole(folder, number, groups, description, is_main)]
     _wait(processes)  # all find the same shards missing, before the first is written
     mine = missing[rank::count]

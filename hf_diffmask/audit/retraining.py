@@ -75,7 +75,7 @@ def arguments_like(
     """
     known = {one.name for one in fields(DiffMaskTrainingArguments)}
     try:
-        if settings["max_steps"] <= 0 and "num_train_epochs" not in settings:
+        if settings.get("max_steps", -1) <= 0 and "num_train_epochs" not in settings:
             raise DiffMaskError(f"{ARGUMENTS_FILE} does not say for how many epochs the explainer was trained.")
         own = {
             "output_dir": str(folder),

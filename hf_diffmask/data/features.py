@@ -25,6 +25,11 @@ class Features(torch.utils.data.Dataset):
     def __init__(self, items: list[dict[str, Any]]):
         self.items = items
 
+    @property
+    def lengths(self) -> list[int]:
+        """Length of each example in tokens (`list[int]`)."""
+        return [len(item["input_ids"]) for item in self.items]
+
     def __len__(self) -> int:
         return len(self.items)
 

@@ -21,6 +21,7 @@ class EvidenceMasks(PathMasks):
     name, has_levels, any_margin, has_evidence = "ablation", False, True, True
     adds_up = True
     on_violation = ("keep", "search", "abstain")
+    cut_words = "Each mask is the smallest set of tokens whose predicted cost is below a threshold."
 
     @classmethod
     def buffers(cls, columns: int) -> dict[str, Tensor]:

@@ -26,6 +26,8 @@ class Masks:
     """Whether users can choose a margin other than the config's."""
     on_violation: ClassVar[tuple[str, ...]]
     """Values of the pipeline's `on_violation` that these masks support."""
+    cut_words: ClassVar[str] = ""
+    """How a threshold makes masks, as a sentence for cards; empty without thresholds."""
     has_evidence: ClassVar[bool]
     """Whether scores rank units and are shown as evidence."""
     adds_up: ClassVar[bool] = False

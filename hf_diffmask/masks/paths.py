@@ -23,6 +23,7 @@ class PathMasks(Masks):
 
     name, has_levels, any_margin, has_evidence = "path", False, True, True
     on_violation = ("keep", "search", "abstain")
+    cut_words = "Each ranking is cut at one threshold for all inputs."
 
     @classmethod
     def buffers(cls, columns: int) -> dict[str, Tensor]:

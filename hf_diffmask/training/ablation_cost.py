@@ -68,7 +68,7 @@ def cost_of_ablations(
     check_masks(masks)
     existing(str(args.output_dir))
     dataset = inputs_of(explainer, tokenizer, texts)
-    lengths = np.asarray([len(item["input_ids"]) for item in dataset.items])
+    lengths = np.asarray(dataset.lengths)
     order = np.argsort(lengths, kind="stable")
     replacements, size = replacements_for(explainer), args.eval_batch_size
     drawn = min(masks, 2 * len(replacements))

@@ -134,8 +134,8 @@ class DiffMaskTrainingArguments(TrainingArguments):
             `dict`
         """
         names = ["recipe", "margin", *RECIPES[self.recipe].settings, "seed", "bf16", "fp16"]
-        if self.max_steps > 0:
-            names.remove("num_train_epochs")
+        names.remove("num_train_epochs" if self.max_steps > 0 else "max_steps")
+        names += RECIPES[self.recipe].own_settings
         return {
             **{name: getattr(value := getattr(self, name), "value", value) for name in names},
             **{name: getattr(config, name) for name in recipe_config(self.recipe, task=config.task)},

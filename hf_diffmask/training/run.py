@@ -78,6 +78,7 @@ def train(
         "dataset_on_hub": is_on_hub(dataset),
         "inputs": len(trainer.train_dataset),
         "validation_inputs": len(trainer.eval_dataset),
+        "reported_inputs": len(trainer.validation_numbers("report")),
         "pairs": not isinstance(texts[0], str),
         "minutes": minutes,
         "minutes_of": trainer.minutes,

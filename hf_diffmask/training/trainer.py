@@ -155,9 +155,9 @@ class DiffMaskTrainer(SavingTrainer):
     def _training_data(self) -> TrainingData:
         def some(most: int) -> Iterator[Batch]:
             order = torch.randperm(len(self.train_dataset), generator=torch.Generator().manual_seed(self.args.seed))
-            numbers = sorted(order.tolist()[:most], key=self._lengths().__getitem__)
-            for start in range(0, len(numbers), self.args.eval_batch_size):
-                yield self._batch(self.train_dataset, numbers[start : start + self.args.eval_batch_size])
+            numbers = sorted(order[:most].tolist(), key=self.train_dataset.lengths.__getitem__)
+            for part in torch.tensor(numbers).split(self.args.eval_batch_size):
+                yield self._batch(self.train_dataset, part.tolist())
 
         return TrainingData(
             self.train_dataset, self.eval_dataset, self.processing_class, self.args, self.accelerator.autocast,
@@ -176,7 +176,7 @@ class DiffMaskTrainer(SavingTrainer):
 
     def _make_cache(self) -> RecordedCache | None:
         """A cache if the run has at least 1.5 epochs, enough to pay for filling the cache."""
-        lengths = self._lengths()
+        lengths = self.train_dataset.lengths
         met = self.args.max_steps * self._global_batch_size()
         if self.args.max_steps <= 0:
             met = int(self.args.num_train_epochs * len(lengths))
@@ -191,24 +191,32 @@ class DiffMaskTrainer(SavingTrainer):
         """A batch of examples of a data set, on the device."""
         return self.model.batch(**self._prepare_inputs(self.data_collator([dataset[k] for k in ids])))
 
-    def _lengths(self) -> list[int]:
-        return [len(item["input_ids"]) for item in self.train_dataset.items]
-
     def _global_batch_size(self) -> int:
         return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
 
     def _get_train_sampler(self, train_dataset: Features | None = None) -> Sampler:
-        self.sampler = LengthGroupedSampler(self._lengths(), self._global_batch_size(), self.args.seed)
+        self.sampler = LengthGroupedSampler(self.train_dataset.lengths, self._global_batch_size(), self.args.seed)
         return self.sampler
 
     def _get_eval_sampler(self, eval_dataset: Features) -> list[int]:
-        return self._validation_numbers(eval_dataset, "report" if self.model.masks.is_calibrated else "select")
+        return self.validation_numbers("report" if self.model.masks.is_calibrated else "select", dataset=eval_dataset)
 
-    def _validation_numbers(self, dataset: Features, use: str, most: int | None = None) -> list[int]:
-        """Numbers of the validation inputs for one use; all, if a use would have none."""
+    def validation_numbers(self, use: str, most: int | None = None, dataset: Features | None = None) -> list[int]:
+        """
+        Numbers of the validation inputs for one use; all, if a use would have none.
+
+        Args:
+            use (`str`): See [`Objective.part`].
+            most (`int`, *optional*): Largest number of inputs.
+            dataset ([`~hf_diffmask.data.features.Features`], *optional*): By default the trainer's data set.
+
+        Returns:
+            `list[int]`: In the order of their lengths.
+        """
+        dataset = self.eval_dataset if dataset is None else dataset
         picked = self.objective.part(torch.arange(len(dataset)), use).nonzero()[:, 0].tolist()
         # Results are sums, so any order works; order by length needs the least padding.
-        return sorted(picked or range(len(dataset)), key=lambda index: len(dataset.items[index]["input_ids"]))[:most]
+        return sorted(picked or range(len(dataset)), key=dataset.lengths.__getitem__)[:most]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """One optimiser for probes, levels and baseline, with separate learning rates."""
@@ -275,11 +283,8 @@ class DiffMaskTrainer(SavingTrainer):
 
     def _calibration_batches(self) -> list[Batch]:
         """Batches of validation inputs, sorted by length, the same on every process."""
-        numbers = self._validation_numbers(self.eval_dataset, "calibrate", MOST)
-        size = self.args.eval_batch_size
-        return [
-            self._batch(self.eval_dataset, numbers[start : start + size]) for start in range(0, len(numbers), size)
-        ]
+        numbers = torch.tensor(self.validation_numbers("calibrate", MOST)).split(self.args.eval_batch_size)
+        return [self._batch(self.eval_dataset, part.tolist()) for part in numbers]
 
     @torch.no_grad()
     def evaluate(

@@ -51,6 +51,7 @@ class AblationRecipe(Recipe):
         "temperature": 0.5,
     }
     relied_on = ("objective",)
+    own_settings = ("masks",)
     validation_inputs = VALIDATED
 
     def config(self, masking: str, has_choices: bool, target: str | None) -> dict[str, Any]:

@@ -220,6 +220,8 @@ class Recipe:
     name: ClassVar[str]
     settings: ClassVar[dict[str, Any]]
     """Defaults of training arguments."""
+    own_settings: ClassVar[tuple[str, ...]] = ()
+    """Training arguments that only this recipe uses."""
     fields: ClassVar[dict[str, Any]]
     """Fields of [`DiffMaskConfig`] that the recipe sets."""
     validation_inputs: ClassVar[int] = 256

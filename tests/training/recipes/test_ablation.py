@@ -87,7 +87,7 @@ def test_a_run_explains_ablations_of_other_inputs(trained, tokenizer, classifier
 
 
 def test_the_parts_of_the_validation_inputs_are_disjoint(trained):
-    uses = [set(trained._validation_numbers(trained.eval_dataset, use)) for use in ("select", "calibrate", "report")]
+    uses = [set(trained.validation_numbers(use)) for use in ("select", "calibrate", "report")]
     assert set.union(*uses) == set(range(24)) and sum(map(len, uses)) == 24
 
 
