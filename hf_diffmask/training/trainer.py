@@ -78,6 +78,7 @@ class DiffMaskTrainer(SavingTrainer):
                     f"**recipe_config({args.recipe!r}, {config.masking!r}, {config.task!r}))."
                 )
         recipe.check(args, eval_dataset is not None)
+        recipe.complete(args, len(train_dataset or ()))
         check_gradients(model.base, config.state_names[0])
         config.margin = args.margin
         # Otherwise the Trainer sets these, with a warning that does not apply to explainers.

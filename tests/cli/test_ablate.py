@@ -114,3 +114,25 @@ def test_launched_processes_share_the_work(tmp_path):
 def test_lower_precision(capsys, data, tmp_path, dtype):
     assert main(arguments(data, tmp_path / "out", "--dtype", dtype)) == 0
     assert Ablations(tmp_path / "out").description.base_model_dtype == dtype
+
+
+def test_training_learns_from_the_ablations_of_the_same_data(capsys, data, tmp_path):
+    out, trained = tmp_path / "out", tmp_path / "trained"
+    assert main(arguments(data, out)) == 0
+    before = content(out)
+    given = ["train", "--recipe", "ablation", "--base_model", BASE, "--dataset", str(data), "--ablations", str(out),
+             "--max_steps", "4", "--use_cpu", "--report_to", "none", "--disable_tqdm", "True"]  # fmt: skip
+    assert main([*given, "--output_dir", str(trained)]) == 0
+    assert "| explanation |" in capsys.readouterr().out
+    assert content(out) == before and not (trained / "ablations").exists()
+    results = json.loads((trained / "all_results.json").read_text())
+    assert {"eval_r2", "eval_embeddings_r2", "eval_explanation_r2"} <= results.keys()
+    assert json.loads((trained / "config.json").read_text())["replacements"] == ["baseline", "attention"]
+    minutes = json.loads((trained / "explainer_results.json").read_text())["training"]["minutes_of"]
+    assert list(minutes) == ["preparation", "fit", "calibration", "report"], "the baseline is that of the ablations"
+    other = [*given, "--output_dir", str(tmp_path / "other")]
+    refused(capsys, [*other, "--seed", "1"], "another data set (")
+    refused(capsys, [*other, "--max_samples", "30"], "another number of inputs (54 instead of 27)")
+    shard = out / "shard-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-20])
+    refused(capsys, other, "shard-00000.parquet")

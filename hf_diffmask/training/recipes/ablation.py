@@ -1,5 +1,6 @@
 """The recipe `ablation`: evidence that adds up to what the base model says under random masks."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from .ablation_labels import VALIDATED, own_folder, training_ablations, validati
 from .calibration import calibrate
 from .recipe import Objective, Recipe, TrainingData
 
+EPOCHS, LEAST_STEPS = 6, 300
 SCALED = 256  # training inputs that the scale of the flow is measured on
 
 
@@ -33,7 +35,7 @@ class AblationRecipe(Recipe):
     name = "ablation"
     settings = {  # noqa: RUF012
         "max_steps": -1,
-        "num_train_epochs": 6.0,
+        "num_train_epochs": 0.0,  # see `complete`
         "per_device_train_batch_size": 64,
         "max_grad_norm": 1.0,
         "learning_rate": 1e-3,
@@ -62,6 +64,12 @@ class AblationRecipe(Recipe):
         if target == "prediction" and not has_choices:
             raise DiffMaskError("Only a classifier predicts a class: explain the distribution here.")
         return {**self.fields, "masking": masking, "target": target}
+
+    def complete(self, args: Any, inputs: int) -> None:
+        """See [`Recipe.complete`]: without a number of steps or epochs, 6 epochs, and at least 300 steps."""
+        if args.max_steps <= 0 and not args.num_train_epochs:
+            batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+            args.num_train_epochs = float(max(EPOCHS, math.ceil(LEAST_STEPS / max(1, inputs // batch))))
 
     def objective(self, config: DiffMaskConfig, args: TrainingArguments) -> "AblationObjective":
         """See [`Recipe.objective`]."""

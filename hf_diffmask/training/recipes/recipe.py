@@ -263,6 +263,15 @@ class Recipe:
             DiffMaskError: If a setting does not fit.
         """
 
+    def complete(self, args: TrainingArguments, inputs: int) -> None:
+        """
+        Fills in settings that depend on the data.
+
+        Args:
+            args ([`DiffMaskTrainingArguments`]): Changed in place.
+            inputs (`int`): Number of training inputs.
+        """
+
     def objective(self, config: DiffMaskConfig, args: TrainingArguments) -> Objective:
         """
         The objective of a run.

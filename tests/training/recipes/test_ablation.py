@@ -12,6 +12,7 @@ from hf_diffmask.masks.gates import hard_mask
 from hf_diffmask.tasks.text_classification import TextClassification
 from hf_diffmask.training.recipes.ablation import Labels, residuals
 from hf_diffmask.training.recipes.ablation_labels import own_folder
+from hf_diffmask.training.recipes.registry import RECIPES
 from tests.helpers import make_trainer
 
 SETTINGS = {"max_steps": 60, "baseline_steps": 2, "masks": 8, "eval_strategy": "no"}
@@ -127,3 +128,15 @@ def test_no_text_is_stored(trained):
     description = json.loads((own_folder(trained.args) / "ablations.json").read_text())
     assert description["inputs"] == 96 and description["masks"] == 8
     assert trained.args.output_dir not in json.dumps(description)
+
+
+def test_epochs_by_the_number_of_inputs(classifier, tokenizer, tmp_path):
+    def epochs(inputs, **settings):
+        trainer = make_trainer(classifier, tokenizer, tmp_path, "ablation", **{"max_steps": -1, **settings})
+        args = trainer.args
+        args.num_train_epochs = settings.get("num_train_epochs", 0.0)
+        RECIPES["ablation"].complete(args, inputs)
+        return args.num_train_epochs
+
+    assert epochs(8 * 1000) == 6 and epochs(8 * 10) == 30 and epochs(3) == 300, "batches of 8"
+    assert epochs(80, num_train_epochs=2.0) == 2
