@@ -5,15 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
-from hf_diffmask import DiffMaskError, DiffMaskModel
+import hf_diffmask
+from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.ablations.store import Ablations
 from hf_diffmask.masks.gates import hard_mask
+from hf_diffmask.tasks.registry import task_of
 from hf_diffmask.tasks.text_classification import TextClassification
-from hf_diffmask.training.recipes.ablation import Labels, residuals
+from hf_diffmask.testbeds.grammar import sentences
+from hf_diffmask.training.recipes.ablation import Labels, labels_of, residuals
 from hf_diffmask.training.recipes.ablation_labels import own_folder
-from hf_diffmask.training.recipes.registry import RECIPES
-from tests.helpers import make_trainer
+from hf_diffmask.training.recipes.registry import RECIPES, recipe_config
+from hf_diffmask.training.run import train
+from tests.helpers import QUESTION, make_trainer
 
 SETTINGS = {"max_steps": 60, "baseline_steps": 2, "masks": 8, "eval_strategy": "no"}
 
@@ -140,3 +145,36 @@ def test_epochs_by_the_number_of_inputs(classifier, tokenizer, tmp_path):
 
     assert epochs(8 * 1000) == 6 and epochs(8 * 10) == 30 and epochs(3) == 300, "batches of 8"
     assert epochs(80, num_train_epochs=2.0) == 2
+
+
+def run_of(base, tokenizer, texts, folder):
+    """A run of the recipe on a model of any task."""
+    explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("ablation", task=task_of(base).name))
+    args = DiffMaskTrainingArguments(
+        output_dir=str(folder), recipe="ablation", use_cpu=True, disable_tqdm=True, report_to="none", masks=8,
+        max_steps=150, baseline_steps=2, eval_strategy="no", load_best_model_at_end=False, save_strategy="no",
+        per_device_train_batch_size=16,
+    )  # fmt: skip
+    trainer, _ = train(explainer, tokenizer, texts[12:], texts[:12], args)
+    return trainer
+
+
+def test_answers_and_numbers(answerer, tokenizer, tmp_path):
+    number = AutoModelForSequenceClassification.from_pretrained(
+        hf_diffmask.BUNDLED_CLASSIFIER, num_labels=1, ignore_mismatched_sizes=True
+    ).eval()
+    for base, texts, choices in (
+        (answerer, [(f"{QUESTION} {k}", sentences(1, seed=k)[0]) for k in range(60)], 1),
+        (number, sentences(60), 2),
+    ):
+        trainer = run_of(base, tokenizer, texts, tmp_path / type(base).__name__)
+        explainer = trainer.model.eval()
+        assert explainer.config.read_flow and explainer.masks.is_calibrated
+        features = trainer.data_collator([trainer.eval_dataset[k] for k in range(3)])
+        output = explainer(**{name: value for name, value in features.items() if name != "example_ids"})
+        assert output.evidence.shape[-1] == choices and output.evidence.isfinite().all()
+        # On the inputs that it was fitted to: few inputs say little about others.
+        batch = explainer.batch(**trainer.data_collator([trainer.train_dataset[k] for k in range(16)]))
+        labels = labels_of(trainer.objective.training_labels, batch)
+        error, variance = residuals(explainer.task, explainer.probes(explainer.record(batch)), labels)
+        assert error[:, -1].sum() < 0.5 * variance[:, -1].sum(), type(base).__name__
