@@ -9,7 +9,6 @@ from transformers import initialization as init
 
 from ..base.flow import Flow
 from ..base.running import Recorded
-from ..masks.scored import Scored
 from ..tasks.heads import widen
 from ..tasks.preserved import PRESERVED
 from ..tasks.registry import TASKS
@@ -80,7 +79,7 @@ class EvidenceProbes(nn.Module):
         evidence = widen(torch.stack(columns, dim=2))
         return torch.cat([-evidence, evidence], dim=-1) if self.choices == 2 else evidence
 
-    def score(self, recorded: Recorded, choice: Tensor | None = None) -> Scored:
+    def score(self, recorded: Recorded, choice: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """
         Scores of the units: evidence for the explained choice; for the whole output, the mean size of the evidence
         for all choices, weighted by their probabilities.
@@ -90,7 +89,7 @@ class EvidenceProbes(nn.Module):
             choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice; by default the predicted one.
 
         Returns:
-            [`Scored`]
+            `tuple`: Scores, `(B, T, S + 1)`, and evidence for every choice, see [`EvidenceProbes.forward`].
         """
         evidence, target = self(recorded), recorded.target
         if PRESERVED[self.config.target].of_choice:
@@ -100,7 +99,7 @@ class EvidenceProbes(nn.Module):
             logits = (evidence.abs() * self.task.choice_log_probabilities(target).exp()[:, None, None]).sum(-1)
         else:
             logits = evidence[..., 0]
-        return Scored(logits, recorded.batch.maskable, target, evidence, choice)
+        return logits, evidence
 
 
 class ExplanationHead(nn.Module):

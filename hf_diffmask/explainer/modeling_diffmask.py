@@ -310,9 +310,10 @@ class DiffMaskModel(SavedExplainer):
         Returns:
             [`DiffMaskOutput`]
         """
-        scored = self.probes.score(recorded, classes)
-        keep = self.masks.keep(scored, self.margin(margin))
-        return DiffMaskOutput(keep, scored.target, scored.maskable, scored.logits, scored.evidence)
+        logits, evidence = self.probes.score(recorded, classes)
+        maskable = recorded.batch.maskable
+        keep = self.masks.keep(logits, maskable, self.margin(margin))
+        return DiffMaskOutput(keep, recorded.target, maskable, logits, evidence)
 
     def forward(
         self,

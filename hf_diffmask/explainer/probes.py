@@ -8,7 +8,6 @@ from ..base.running import Recorded
 from ..masks.evidence import EvidenceMasks
 from ..masks.paths import PathMasks
 from ..masks.registry import MASKS
-from ..masks.scored import Scored
 from ..masks.votes import VoteMasks
 from ..tasks.heads import widen
 from ..tasks.registry import TASKS
@@ -74,7 +73,7 @@ class DiffMaskProbes(nn.Module):
         if hasattr(self, "out_bias"):
             init.constant_(self.out_bias, float(config.initial_logit))
 
-    def score(self, recorded: Recorded, choice: Tensor | None = None) -> Scored:
+    def score(self, recorded: Recorded, choice: Tensor | None = None) -> tuple[Tensor, None]:
         """
         Scores of the units, see [`DiffMaskProbes.forward`].
 
@@ -83,11 +82,9 @@ class DiffMaskProbes(nn.Module):
             choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
 
         Returns:
-            [`Scored`]
+            `tuple`: Gate logits or scores, `(B, T, S)`, and `None`.
         """
-        maskable = recorded.batch.maskable
-        logits = widen(self(recorded.states, recorded.target, maskable, choice))
-        return Scored(logits, maskable, recorded.target, choice=choice)
+        return widen(self(recorded.states, recorded.target, recorded.batch.maskable, choice)), None
 
     def forward(self, states: list[Tensor], target: Tensor, units: Tensor, classes: Tensor | None = None) -> Tensor:
         """

@@ -76,7 +76,6 @@ def render(
             margin=config.margin,
             class_conditional=config.class_conditional,
             path=MASKS[config.objective].any_margin,
-            cut_words=MASKS[config.objective].cut_words,
             coverage=None if coverage is None else f"{coverage:.2f}",
             preserved=preserved.described,
             cost_name=preserved.figure,

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DiffMaskError
-from .scored import Scored
 
 
 class Masks:
@@ -26,8 +25,6 @@ class Masks:
     """Whether users can choose a margin other than the config's."""
     on_violation: ClassVar[tuple[str, ...]]
     """Values of the pipeline's `on_violation` that these masks support."""
-    cut_words: ClassVar[str] = ""
-    """How a threshold makes masks, as a sentence for cards; empty without thresholds."""
     has_evidence: ClassVar[bool]
     """Whether scores rank units and are shown as evidence."""
     adds_up: ClassVar[bool] = False
@@ -50,12 +47,13 @@ class Masks:
         """
         return {}
 
-    def keep(self, scored: Scored, margin: float) -> Tensor:
+    def keep(self, logits: Tensor, maskable: Tensor, margin: float) -> Tensor:
         """
         Keep probabilities.
 
         Args:
-            scored ([`Scored`]): Scores of the probes.
+            logits (`torch.Tensor` of shape `(B, T, C)`): Scores of the probes.
+            maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
             margin (`float`): The largest cost of a mask.
 
         Returns:

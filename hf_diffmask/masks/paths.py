@@ -12,7 +12,6 @@ from torch import Tensor
 from ..errors import DiffMaskError
 from .gates import draw_with_fading
 from .masks import Masks, fill
-from .scored import Scored
 from .thresholds import COST_LEVELS, KEPT_SHARES, UNCALIBRATED, threshold_at
 
 SHARPNESS = 2.0  # samples use sigmoid(2 x); gradients use sigmoid(x)
@@ -23,7 +22,6 @@ class PathMasks(Masks):
 
     name, has_levels, any_margin, has_evidence = "path", False, True, True
     on_violation = ("keep", "search", "abstain")
-    cut_words = "Each ranking is cut at one threshold for all inputs."
 
     @classmethod
     def buffers(cls, columns: int) -> dict[str, Tensor]:
@@ -33,23 +31,10 @@ class PathMasks(Masks):
             "costs": torch.zeros(columns, len(KEPT_SHARES), 1 + len(COST_LEVELS)),
         }
 
-    def compared(self, scored: Scored) -> Tensor:
-        """
-        The values that thresholds cut: a unit is kept if its value is above the threshold.
-
-        Args:
-            scored ([`Scored`]): Scores of the probes.
-
-        Returns:
-            `torch.Tensor` of shape `(B, T, C)`: In the order of the scores.
-        """
-        return scored.logits
-
-    def keep(self, scored: Scored, margin: float) -> Tensor:
+    def keep(self, logits: Tensor, maskable: Tensor, margin: float) -> Tensor:
         """See [`Masks.keep`]."""
         cuts, _ = self.threshold_at(margin)
-        keep = torch.sigmoid((scored.logits - cuts) / self.config.temperature)
-        return keep.masked_fill(~scored.maskable[..., None], 1.0)
+        return torch.sigmoid((logits - cuts) / self.config.temperature).masked_fill(~maskable[..., None], 1.0)
 
     def attribution(self, logits: Tensor, keep_probability: Tensor) -> Tensor:
         """

@@ -8,7 +8,6 @@ from torch import Tensor
 from ..errors import DiffMaskError
 from .gates import log_keep_probability
 from .masks import Masks, refuse
-from .scored import Scored
 
 
 class VoteMasks(Masks):
@@ -25,9 +24,9 @@ class VoteMasks(Masks):
         """See [`Masks.nested`]."""
         return self.config.masks_inputs
 
-    def keep(self, scored: Scored, margin: float) -> Tensor:
+    def keep(self, logits: Tensor, maskable: Tensor, margin: float) -> Tensor:
         """See [`Masks.keep`]; the margin has no effect, since gates are trained for one margin."""
-        return vote(log_keep_probability(scored.logits).masked_fill(~scored.maskable[..., None], 0.0), self.nested)
+        return vote(log_keep_probability(logits).masked_fill(~maskable[..., None], 0.0), self.nested)
 
     def attribution(self, logits: Tensor, keep_probability: Tensor) -> Tensor:
         """See [`Masks.attribution`]: the mean keep probability over states."""

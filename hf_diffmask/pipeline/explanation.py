@@ -9,7 +9,6 @@ from ..base.running import Recorded
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..masks.gates import hard_mask
 from ..masks.paths import top
-from ..masks.scored import Scored
 from ..methods.path_refinement import REFINE_SAMPLES, forwards_of, refine_scores
 from .violations import SEARCHES
 
@@ -56,7 +55,7 @@ def explain_windows(
     if refine_steps:
         # The threshold still comes from the margin.
         logits[..., state] = refine_scores(explainer, recorded, logits[..., state], state, choice, steps=refine_steps)
-        keep = explainer.masks.keep(Scored(logits, maskable, output["target"], choice=choice), margin)
+        keep = explainer.masks.keep(logits, maskable, margin)
         forwards += forwards_of(refine_steps, REFINE_SAMPLES)
     scores = logits[..., state]
     found: dict[str, Any] = {

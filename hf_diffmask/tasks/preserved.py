@@ -33,22 +33,6 @@ class Preserved:
         """
         raise NotImplementedError
 
-    def predicted_cost(self, task: Task, target: Tensor, lost: Tensor, choice: Tensor | None) -> Tensor:
-        """
-        Cost of masks, predicted from the evidence that they leave out.
-
-        Args:
-            task ([`Task`]): Reads the outputs.
-            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
-            lost (`torch.Tensor` of shape `(B, M, K)`): For each mask, the sum of the evidence that is left out, in
-                log-odds: for each choice, or with `of_choice` for the preserved one, `(B, M, 1)`.
-            choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to preserve; by default the predicted one.
-
-        Returns:
-            `torch.Tensor` of shape `(B, M)`
-        """
-        raise NotImplementedError
-
     def loss_of_complement(self, cost: Tensor) -> Tensor:
         """
         How much is lost with only the complement of a mask, as a number that grows with the cost.
@@ -107,10 +91,6 @@ class PreservedOutput(Preserved):
         """See [`Preserved.cost`]."""
         return task.divergence(target, masked)
 
-    def predicted_cost(self, task: Task, target: Tensor, lost: Tensor, choice: Tensor | None) -> Tensor:
-        """See [`Preserved.predicted_cost`]."""
-        return task.predicted_divergence(target, lost)
-
     def loss_of_complement(self, cost: Tensor) -> Tensor:
         """See [`Preserved.loss_of_complement`]: `-exp(-cost)`, since a divergence has no upper bound."""
         return -(-cost).exp()
@@ -136,11 +116,6 @@ class PreservedChoice(Preserved):
     def cost(self, task: Task, target: Tensor, masked: Tensor, choice: Tensor | None) -> Tensor:
         """See [`Preserved.cost`]."""
         return task.drop(target, masked, choice)
-
-    def predicted_cost(self, task: Task, target: Tensor, lost: Tensor, choice: Tensor | None) -> Tensor:
-        """See [`Preserved.predicted_cost`]."""
-        chosen = task.predicted(target) if choice is None else choice
-        return task.predicted_drop(target, lost[..., 0], chosen)
 
     def loss_of_complement(self, cost: Tensor) -> Tensor:
         """See [`Preserved.loss_of_complement`]: the cost."""

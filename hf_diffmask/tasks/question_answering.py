@@ -113,14 +113,6 @@ class QuestionAnswering(Task):
         span = masked.gather(-1, target.argmax(-1, keepdim=True))[..., 0].double().sum(-1)
         return (span - torch.log(-torch.expm1(span.clamp(max=-1e-12)))).to(masked.dtype)
 
-    def predicted_divergence(self, target: Tensor, lost: Tensor) -> Tensor:
-        """See [`Task.predicted_divergence`]: the divergence of the answer from all other answers taken together."""
-        value = self.log_odds(self.kept(target, target))
-        masked = value[:, None] - lost
-        pair = (F.logsigmoid(torch.stack([one, -one])) for one in (value[:, None], masked))
-        whole, left = pair
-        return (whole.exp() * (whole - left)).sum(0)[..., 0]
-
     @property
     def knows_positions(self) -> bool:
         """See [`Task.knows_positions`]."""

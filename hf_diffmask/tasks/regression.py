@@ -93,14 +93,6 @@ class Regression(Task):
         against = (target - masked)[:, 0] * torch.where(chosen == UP, 1.0, -1.0)
         return against * against.abs() / self._variance
 
-    def predicted_drop(self, target: Tensor, lost: Tensor, choice: Tensor) -> Tensor:
-        """See [`Task.predicted_drop`]: log-odds are standard scores, and the drop is their squared change."""
-        return lost * lost.abs()
-
-    def predicted_divergence(self, target: Tensor, lost: Tensor) -> Tensor:
-        """See [`Task.predicted_divergence`]: the squared change of the standard score."""
-        return lost[..., UP].square()
-
     def signed(self, evidence: Tensor, choice: Tensor) -> Tensor:
         """See [`Task.signed`]: above 0 if the token moves the number up, below 0 if down."""
         return evidence * torch.where(choice == UP, 1.0, -1.0)[:, None, None]

@@ -253,34 +253,6 @@ class Task(TaskInputs, TaskWords):
         )
         return before - after
 
-    def predicted_drop(self, target: Tensor, lost: Tensor, choice: Tensor) -> Tensor:
-        """
-        Drop of a choice, predicted from the evidence for it that masks leave out.
-
-        Args:
-            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
-            lost (`torch.Tensor` of shape `(B, M)`): Evidence that each mask leaves out, in log-odds of the choice.
-            choice (`torch.Tensor` of shape `(B,)`): The choice.
-
-        Returns:
-            `torch.Tensor` of shape `(B, M)`: As [`Task.drop`] measures it.
-        """
-        value = self.value(target, target, choice)[:, None]
-        return value.sigmoid() - (value - lost).sigmoid()
-
-    def predicted_divergence(self, target: Tensor, lost: Tensor) -> Tensor:
-        """
-        Divergence of the output, predicted from the evidence that masks leave out.
-
-        Args:
-            target (`torch.Tensor` of shape `(B, ...)`): Output for the whole input.
-            lost (`torch.Tensor` of shape `(B, M, K)`): Evidence for each choice that each mask leaves out.
-
-        Returns:
-            `torch.Tensor` of shape `(B, M)`: As [`Task.divergence`] measures it.
-        """
-        raise NotImplementedError
-
     def signed(self, evidence: Tensor, choice: Tensor) -> Tensor:
         """
         Evidence with the sign shown to users.

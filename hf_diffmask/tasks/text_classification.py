@@ -62,12 +62,6 @@ class TextClassification(Task):
         """See [`Task.choice_log_probabilities`]."""
         return target
 
-    def predicted_divergence(self, target: Tensor, lost: Tensor) -> Tensor:
-        """See [`Task.predicted_divergence`]: predicted probabilities of all classes are scaled to sum to 1."""
-        value = self.log_odds(target)[:, None]
-        masked = F.log_softmax(F.logsigmoid(value - lost), dim=-1)
-        return (target.exp()[:, None] * (target[:, None] - masked)).sum(-1)
-
     def positions(self, recorded: Recorded, asked: Tensor | None = None) -> Tensor:
         """See [`Task.positions`]: `P` is 1; `task_constants["reads"]` names the positions."""
         return head_weights(self.constants.get("reads"), recorded.batch.units)[:, None]

@@ -38,7 +38,7 @@ def test_the_head_reads_flow_and_others(explainer, batch):
     recorded, probes = explainer.record(explainer.batch(**batch)), explainer.probes
     assert explainer.config.flow_blocks == 3 and recorded.flow is not None
     found = probes(recorded)
-    for name in Flow._fields:
+    for name in ("values", "through_others"):
         flow = recorded.flow._replace(**{name: getattr(recorded.flow, name) * 1.5})
         changed = (probes(recorded._replace(flow=flow)) - found).abs().amax((0, 1, 3)) > 1e-6
         assert changed.nonzero()[:, 0].tolist() == [explainer.config.num_states], name
@@ -56,10 +56,9 @@ def test_the_scale_is_the_root_mean_square_of_a_block(explainer, batch):
     head = explainer.probes.head
     head.measure_scale([Flow(*(one[:1] for one in flow)), Flow(*(one[1:] for one in flow))])
     real = batch["attention_mask"].bool()
-    for which, shares in enumerate((flow.direct, flow.through_others)):
-        for block in range(3):
-            given = (shares[:, :, block, :, None] * flow.values[:, :, block])[real]
-            assert head.flow_scale[which, block].item() == pytest.approx(given.square().mean().sqrt().item(), rel=1e-4)
+    for block in range(3):
+        given = (flow.through_others[:, :, block, :, None] * flow.values[:, :, block])[real]
+        assert head.flow_scale[block].item() == pytest.approx(given.square().mean().sqrt().item(), rel=1e-4)
 
 
 def test_many_choices_have_evidence_of_their_own(tokenizer, batch):

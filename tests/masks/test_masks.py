@@ -6,7 +6,6 @@ from torch import nn
 
 from hf_diffmask import DiffMaskError
 from hf_diffmask.masks.masks import Masks, fill, refuse
-from hf_diffmask.masks.scored import Scored
 
 
 def test_defaults_are_those_of_masks_without_calibration():
@@ -15,7 +14,7 @@ def test_defaults_are_those_of_masks_without_calibration():
     assert masks.is_calibrated and not masks.nested
     masks.forget_calibration()
     for missing in (
-        lambda: masks.keep(Scored(torch.zeros(1, 1, 1), torch.ones(1, 1).bool(), torch.zeros(1, 2)), 0.1),
+        lambda: masks.keep(torch.zeros(1, 1, 1), torch.ones(1, 1).bool(), 0.1),
         lambda: masks.attribution(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)),
         lambda: masks.check("keep"),
     ):

@@ -5,7 +5,6 @@ import torch
 
 from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskModel
 from hf_diffmask.masks.registry import MASKS
-from hf_diffmask.masks.scored import Scored
 from hf_diffmask.pipeline.options import ON_VIOLATION
 
 
@@ -18,14 +17,12 @@ def test_names():
 def test_masks_keep_what_cannot_be_masked_and_rank_the_rest(classifier, tokenizer, batch, objective):
     explainer = DiffMaskModel.from_base_model(classifier, tokenizer, objective=objective).eval()
     assert type(explainer.masks) is MASKS[objective]
-    recorded = explainer.record(explainer.batch(**batch))
-    maskable, columns = recorded.batch.maskable, len(explainer.config.columns)
-    logits = torch.randn(*maskable.shape, columns)
-    scored = Scored(logits, maskable, recorded.target, torch.stack([-logits, logits], -1))
-    keep = explainer.masks.keep(scored, 0.1)
+    maskable = explainer.batch(**batch).maskable
+    logits = torch.randn(*maskable.shape, len(explainer.config.columns))
+    keep = explainer.masks.keep(logits, maskable, 0.1)
     assert keep.shape == logits.shape and (keep[~maskable] == 1).all() and ((keep >= 0) & (keep <= 1)).all()
     assert explainer.masks.attribution(logits, keep).shape == maskable.shape
-    for name, value in MASKS[objective].buffers(columns).items():
+    for name, value in MASKS[objective].buffers(len(explainer.config.columns)).items():
         assert torch.equal(getattr(explainer, name), value)
 
 

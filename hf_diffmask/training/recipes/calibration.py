@@ -7,7 +7,6 @@ from torch import Tensor
 
 from ...base.running import Batch
 from ...explainer.modeling_diffmask import DiffMaskModel
-from ...masks.paths import PathMasks
 from ...masks.thresholds import COST_LEVELS, KEPT_SHARES
 
 MOST = 256  # inputs
@@ -25,12 +24,10 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
         explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are changed in place.
         batches (`Sequence[Batch]`): Inputs that were not used for training.
     """
-    masks = explainer.masks
-    assert isinstance(masks, PathMasks)
-    values, count = [], len(masks.store.thresholds)
+    values, count = [], len(explainer.thresholds)
     for batch in batches:
-        scored = explainer.probes.score(explainer.record(batch))
-        values.append(masks.compared(scored)[scored.maskable][:, -count:])
+        logits, _ = explainer.probes.score(explainer.record(batch))
+        values.append(logits[batch.maskable][:, -count:])
     units = torch.cat(values).double().cpu()
     if not len(units):
         return
@@ -40,11 +37,11 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     costs = []
     for batch in batches:
         recorded = explainer.record(batch)
-        compared = masks.compared(explainer.probes.score(recorded))[..., -count:]
+        logits = explainer.probes.score(recorded)[0][..., -count:]
         found = torch.zeros(*cuts.shape, len(recorded.target), device=cuts.device)
         for column, of_column in enumerate(cuts):
             for number, cut in enumerate(of_column[1:], 1):
-                masked = explainer.masked(recorded, compared[..., column] > cut, column - count)
+                masked = explainer.masked(recorded, logits[..., column] > cut, column - count)
                 found[column, number] = explainer.cost(recorded.target, masked)
         costs.append(found)
     every = torch.cat(costs, dim=-1)

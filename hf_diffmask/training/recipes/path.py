@@ -192,8 +192,8 @@ def scale(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     """
     scores = []
     for batch in batches:
-        scored = explainer.probes.score(explainer.record(batch))
-        scores.append(scored.logits[scored.maskable])
+        logits, _ = explainer.probes.score(explainer.record(batch))
+        scores.append(logits[batch.maskable])
     units = torch.cat(scores).double().cpu()
     if not len(units):
         return
