@@ -4,26 +4,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 
 import torch
-from accelerate.utils import broadcast
 from transformers import PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from ..ablations.description import Description
 from ..ablations.making import check_masks, existing
 from ..ablations.store import Ablations, read_baseline
-from ..base.gradients import check_gradients
 from ..data.encoding import Text, max_length
 from ..data.features import Features, TextFeatures, collate
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
-from .baseline import fit_baseline, start_at_mean_states
+from .baseline import learn_baseline
 from .checkpoints import no_empty_folder, sole_run
 from .constants import measure_constants
 from .interruption import Interruption
 from .recipes.ablation_labels import training_ablations, validation_ablations
-
-logger = logging.get_logger(__name__)
 
 
 class _Ablating(Interruption):
@@ -124,34 +119,4 @@ def prepare(
             with torch.no_grad():
                 explainer.baseline.copy_(kept)
         return
-    if has_gradients(explainer):
-        start_at_mean_states(explainer, dataset, collator, args)
-        if args.baseline_steps > 0:
-            fit_baseline(explainer, dataset, collator, args, nullcontext)
-    else:
-        logger.warning(
-            f"{type(explainer.base).__name__} gives no gradients, so the baseline is the mean of the embeddings and "
-            "is not learned."
-        )
-        with torch.no_grad():
-            explainer.baseline.zero_()
-        start_at_mean_states(explainer, dataset, collator, args)
-    with torch.no_grad():
-        explainer.baseline.copy_(broadcast(explainer.baseline.detach().clone()))
-
-
-def has_gradients(explainer: DiffMaskModel) -> bool:
-    """
-    Whether the base model gives gradients to state 0.
-
-    Args:
-        explainer ([`DiffMaskModel`]): Holds the base model.
-
-    Returns:
-        `bool`
-    """
-    try:
-        check_gradients(explainer.base, explainer.config.state_names[0])
-    except DiffMaskError:
-        return False
-    return True
+    learn_baseline(explainer, dataset, collator, args, nullcontext)

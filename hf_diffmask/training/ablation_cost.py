@@ -15,9 +15,9 @@ from ..ablations.shards import bytes_for, shard_count
 from ..data.encoding import Text
 from ..data.features import collate
 from ..explainer.modeling_diffmask import DiffMaskModel
-from .ablating import has_gradients, inputs_of
+from .ablating import inputs_of
 from .arguments import DiffMaskTrainingArguments
-from .baseline import BATCH_SIZE
+from .baseline import BATCH_SIZE, has_gradients
 from .recipes.ablation_labels import VALIDATED, VALIDATION_MASKS
 
 # Bytes of a shard beside its rows, and of a row beside masks and outputs; of ablations without shards.

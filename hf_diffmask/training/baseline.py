@@ -4,14 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import torch
+from accelerate.utils import broadcast
 from torch import Tensor
 from tqdm.auto import tqdm
+from transformers.utils import logging
 
+from ..base.gradients import check_gradients
 from ..data.features import Features
+from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..masks.noise import hashed_uniform
 from .arguments import DiffMaskTrainingArguments
 from .cache import RecordedCache
+
+logger = logging.get_logger(__name__)
 
 BATCH_SIZE = 32
 # Counters that separate this noise from the noise of states and gates.
@@ -25,6 +31,59 @@ def _batches(dataset: Features, collator: Callable, seed: int) -> Iterator[dict[
         order = torch.randperm(len(dataset), generator=generator).tolist()
         for start in range(0, len(order), BATCH_SIZE):
             yield collator([dataset[index] for index in order[start : start + BATCH_SIZE]])
+
+
+def learn_baseline(
+    explainer: DiffMaskModel,
+    dataset: Features,
+    collator: Callable,
+    args: DiffMaskTrainingArguments,
+    autocast: Callable[[], AbstractContextManager],
+    cache: RecordedCache | None = None,
+) -> None:
+    """
+    Learns the baselines, see [`fit_baseline`]. A base model without gradients takes the mean of its embeddings.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Its baselines are changed in place.
+        dataset ([`~hf_diffmask.data.features.Features`]): Inputs.
+        collator (`Callable`): Makes a batch of items of `dataset`.
+        args ([`DiffMaskTrainingArguments`]): See [`fit_baseline`].
+        autocast (`Callable`): Makes the autocast context for the base model.
+        cache ([`RecordedCache`], *optional*): See [`fit_baseline`].
+    """
+    learns = has_gradients(explainer)
+    if not learns:
+        logger.warning(
+            f"{type(explainer.base).__name__} gives no gradients, so the baseline is the mean of the embeddings and "
+            "is not learned."
+        )
+        with torch.no_grad():
+            explainer.baseline.zero_()
+    start_at_mean_states(explainer, dataset, collator, args)
+    if learns and args.baseline_steps > 0:
+        fit_baseline(explainer, dataset, collator, args, autocast, cache)
+    # Processes compute the same, up to the last digits on a GPU.
+    with torch.no_grad():
+        for baseline in explainer.baselines():
+            baseline.copy_(broadcast(baseline.detach().clone()))
+
+
+def has_gradients(explainer: DiffMaskModel) -> bool:
+    """
+    Whether the base model gives gradients to state 0.
+
+    Args:
+        explainer ([`DiffMaskModel`]): Holds the base model.
+
+    Returns:
+        `bool`
+    """
+    try:
+        check_gradients(explainer.base, explainer.config.state_names[0])
+    except DiffMaskError:
+        return False
+    return True
 
 
 @torch.no_grad()

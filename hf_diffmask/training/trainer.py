@@ -19,7 +19,7 @@ from ..data.sampling import LengthGroupedSampler
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
-from .baseline import fit_baseline, start_at_mean_states
+from .baseline import learn_baseline
 from .cache import RecordedCache
 from .checkpoints import check_output_dir, load_baselines, sole_run
 from .clock import timed
@@ -79,7 +79,8 @@ class DiffMaskTrainer(SavingTrainer):
                 )
         recipe.check(args, eval_dataset is not None)
         recipe.complete(args, len(train_dataset or ()))
-        check_gradients(model.base, config.state_names[0])
+        if recipe.needs_gradients:
+            check_gradients(model.base, config.state_names[0])
         config.margin = args.margin
         # Otherwise the Trainer sets these, with a warning that does not apply to explainers.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -137,10 +138,8 @@ class DiffMaskTrainer(SavingTrainer):
         if checkpoint is not None:
             load_baselines(checkpoint, self.model)
         elif not self.objective.brings_baseline(self.model, self.args):
-            start_at_mean_states(*given)
-            if self.args.baseline_steps > 0:
-                with timed(self.minutes, "baseline"):
-                    fit_baseline(*given, self.accelerator.autocast, self.cache)
+            with timed(self.minutes, "baseline"):
+                learn_baseline(*given, self.accelerator.autocast, self.cache)
         for baseline in self.model.baselines():
             baseline.requires_grad_(self.objective.learns_baseline(self.args))
         with timed(self.minutes, "preparation"):

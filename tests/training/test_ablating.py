@@ -14,8 +14,8 @@ from hf_diffmask.ablations.drawing import draw_masks
 from hf_diffmask.ablations.store import Ablations
 from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.ablating import ablate, has_gradients, inputs_of
-from hf_diffmask.training.baseline import fit_baseline
+from hf_diffmask.training.ablating import ablate, inputs_of
+from hf_diffmask.training.baseline import fit_baseline, has_gradients
 from hf_diffmask.training.checkpoints import sole_run
 from hf_diffmask.training.interruption import Interrupted
 
@@ -45,7 +45,7 @@ def test_the_baseline_is_that_of_training_and_is_taken_again(classifier, tokeniz
     assert torch.equal(made.baseline, other.baseline) and torch.equal(made.baseline, explainer.baseline)
     assert made.description.seed == args.seed == 42 and len(made) == 70
     # A second run has nothing to learn and nothing to make.
-    monkeypatch.setattr("hf_diffmask.training.ablating.fit_baseline", lambda *_: pytest.fail("it is there"))
+    monkeypatch.setattr("hf_diffmask.training.ablating.learn_baseline", lambda *_: pytest.fail("it is there"))
     monkeypatch.setattr(making, "_ablated", lambda *_: pytest.fail("all is there"))
     again = ablate(DiffMaskModel.from_base_model(classifier, tokenizer), tokenizer, TEXTS, args)
     assert torch.equal(again.baseline, made.baseline)
@@ -139,7 +139,7 @@ def test_a_signal_leaves_finished_shards_and_says_how_to_go_on(
 
 
 def test_a_run_that_ends_early_leaves_no_empty_folder(classifier, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_diffmask.training.ablating.fit_baseline", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("hf_diffmask.training.ablating.learn_baseline", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(Interrupted):
         ablate(
             DiffMaskModel.from_base_model(classifier, tokenizer), tokenizer, TEXTS, settings(tmp_path / "out", masks=2)

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from ...ablations.description import read_description
+from ...ablations.making import check_masks
 from ...ablations.running import replacement_of
 from ...ablations.store import VALIDATION_FOLDER, Ablations, read_baseline
 from ...base.running import Batch, Recorded
@@ -54,6 +55,7 @@ class AblationRecipe(Recipe):
     }
     relied_on = ("objective",)
     own_settings = ("masks",)
+    needs_gradients = False
     validation_inputs = VALIDATED
 
     def config(self, masking: str, has_choices: bool, target: str | None) -> dict[str, Any]:
@@ -64,6 +66,10 @@ class AblationRecipe(Recipe):
         if target == "prediction" and not has_choices:
             raise DiffMaskError("Only a classifier predicts a class: explain the distribution here.")
         return {**self.fields, "masking": masking, "target": target}
+
+    def check(self, args: Any, has_validation: bool) -> None:
+        """See [`Recipe.check`]."""
+        check_masks(args.masks)
 
     def complete(self, args: Any, inputs: int) -> None:
         """See [`Recipe.complete`]: without a number of steps or epochs, 6 epochs, and at least 300 steps."""

@@ -19,6 +19,7 @@ from hf_diffmask.training.recipes.ablation_labels import own_folder
 from hf_diffmask.training.recipes.registry import RECIPES, recipe_config
 from hf_diffmask.training.run import train
 from tests.helpers import QUESTION, make_trainer
+from tests.training.test_ablating import without_gradients
 
 SETTINGS = {"max_steps": 60, "baseline_steps": 2, "masks": 8, "eval_strategy": "no"}
 
@@ -178,3 +179,17 @@ def test_answers_and_numbers(answerer, tokenizer, tmp_path):
         labels = labels_of(trainer.objective.training_labels, batch)
         error, variance = residuals(explainer.task, explainer.probes(explainer.record(batch)), labels)
         assert error[:, -1].sum() < 0.5 * variance[:, -1].sum(), type(base).__name__
+
+
+def test_a_base_without_gradients_takes_the_mean_embedding(classifier, tokenizer, tmp_path, caplog):
+    trainer = make_trainer(without_gradients(classifier), tokenizer, tmp_path, "ablation", **SETTINGS)
+    start = trainer.model.baseline.clone()
+    trainer.train()
+    assert "gives no gradients, so the baseline is the mean of the embeddings" in caplog.text
+    assert not torch.equal(trainer.model.baseline, start) and trainer.model.masks.is_calibrated
+
+
+def test_an_odd_number_of_masks_is_refused_before_anything_runs(classifier, tokenizer, tmp_path):
+    with pytest.raises(DiffMaskError, match="must be even and at least 2"):
+        make_trainer(classifier, tokenizer, tmp_path / "run", "ablation", masks=3)
+    assert not (tmp_path / "run").exists()
