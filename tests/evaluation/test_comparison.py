@@ -77,7 +77,7 @@ def test_kernel_shap_draws_by_the_seed(explainers, tokenizer, inputs):
     same, other = (
         attribute(explainers._replace(seed=seed), tokenizer, inputs[:1], "kernel_shap").scores for seed in (0, 1)
     )
-    assert same != other and same[0] == pytest.approx(other[0], abs=0.3)
+    assert same != other and np.corrcoef(same[0], other[0])[0, 1] > 0.9
 
 
 def test_stability_is_of_explanations_of_the_same_class(explainers, tokenizer):
