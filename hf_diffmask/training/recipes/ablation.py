@@ -51,7 +51,7 @@ class AblationRecipe(Recipe):
     fields = {  # noqa: RUF012
         "objective": "ablation",
         "mask_special_tokens": False,
-        "temperature": 0.5,
+        "read_context": False,
     }
     relied_on = ("objective",)
     own_settings = ("masks",)
@@ -65,7 +65,7 @@ class AblationRecipe(Recipe):
         target = target or ("prediction" if has_choices else "distribution")
         if target == "prediction" and not has_choices:
             raise DiffMaskError("Only a classifier predicts a class: explain the distribution here.")
-        return {**self.fields, "masking": masking, "target": target}
+        return {**self.fields, "masking": masking, "target": target, "class_conditional": target == "prediction"}
 
     def check(self, args: Any, has_validation: bool) -> None:
         """See [`Recipe.check`]."""

@@ -20,8 +20,8 @@ PATH = {
 }  # fmt: skip
 HIDDEN = {"masking": "hidden", "read_context": False}
 ABLATION = {
-    "objective": "ablation", "mask_special_tokens": False, "temperature": 0.5, "target": "prediction",
-    "masking": "input",
+    "objective": "ablation", "mask_special_tokens": False, "class_conditional": True, "read_context": False,
+    "target": "prediction", "masking": "input",
 }  # fmt: skip
 NEVER = ("ablation", "hidden")
 WHOLE = {"target": "distribution", "class_conditional": False}
@@ -42,8 +42,8 @@ WHOLE = {"target": "distribution", "class_conditional": False}
         (("path", "input", "question-answering"), {**PATH, **WHOLE}),
         (("path", "hidden", "question-answering", "distribution"), {**PATH, **HIDDEN, **WHOLE}),
         (("ablation",), ABLATION),
-        (("ablation", "input", "question-answering"), {**ABLATION, "target": "distribution"}),
-        (("ablation", "input", "regression", "distribution"), {**ABLATION, "target": "distribution"}),
+        (("ablation", "input", "question-answering"), {**ABLATION, **WHOLE}),
+        (("ablation", "input", "regression", "distribution"), {**ABLATION, **WHOLE}),
     ],
 )
 def test_exactly_these_fields(asked, expected):
