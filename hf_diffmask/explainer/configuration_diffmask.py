@@ -20,8 +20,6 @@ WRITTEN_BESIDE = {
     "use_cache",
 }  # fmt: skip
 
-EXPLANATION = "explanation"  # column of the explanation head
-
 
 @strict
 class DiffMaskConfig(PreTrainedConfig):
@@ -173,7 +171,7 @@ class DiffMaskConfig(PreTrainedConfig):
         """
         Names of the columns of scores and masks (`list[str]`): the states, then the explanation head if there is one.
         """
-        return [*self.state_names, *([EXPLANATION] if self.objective == "ablation" else [])]
+        return [*self.state_names, *MASKS[self.objective].beside_states]
 
     @property
     def masks_inputs(self) -> bool:
@@ -231,9 +229,10 @@ class DiffMaskConfig(PreTrainedConfig):
                 "`target='prediction'` is for masks with evidence and for tasks with choices, such as classes: leave "
                 "it out, or name both."
             )
-        if self.objective == "ablation" and not self.masks_inputs:
+        has_head = bool(MASKS[self.objective].beside_states)
+        if has_head and not self.masks_inputs:
             raise ValueError('`objective="ablation"` masks inputs: leave `masking` out.')
-        if self.read_flow and not (self.objective == "ablation" and self.flow_blocks and self.flow_size):
+        if self.read_flow and not (has_head and self.flow_blocks and self.flow_size):
             raise ValueError('`read_flow` is for `objective="ablation"`, with `flow_blocks` and `flow_size`.')
         if not self.temperature > 0:
             raise ValueError(f"The temperature must be greater than 0, but is {self.temperature}.")

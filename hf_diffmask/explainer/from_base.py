@@ -16,7 +16,7 @@ from ..base.running import record_with_attention, state_widths
 from ..base.states import state_names
 from ..data.encoding import check_vocabulary
 from ..errors import DiffMaskError
-from ..masks.evidence import EvidenceMasks
+from ..masks.registry import MASKS
 from ..tasks.registry import task_of
 from ..tasks.task import Task
 from .configuration_diffmask import DiffMaskConfig
@@ -49,7 +49,7 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
     else:
         names, widths = list(states), state_widths(base_model, states)
     location, reads = base_model.name_or_path, head_reads(base_model, names)
-    if config.get("objective") == EvidenceMasks.name:
+    if MASKS[config.get("objective", DiffMaskConfig.objective)].beside_states:
         config = {**flow_fields(base_model, task, reads), **config}
     return DiffMaskConfig(
         base_model_name_or_path=os.path.abspath(location) if os.path.isdir(location) else location or None,

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 
-from ..base.flow import flow
-from ..base.running import Batch, Recorded, masked_state, record, record_with_attention, replace
+from ..base.running import Batch, Recorded, masked_state, replace
 from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError
 from ..masks.masks import Masks
@@ -21,6 +20,7 @@ from .from_base import config_for, first_baseline
 from .guest import Guest
 from .outputs import DiffMaskOutput
 from .probes import PROBES
+from .recording import record_batch
 from .saving import SavedExplainer
 
 
@@ -211,15 +211,9 @@ class DiffMaskModel(SavedExplainer):
             batch ([`Batch`]): The inputs.
 
         Returns:
-            [`Recorded`]: The output and the hidden states.
+            [`Recorded`]: The output and the hidden states, and with `read_flow` the flow.
         """
-        given = (self.base, batch.inputs, self.config.state_names, batch.units)
-        if not self.config.read_flow:
-            output, states = record(*given)
-            return Recorded(self.task.target(output, batch.inputs.get("attention_mask")), states, batch)
-        output, states, attention = record_with_attention(*given)
-        recorded = Recorded(self.task.target(output, batch.inputs.get("attention_mask")), states, batch)
-        return recorded._replace(flow=flow(attention, self.task.positions(recorded).mean(1)))
+        return record_batch(self.base, self.task, self.config, batch)
 
     def masked(self, recorded: Recorded, mask: Tensor, state: Tensor | int = -1) -> Tensor:
         """
@@ -311,9 +305,8 @@ class DiffMaskModel(SavedExplainer):
             [`DiffMaskOutput`]
         """
         logits, evidence = self.probes.score(recorded, classes)
-        maskable = recorded.batch.maskable
-        keep = self.masks.keep(logits, maskable, self.margin(margin))
-        return DiffMaskOutput(keep, recorded.target, maskable, logits, evidence)
+        keep = self.masks.keep(logits, recorded.batch.maskable, self.margin(margin))
+        return DiffMaskOutput(keep, recorded.target, recorded.batch.maskable, logits, evidence)
 
     def forward(
         self,

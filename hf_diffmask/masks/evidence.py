@@ -18,6 +18,7 @@ class EvidenceMasks(PathMasks):
     name, has_levels, any_margin, has_evidence = "ablation", False, True, True
     on_violation = ("keep", "search", "abstain")
     adds_up = True
+    beside_states = ("explanation",)
 
     @classmethod
     def buffers(cls, columns: int) -> dict[str, Tensor]:

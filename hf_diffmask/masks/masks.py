@@ -25,6 +25,8 @@ class Masks:
     """Whether users can choose a margin other than the config's."""
     on_violation: ClassVar[tuple[str, ...]]
     """Values of the pipeline's `on_violation` that these masks support."""
+    beside_states: ClassVar[tuple[str, ...]] = ()
+    """Names of the columns of scores that follow those of the states."""
     has_evidence: ClassVar[bool]
     """Whether scores rank units and are shown as evidence."""
     adds_up: ClassVar[bool] = False

@@ -45,8 +45,8 @@ class DiffMaskTrainingArguments(TrainingArguments):
             Whether to write into a folder that is not empty.
 
     Raises:
-        DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, or `recipe` or `hub_strategy` is
-            unknown.
+        DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, `recipe` or `hub_strategy` is
+            unknown, or `ablations` are given to a recipe that does not use them.
     """
 
     recipe: str = field(
@@ -105,6 +105,8 @@ class DiffMaskTrainingArguments(TrainingArguments):
         for name, value in RECIPES[self.recipe].settings.items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
+        if self.ablations is not None and not RECIPES[self.recipe].takes_ablations:
+            raise DiffMaskError(f"The recipe {self.recipe!r} learns from no ablations: leave --ablations out.")
         if self.baseline_steps < 0:
             raise DiffMaskError(f"--baseline_steps must be 0 or more, but is {self.baseline_steps}.")
         if self.eval_delay is None:

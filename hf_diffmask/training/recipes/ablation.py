@@ -55,6 +55,7 @@ class AblationRecipe(Recipe):
     }
     relied_on = ("objective",)
     own_settings = ("masks",)
+    takes_ablations = True
     needs_gradients = False
     validation_inputs = VALIDATED
 
@@ -128,7 +129,8 @@ class AblationObjective(Objective):
         if args.ablations is None:
             self.training_labels = training_ablations(explainer, data.tokenizer, data.training, own, *given)
         else:
-            self.training_labels = Ablations(args.ablations)
+            if self.training_labels is None:  # a run that is resumed has its baseline from the checkpoint
+                self.training_labels = Ablations(args.ablations)
             self.training_labels.check(explainer, data.tokenizer, data.training)
         explainer.config.replacements = list(self.training_labels.replacements)
         if data.validation is not None:
@@ -141,12 +143,16 @@ class AblationObjective(Objective):
 
     def brings_baseline(self, explainer: DiffMaskModel, args: Any) -> bool:
         """See [`Objective.brings_baseline`]: that of ablations that are there already."""
-        folder = own_folder(args) if args.ablations is None else Path(args.ablations)
-        found = read_description(folder)
-        if found is None:
+        if args.ablations is not None:
+            self.training_labels = Ablations(args.ablations)
+            baseline = self.training_labels.baseline
+        elif (found := read_description(own_folder(args))) is not None:
+            baseline = read_baseline(own_folder(args), found)
+        else:
             return False
-        with torch.no_grad():
-            explainer.baseline.copy_(read_baseline(folder, found))
+        if baseline.shape == explainer.baseline.shape:  # otherwise `prepare` says all that differs
+            with torch.no_grad():
+                explainer.baseline.copy_(baseline)
         return True
 
     def drawn(self, seed: int, step: int, batch: Batch) -> Labels:

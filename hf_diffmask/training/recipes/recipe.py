@@ -226,6 +226,8 @@ class Recipe:
     """Fields of [`DiffMaskConfig`] that the recipe sets."""
     validation_inputs: ClassVar[int] = 256
     """Largest number of validation inputs that are taken from the training inputs."""
+    takes_ablations: ClassVar[bool] = False
+    """Whether the recipe learns from ablations."""
     needs_gradients: ClassVar[bool] = True
     """Whether the base model must give gradients to state 0."""
     relied_on: ClassVar[tuple[str, ...]] = ("objective", "path_gradient")

@@ -193,3 +193,28 @@ def test_an_odd_number_of_masks_is_refused_before_anything_runs(classifier, toke
     with pytest.raises(DiffMaskError, match="must be even and at least 2"):
         make_trainer(classifier, tokenizer, tmp_path / "run", "ablation", masks=3)
     assert not (tmp_path / "run").exists()
+
+
+def test_ablations_of_a_base_of_another_width_are_refused(trained, answerer, tokenizer, tmp_path):
+    config = recipe_config("ablation", task="question-answering")
+    explainer = DiffMaskModel.from_base_model(answerer, tokenizer, **config)
+    args = DiffMaskTrainingArguments(
+        output_dir=str(tmp_path / "other"), recipe="ablation", use_cpu=True, disable_tqdm=True, report_to="none",
+        ablations=str(own_folder(trained.args)),
+    )  # fmt: skip
+    pairs = [(f"{QUESTION} {k}", sentences(1, seed=k)[0]) for k in range(20)]
+    with pytest.raises(DiffMaskError, match=r"another base model \(.* and another class of the base model"):
+        train(explainer, tokenizer, pairs[4:], pairs[:4], args)
+
+
+def test_ablations_that_there_are_not_are_refused_before_a_baseline_is_learned(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(classifier, tokenizer, tmp_path / "run", "ablation", ablations=str(tmp_path), **SETTINGS)
+    start = trainer.model.baseline.clone()
+    with pytest.raises(DiffMaskError, match="holds no ablations"):
+        trainer.train()
+    assert torch.equal(trainer.model.baseline, start)
+
+
+def test_other_recipes_take_no_ablations(tmp_path):
+    with pytest.raises(DiffMaskError, match="recipe 'paper' learns from no ablations: leave --ablations out"):
+        DiffMaskTrainingArguments(output_dir=str(tmp_path), recipe="paper", use_cpu=True, ablations="somewhere")
