@@ -17,6 +17,7 @@ from ..errors import DiffMaskError
 from ..explainer.configuration_diffmask import DiffMaskConfig
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
+from .recipes.ablation_labels import own_folder
 from .recipes.recipe import Objective
 
 logger = logging.get_logger(__name__)
@@ -296,15 +297,15 @@ def _is_unfinished(name: str) -> bool:
 
 def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: str | bool | None) -> str | None:
     """
-    The checkpoint to resume from. Refuses an output folder that would be overwritten; what a killed run left
-    unfinished does not count.
+    The checkpoint to resume from. Refuses an output folder that would be overwritten. A killed run's unfinished files
+    and its ablations do not count: the next run goes on from the ablations.
 
     Args:
         args ([`DiffMaskTrainingArguments`]): `output_dir` and `overwrite_output_dir` are used.
         resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or `True` for the last one.
 
     Returns:
-        `str` or `None`: The checkpoint; `None` for a new run.
+        `str` or `None`: The checkpoint; `None` for a new run, and for one that has only ablations to go on from.
 
     Raises:
         DiffMaskError: If the output folder is a file or is not empty, or there is no whole checkpoint to resume from.
@@ -312,12 +313,15 @@ def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: st
     folder = str(args.output_dir)
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise DiffMaskError(f"{folder} is a file: name a folder with --output_dir.")
+    ablations = own_folder(args)
+    is_empty = not os.path.isdir(folder) or all(
+        name == ablations.name or _is_unfinished(name) for name in os.listdir(folder)
+    )
     if str(resume_from_checkpoint).lower() == "true":
         checkpoint = last_whole(args)
-        if checkpoint is None:
+        if checkpoint is None and not (is_empty and ablations.is_dir()):
             raise DiffMaskError(f"The folder {folder} holds no checkpoint to resume from.")
         return checkpoint
-    is_empty = not os.path.isdir(folder) or all(map(_is_unfinished, os.listdir(folder)))
     if resume_from_checkpoint:
         if not os.path.isfile(os.path.join(str(resume_from_checkpoint), OBJECTIVE_FILE)):
             raise DiffMaskError(f"{resume_from_checkpoint} is no checkpoint: name a folder checkpoint-N of a run.")

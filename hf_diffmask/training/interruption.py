@@ -12,6 +12,7 @@ import torch
 from ..errors import DiffMaskError
 from .arguments import DiffMaskTrainingArguments
 from .checkpoints import is_last
+from .recipes.ablation_labels import own_folder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ENDED = "hf_diffmask_ended"  # counts the processes that have ended early, in the store that they share
@@ -107,7 +108,8 @@ class Interruption:
 
     def _saved(self) -> str:
         if self.checkpoint is None:
-            return "there is no checkpoint yet."
+            begun = own_folder(self.args).is_dir()
+            return f"there is no checkpoint yet{', and the same command goes on from the ablations' if begun else ''}."
         is_here = os.path.dirname(os.path.abspath(self.checkpoint)) == os.path.abspath(str(self.args.output_dir))
         # `True` takes the highest number, which may be of an earlier run.
         asked = True if is_here and is_last(self.checkpoint) else self.checkpoint

@@ -1,6 +1,7 @@
 """Evidence that adds up to what the base model says under masks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,18 @@ def test_ablations_that_there_are_not_are_refused_before_a_baseline_is_learned(c
 def test_other_recipes_take_no_ablations(tmp_path):
     with pytest.raises(DiffMaskError, match="recipe 'paper' learns from no ablations: leave --ablations out"):
         DiffMaskTrainingArguments(output_dir=str(tmp_path), recipe="paper", use_cpu=True, ablations="somewhere")
+
+
+@pytest.mark.parametrize("resumed", [None, True])
+def test_a_run_that_was_killed_before_its_first_checkpoint_goes_on(trained, classifier, tokenizer, tmp_path, resumed):
+    folder = tmp_path / "killed"
+    shutil.copytree(own_folder(trained.args), folder / "ablations")
+    again = make_trainer(classifier, tokenizer, folder, "ablation", **SETTINGS)
+    again.train(resume_from_checkpoint=resumed)
+    assert all(
+        torch.equal(value, again.model.state_dict()[name]) for name, value in trained.model.state_dict().items()
+    )
+    (folder / "notes.txt").write_text("mine")
+    for asked, said in ((None, "is not empty"), (True, "holds no checkpoint to resume from")):
+        with pytest.raises(DiffMaskError, match=said):
+            make_trainer(classifier, tokenizer, folder, "ablation", **SETTINGS).train(resume_from_checkpoint=asked)
