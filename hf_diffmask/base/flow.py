@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from .attention_read import Attention, BlockAttention
 from .padding import spread
@@ -17,15 +16,14 @@ ROWS_AT_ONCE = 64
 
 
 class Flow(NamedTuple):
-    """What each unit gives to the positions that the head reads, block by block and head by head. 0 at padding."""
+    """What each unit gives to the positions that the head reads: values and their shares, block by block."""
 
-    values: Tensor
-    """`(B, T, L, H, d_v)`: value vectors, repeated for grouped queries."""
-    direct: Tensor
-    """`(B, T, L, H)`: `sum_i w_L[i] a[l,h,i,j]` for unit `j`, with the weights `w_L` of the read positions."""
-    through_others: Tensor
-    """`(B, T, L, H)`: `sum_i w_l[i] a[l,h,i,j]`; from the last block down, `w_(l-1) = (w_l + w_l A_l) / 2` with `A_l`
-    the mean over heads."""
+    values: tuple[Tensor, ...]
+    """`L` tensors `(B, T, H, d_v)`: value vectors, repeated for grouped queries. Anything at padding, also NaN."""
+    shares: Tensor
+    """`(B, T, L, H)`: `sum_i w_l[i] a[l,h,i,j]` for unit `j`, with weights `w_l` of positions. `w_L` are those of the
+    read positions; from the last block down, `w_(l-1) = (w_l + w_l A_l) / 2` with `A_l` the mean of `a_l` over heads.
+    0 at padding."""
 
     def rows(self, pick: Tensor) -> "Flow":
         """
@@ -37,7 +35,7 @@ class Flow(NamedTuple):
         Returns:
             [`Flow`]
         """
-        return Flow(*(one[pick] for one in self))
+        return Flow(tuple(one[pick] for one in self.values), self.shares[pick])
 
 
 @torch.no_grad()
@@ -45,13 +43,12 @@ def flow(attention: Attention, positions: Tensor, rows: int = 8) -> Flow:
     """
     What each unit gives to the positions that the head reads.
 
-    Only rows of attention that are needed are computed, in `float32` or the base model's higher precision.
+    Only rows of attention that are needed are computed, in `float32` or the base model's higher precision: those with
+    the `rows` largest weights of a block. If the head reads more than `rows` positions of a text, such as the mean
+    over all, the rows of exactly these positions are computed. For the mean over all positions this is exact, and
+    costs about as much as the base model's own attention.
 
-    - `direct` is exact.
-    - `through_others` uses the `rows` largest weights of a block. For texts longer than `LONGEST` it equals `direct`.
-    - If the head reads more than `rows` positions of a text, such as the mean over all, the rows of exactly these
-      positions are computed for both. For the mean over all positions both are exact, and cost about as much as the
-      base model's own attention.
+    For texts longer than `LONGEST`, `w_l = w_L` in each block: the flow through others is left out.
 
     Args:
         attention ([`Attention`]): What [`record_with_attention`] read.
@@ -69,31 +66,28 @@ def flow(attention: Attention, positions: Tensor, rows: int = 8) -> Flow:
             _flow(run, part.take(positions), part.take(units), rows)
             for run, part in zip(attention.runs, parts, strict=True)
         ]
-    return Flow(*(spread(parts, values, units.shape) for values in zip(*found, strict=True)))
+    values = zip(*(one.values for one in found), strict=True)
+    return Flow(
+        tuple(spread(parts, of_block, units.shape) for of_block in values),
+        spread(parts, [one.shares for one in found], units.shape),
+    )
 
 
 def _flow(run: list[BlockAttention], positions: Tensor, units: Tensor, rows: int) -> Flow:
     first = positions.to(torch.promote_types(run[0].query.dtype, torch.float32))
     reads, is_long = int((first > 0).sum(-1).max()), len(first[0]) > LONGEST
-    read, places = _largest(first, reads)
-    weights, direct, through = first, [], []
+    weights, (heavy, places), found = first, _largest(first, reads), []
+    is_read = heavy > 0
     for block in reversed(run):
-        if weights is first or is_long:  # the weights at the last block are those of the read positions
-            straight = others = _shares(block, places, read[:, None])[:, :, 0]
-        elif reads > rows:
-            heavy = weights.gather(1, places).where(read > 0, 0)
-            straight, others = _shares(block, places, torch.stack([read, heavy], 1)).unbind(2)
-        else:
-            heavy, where = _largest(weights, rows)
-            both = torch.stack([pad(read, (0, heavy.shape[1])), pad(heavy, (reads, 0))], 1)
-            straight, others = _shares(block, torch.cat([places, where], 1), both).unbind(2)
-        direct.append(straight)
-        through.append(others)
-        weights = (weights + others.mean(1)) / 2
-    values = torch.stack([_repeated(block).transpose(1, 2) for block in run], 2)
-    if not units.all():
-        values.masked_fill_(~units[:, :, None, None, None], 0)
-    return Flow(values, *(torch.stack(shares[::-1], 1).permute(0, 3, 1, 2) for shares in (direct, through)))
+        if weights is not first:
+            heavy, places = (
+                (weights.gather(1, places).where(is_read, 0), places) if reads > rows else _largest(weights, rows)
+            )
+        found.append(_shares(block, places, heavy))
+        if not is_long:
+            weights = (weights + found[-1].mean(1)) / 2
+    values = tuple(_repeated(block).transpose(1, 2) for block in run)
+    return Flow(values, torch.stack(found[::-1], 1).permute(0, 3, 1, 2))
 
 
 def _repeated(block: BlockAttention) -> Tensor:
@@ -110,20 +104,17 @@ def _largest(weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _shares(block: BlockAttention, where: Tensor, weights: Tensor) -> Tensor:
-    """Sums of rows of attention, `(B, H, S, T)`, for `S` sets of weights `(B, S, R)` of the positions `where`."""
-    total: Tensor | None = None
-    for some, of_some in zip(where.split(ROWS_AT_ONCE, 1), weights.split(ROWS_AT_ONCE, 2), strict=True):
-        found = of_some[:, None] @ _rows(block, some)
-        total = found if total is None else total + found
-    assert total is not None
-    return total
+    """The sum of rows of attention, `(B, H, T)`, with weights `(B, R)` of the positions `where`."""
+    parts = zip(where.split(ROWS_AT_ONCE, 1), weights.split(ROWS_AT_ONCE, 1), strict=True)
+    found = [torch.einsum("br,bhrt->bht", of_some, _rows(block, some)) for some, of_some in parts]
+    return sum(found[1:], found[0])
 
 
 def _rows(block: BlockAttention, where: Tensor) -> Tensor:
     """Rows of attention, `(B, H, R, T)`, for the positions `where`, `(B, R)`."""
     batch = torch.arange(len(where), device=where.device)[:, None]
     query = block.query.transpose(1, 2)[batch, where].transpose(1, 2)  # (B, H, R, d_h)
-    key = block.key.transpose(2, 3)
+    key = block.key.contiguous().transpose(2, 3)  # a product of matrices with gaps takes twice the time
     rows, heads, count, width = query.shape
     # Heads of a group are neighbours, so that they can stand side by side as rows.
     scores = query.reshape(rows, key.shape[1], -1, width) @ key

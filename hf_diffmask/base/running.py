@@ -146,10 +146,14 @@ def record(
 
 
 def record_with_attention(
-    model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str], units: Tensor | None = None
+    model: PreTrainedModel,
+    features: dict[str, Tensor],
+    names: Sequence[str],
+    units: Tensor | None = None,
+    last: int | None = None,
 ) -> tuple[Any, list[Tensor], Attention]:
     """
-    Output, states, and the attention of all blocks, from one forward pass.
+    Output, states, and the attention of the last blocks, from one forward pass.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
@@ -157,6 +161,7 @@ def record_with_attention(
         names (`Sequence[str]`): States to record, see [`record`].
         units (`torch.Tensor` of shape `(B, T)`, `bool`, *optional*):
             `False` at padding; by default the attention mask.
+        last (`int`, *optional*): How many of the last blocks; by default all.
 
     Returns:
         `tuple`: The model's output and the states, see [`record`], and [`Attention`] for [`flow`].
@@ -165,7 +170,8 @@ def record_with_attention(
         DiffMaskError: If attention cannot be read from the model, or a state cannot be recorded.
     """
     units, parts = _parts(model, features, units)
-    readers = [AttentionReader(model, part.positions.shape) for part in parts] or [AttentionReader(model, units.shape)]
+    shapes = [part.positions.shape for part in parts] or [units.shape]
+    readers = [AttentionReader(model, shape, last) for shape in shapes]
     output, states = _run_parts(model, features, names, units, parts, readers)
     return output, states, Attention(units, [reader.blocks() for reader in readers], parts)
 

@@ -37,7 +37,7 @@ class EvidenceProbes(nn.Module):
         count, width = config.num_states, config.state_probe_size
         self.choices = max(1, self.task.choices(config))
         outputs = 1 if self.choices == 2 else self.choices
-        self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, count * width))
+        self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, width))
         self.state_weight = nn.Parameter(torch.empty(max(0, count - 1), config.hidden_size, width))
         self.bias = nn.Parameter(torch.empty(count, width))
         self.out_weight = nn.Parameter(torch.empty(count, width, outputs))
@@ -68,14 +68,17 @@ class EvidenceProbes(nn.Module):
         Returns:
             `torch.Tensor` of shape `(B, T, S + 1, K)`: In nats.
         """
-        dtype = self.bias.dtype
-        first, *others = (F.layer_norm(state.to(dtype), state.shape[-1:]) for state in recorded.states)
-        hidden = (first @ self.embedding_weight).unflatten(-1, self.bias.shape) + self.bias
-        parts = list(hidden.unbind(2))
-        for number, state in enumerate(others, 1):
-            parts[number] = parts[number] + state @ self.state_weight[number - 1]
-        columns = [F.gelu(part) @ weight for part, weight in zip(parts, self.out_weight, strict=True)]
-        columns.append(self.head(first, others[-1] if others else first, recorded))
+        first, *others = recorded.states
+        last = first = _normalised(first, self.bias.dtype)
+        shared = first @ self.embedding_weight
+        columns = [F.gelu(shared + self.bias[0]) @ self.out_weight[0]]
+        # State by state: a normalised state does not outlive its column, which saves memory and time.
+        for state, weight, bias, out_weight in zip(
+            others, self.state_weight, self.bias[1:], self.out_weight[1:], strict=True
+        ):
+            last = _normalised(state, self.bias.dtype)
+            columns.append(F.gelu(shared + bias + last @ weight) @ out_weight)
+        columns.append(self.head(first, last, recorded))
         evidence = widen(torch.stack(columns, dim=2))
         return torch.cat([-evidence, evidence], dim=-1) if self.choices == 2 else evidence
 
@@ -100,6 +103,10 @@ class EvidenceProbes(nn.Module):
         else:
             logits = evidence[..., 0]
         return logits, evidence
+
+
+def _normalised(state: Tensor, dtype: torch.dtype) -> Tensor:
+    return F.layer_norm(state.to(dtype), state.shape[-1:])
 
 
 class ExplanationHead(nn.Module):
@@ -152,19 +159,21 @@ class ExplanationHead(nn.Module):
             init.ones_(self.flow_scale)
 
     @torch.no_grad()
-    def measure_scale(self, flows: Iterable[Flow | None]) -> None:
+    def measure_scale(self, recorded: Iterable[Recorded]) -> None:
         """
         Measures the scale of each block's flow, one root mean square over data. So the size of a unit's share is kept.
 
         Args:
-            flows (`Iterable[Flow]`): The flow of some inputs; padding is 0.
+            recorded (`Iterable[Recorded]`): Some inputs, with their flow.
         """
         total, count = torch.zeros_like(self.flow_scale, dtype=torch.float64), 0
-        for one in flows:
-            assert one is not None
-            power = one.values.double().square().mean(-1)
-            total += (one.through_others.double().square() * power).mean(-1).sum((0, 1))
-            count += int((power > 0).any(-1).any(-1).sum())
+        for one in recorded:
+            assert one.flow is not None
+            units = one.batch.units
+            shares = one.flow.shares[units].double()
+            for block, values in enumerate(one.flow.values):
+                total[block] += (values[units].double() * shares[:, block, :, None]).square().mean((1, 2)).sum()
+            count += int(units.sum())
         self.flow_scale.copy_((total / max(1, count)).sqrt().clamp(min=1e-6))
 
     def forward(self, first: Tensor, last: Tensor, recorded: Recorded) -> Tensor:
@@ -189,17 +198,18 @@ class ExplanationHead(nn.Module):
             shared = shared + read @ self.position_weight
         hidden = hidden + shared
         if (flow := recorded.flow) is not None and hasattr(self, "flow_scale"):
-            hidden = hidden + self._read(flow)
+            # Values at padding may be NaN, which the layer would spread.
+            hidden = (hidden + self._read(flow)).masked_fill(~batch.units[..., None], 0)
         hidden = self.layer(hidden, src_key_padding_mask=~batch.units)
         return F.gelu(hidden) @ self.out_weight
 
     def _read(self, flow: Flow) -> Tensor:
         """What the flow adds to each unit, `(B, T, width)`."""
-        shares = flow.through_others.to(self.flow_scale.dtype) / self.flow_scale[:, None]
+        shares = flow.shares.to(self.flow_scale.dtype) / self.flow_scale[:, None]
         found: Tensor | None = None
         # Block by block: a block fits into the processor's cache.
         for block, weight in enumerate(self.flow_weight.chunk(len(self.flow_scale))):
-            given = flow.values[:, :, block].to(shares.dtype) * shares[:, :, block, :, None]
+            given = flow.values[block].to(shares.dtype) * shares[:, :, block, :, None]
             rows = given.flatten(2).flatten(0, 1)
             found = rows @ weight if found is None else found.addmm(rows, weight)
         assert found is not None

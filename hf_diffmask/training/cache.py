@@ -112,7 +112,7 @@ class RecordedCache:
             part[real] = flat[rows]
             parts.append(part.to(device))
         count = explainer.config.num_states
-        flow = Flow(*parts[count:]) if explainer.config.read_flow else None
+        flow = Flow(tuple(parts[count:-1]), parts[-1]) if explainer.config.read_flow else None
         if self.by_unit:
             target = self.targets.new_full((*real.shape, self.targets.shape[1]), explainer.task.padding)
             target[real] = self.targets[rows]
@@ -124,4 +124,5 @@ class RecordedCache:
 
 def _by_token(recorded: Recorded) -> list[Tensor]:
     """The tensors with one entry for each token: states, and flow if there is one."""
-    return [*recorded.states, *(recorded.flow or ())]
+    flow = recorded.flow
+    return [*recorded.states, *((*flow.values, flow.shares) if flow else ())]

@@ -80,9 +80,9 @@ def weights_and_values(name, model, text):
 
 
 def by_hand(weights, read, rows=None):
-    """Direct flow and flow through others, `(t, L, H)` each, from all rows of attention, or the largest weights'."""
+    """Shares `(t, L, H)` from all rows of attention, or from those with the largest weights."""
     blocks, heads, length, _ = weights.shape
-    direct, through = (np.zeros((length, blocks, heads)) for _ in range(2))
+    shares = np.zeros((length, blocks, heads))
     spread = np.array(read, dtype=float)
     for block in reversed(range(blocks)):
         largest = np.zeros(length)
@@ -90,10 +90,9 @@ def by_hand(weights, read, rows=None):
             largest[i] = spread[i]
         for head in range(heads):
             for j in range(length):
-                direct[j, block, head] = sum(read[i] * weights[block, head, i, j] for i in range(length))
-                through[j, block, head] = sum(largest[i] * weights[block, head, i, j] for i in range(length))
+                shares[j, block, head] = sum(largest[i] * weights[block, head, i, j] for i in range(length))
         spread = (spread + largest @ weights[block].mean(0)) / 2
-    return direct, through
+    return shares
 
 
 close = partial(torch.testing.assert_close, atol=2e-5, rtol=1e-4, check_dtype=False)

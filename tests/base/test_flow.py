@@ -34,24 +34,24 @@ def batch_of(texts, side="right"):
     return {"input_ids": ids, "attention_mask": (ids > 0).long()}
 
 
-def check(name, model, texts, batch, kind, rows):
+def check(name, model, texts, batch, kind, rows, last=None):
     """Compares the flow of a batch with that of each text alone, in the eager model, computed in plain loops."""
     there = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
     positions = torch.zeros(there.shape)
     for row, text in enumerate(texts):
         positions[row][there[row]] = torch.tensor(READS[kind](len(text)))
     with torch.no_grad():
-        found = flow(record_with_attention(model, batch, [])[2], positions, rows)
+        found = flow(record_with_attention(model, batch, [], last=last)[2], positions, rows)
     eager = family(name, "eager", vocab_size=model.config.vocab_size, pad_token_id=model.config.pad_token_id)
     for row, text in enumerate(texts):
         weights, values = weights_and_values(name, eager, text)
-        direct, through = by_hand(weights, READS[kind](len(text)), None if kind == "mean" else rows)
-        close(found.values[row][there[row]], torch.from_numpy(values).permute(2, 0, 1, 3))
-        close(found.direct[row][there[row]], torch.from_numpy(direct))
-        close(found.through_others[row][there[row]], torch.from_numpy(through))
-        assert not any(one[row][~there[row]].any() for one in found)
-    close(found.direct.sum(1), torch.ones_like(found.direct.sum(1)))
-    assert not any(one.requires_grad for one in found)
+        shares = by_hand(weights, READS[kind](len(text)), None if kind == "mean" else rows)
+        blocks = slice(-(last or len(values)), None)
+        of_blocks = torch.stack(found.values, 2)[row][there[row]]
+        close(of_blocks, torch.from_numpy(values[blocks]).permute(2, 0, 1, 3))
+        close(found.shares[row][there[row]], torch.from_numpy(shares[:, blocks]))
+        assert not found.shares[row][~there[row]].any()
+    assert not any(one.requires_grad for one in (*found.values, found.shares))
 
 
 @pytest.mark.parametrize("side", ["left", "right", "none"])
@@ -96,20 +96,26 @@ def test_the_largest_weights_of_a_block(name, rows):
     check(name, family(name), LONG, batch_of(LONG), "last", rows)
 
 
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_the_last_blocks_alone(last):
+    check("bert", family("bert"), TEXTS, padded("left"), "two", rows=7, last=last)
+
+
 def test_eight_rows_are_close_to_all(classifier, batch):
     with torch.no_grad():
         _, _, attention = record_with_attention(classifier, batch, [])
     positions = torch.zeros(batch["input_ids"].shape)
     positions[:, 0] = 1
     every, eight, two = (flow(attention, positions, rows) for rows in (99, 8, 2))
-    assert torch.equal(every.direct, eight.direct) and torch.equal(every.values, eight.values)
-    size = every.through_others.norm()
-    missed = [((few.through_others - every.through_others).norm() / size).item() for few in (eight, two)]
+    assert all(map(torch.equal, every.values, eight.values))
+    size = every.shares.norm()
+    missed = [((few.shares - every.shares).norm() / size).item() for few in (eight, two)]
     assert missed[0] < 0.1 < missed[1]
-    close(every.through_others.sum(1), torch.ones_like(every.through_others.sum(1)))
+    close(every.shares.sum(1), torch.ones_like(every.shares.sum(1)))
 
 
 def test_long_texts_have_direct_flow_only(monkeypatch):
+    """In each block, only what goes straight to the read position."""
     with torch.no_grad():
         _, _, attention = record_with_attention(family("bert"), padded("right"), [])
     positions = torch.zeros(3, 7)
@@ -117,9 +123,10 @@ def test_long_texts_have_direct_flow_only(monkeypatch):
     short = flow(attention, positions)
     monkeypatch.setattr(module, "LONGEST", 6)
     long = flow(attention, positions)
-    close(long.direct, short.direct)
-    assert torch.equal(long.through_others, long.direct)
-    assert not torch.allclose(short.through_others, short.direct)
+    for block, one in enumerate(attention.runs[0]):
+        alone = flow(attention.__class__(attention.units, [[one]], []), positions)
+        close(long.shares[:, :, block], alone.shares[:, :, 0])
+    assert not torch.allclose(short.shares, long.shares)
 
 
 def drawn(heads=4, groups=2, length=5, **settings):
@@ -145,14 +152,14 @@ def test_scale_and_groups_by_hand():
             scores = [0.3 * float(block.query[row, head, 2] @ block.key[row, head // 2, j]) for j in range(5)]
             total = sum(map(math.exp, scores))
             for j in range(5):
-                assert found.direct[row, j, 0, head].item() == pytest.approx(math.exp(scores[j]) / total, abs=1e-6)
-                assert torch.equal(found.values[row, j, 0, head], block.value[row, head // 2, j])
-    close(of(block._replace(scale=None)).direct, of(block._replace(scale=3**-0.5)).direct)
+                assert found.shares[row, j, 0, head].item() == pytest.approx(math.exp(scores[j]) / total, abs=1e-6)
+                assert torch.equal(found.values[0][row, j, head], block.value[row, head // 2, j])
+    close(of(block._replace(scale=None)).shares, of(block._replace(scale=3**-0.5)).shares)
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (2, 1, 5, 5), (1, 4, 5, 5), (2, 1, 1, 5)])
 def test_masks_of_every_form(shape):
-    """A sum of `flow.values` weighted by `direct` is the output of PyTorch's attention at the read position."""
+    """A sum of values weighted by their shares is the output of PyTorch's attention at the read position."""
     allowed = torch.rand(shape) < 0.6
     allowed[..., 0] = True
     bias = torch.randn(shape)
@@ -162,15 +169,15 @@ def test_masks_of_every_form(shape):
         query, key, value, mask, _, scale = block
         out = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
         found = of(block)
-        close((found.direct[..., None] * found.values).sum(1)[:, 0], out[:, :, 2])
+        close((found.shares[:, :, 0, :, None] * found.values[0]).sum(1), out[:, :, 2])
         if mask.dtype == torch.bool:
-            assert not found.direct[:, :, 0].transpose(1, 2)[~allowed.expand(2, 4, 5, 5)[:, :, 2]].any()
+            assert not found.shares[:, :, 0].transpose(1, 2)[~allowed.expand(2, 4, 5, 5)[:, :, 2]].any()
 
 
 def test_causal_attention_without_a_mask():
     found = of(drawn(is_causal=True))
-    assert not found.direct[:, 3:].any()
-    close(found.direct[:, :3].sum(1), torch.ones(2, 1, 4))
+    assert not found.shares[:, 3:].any()
+    close(found.shares[:, :3].sum(1), torch.ones(2, 1, 4))
 
 
 @pytest.mark.parametrize("of_nothing", [False, -torch.inf])
@@ -182,10 +189,8 @@ def test_rows_of_padding_that_attend_to_nothing_give_no_nan(of_nothing):
     if of_nothing is not False:
         mask = torch.zeros(mask.shape).masked_fill(~mask, of_nothing)
     block = drawn(mask=mask)
-    block.value[1, :, 3:] = torch.nan  # what such rows leave in the next block
-    found = of(block, units, read=0)
-    assert all(one.isfinite().all() for one in found)
-    assert not any(one[1, 3:].any() for one in found)
+    shares = of(block, units, read=0).shares
+    assert shares.isfinite().all() and not shares[1, 3:].any()
 
 
 @pytest.mark.parametrize("automatic", [False, True])
@@ -196,9 +201,8 @@ def test_half_precision(automatic):
     positions[:, 0] = 1
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=automatic):
         found = flow(record_with_attention(model, padded("right"), [])[2], positions, rows=7)
-    assert [one.dtype for one in found] == [torch.bfloat16, torch.float32, torch.float32]
-    for shares in found[1:]:
-        close(shares.sum(1), torch.ones_like(shares.sum(1)))
+    assert {one.dtype for one in found.values} == {torch.bfloat16} and found.shares.dtype == torch.float32
+    close(found.shares.sum(1), torch.ones_like(found.shares.sum(1)))
 
 
 def test_reading_changes_nothing_that_is_recorded():
@@ -210,6 +214,8 @@ def test_reading_changes_nothing_that_is_recorded():
 
 
 def test_rows_are_picked():
-    found = Flow(torch.randn(3, 5, 2, 4, 3), torch.rand(3, 5, 2, 4), torch.rand(3, 5, 2, 4))
+    found = Flow((torch.randn(3, 5, 4, 3), torch.randn(3, 5, 4, 3)), torch.rand(3, 5, 2, 4))
     for pick in (torch.tensor([2, 0, 2]), torch.tensor([True, False, True])):
-        assert all(torch.equal(one, whole[pick]) for one, whole in zip(found.rows(pick), found, strict=True))
+        picked = found.rows(pick)
+        assert torch.equal(picked.shares, found.shares[pick])
+        assert all(torch.equal(one, whole[pick]) for one, whole in zip(picked.values, found.values, strict=True))

@@ -99,8 +99,8 @@ def test_a_text_of_one_token_gives_all_to_itself(name):
         with torch.no_grad():
             attention = record_with_attention(family(name), batch, [])[2]
         found = flow(attention, torch.ones(2, 1))
-        assert found.values.shape == (2, 1, 3, 4, 4)
-        assert torch.equal(found.direct, torch.ones(2, 1, 3, 4)) and torch.equal(found.direct, found.through_others)
+        assert [one.shape for one in found.values] == [(2, 1, 4, 4)] * 3
+        assert torch.equal(found.shares, torch.ones(2, 1, 3, 4))
 
 
 def test_one_token_with_grouped_queries_and_wide_heads():
@@ -112,8 +112,8 @@ def test_one_token_with_grouped_queries_and_wide_heads():
     with torch.no_grad():
         attention = record_with_attention(model, {"input_ids": torch.tensor([[5], [9]])}, [])[2]
     found = flow(attention, torch.ones(2, 1))
-    assert torch.equal(found.direct, torch.ones(2, 1, 3, 4))
+    assert torch.equal(found.shares, torch.ones(2, 1, 3, 4))
     for number, value in enumerate(values[-3:]):
         for head in range(4):
             first = 260 * (head // 2)
-            assert torch.equal(found.values[:, :, number, head], value[..., first : first + 260])
+            assert torch.equal(found.values[number][:, :, head], value[..., first : first + 260])

@@ -130,11 +130,12 @@ def test_gradient_reaches_what_replaces_a_state(number, features):
 def test_rows_are_picked_from_everything_that_was_recorded():
     marks = torch.rand(3, 4) > 0.5
     batch = Batch({"input_ids": torch.randint(60, (3, 4))}, marks, ~marks, torch.arange(3))
-    found = Flow(torch.rand(3, 4, 2, 2, 5), torch.rand(3, 4, 2, 2), torch.rand(3, 4, 2, 2))
+    found = Flow((torch.rand(3, 4, 2, 5),), torch.rand(3, 4, 1, 2))
     recorded = Recorded(torch.rand(3, 2), [torch.rand(3, 4, 6) for _ in range(2)], batch, found)
     pick = torch.tensor([2, 0])
     picked = recorded.rows(pick)
-    assert all(torch.equal(one, whole[pick]) for one, whole in zip(picked.flow, found, strict=True))
+    assert torch.equal(picked.flow.values[0], found.values[0][pick])
+    assert torch.equal(picked.flow.shares, found.shares[pick])
     assert torch.equal(picked.target, recorded.target[pick])
     assert all(torch.equal(one, whole[pick]) for one, whole in zip(picked.states, recorded.states, strict=True))
     assert picked.batch.example_ids.tolist() == [2, 0]

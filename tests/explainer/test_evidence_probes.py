@@ -18,10 +18,10 @@ def explainer(classifier, tokenizer):
 
 def test_a_state_reads_the_embeddings_and_itself(explainer, batch):
     recorded, probes = explainer.record(explainer.batch(**batch)), explainer.probes
-    found, width = probes(recorded), explainer.config.state_probe_size
+    found = probes(recorded)
     for state in (0, 1, explainer.config.num_states - 1):
         h0, hl = (F.layer_norm(one[1, 3], one.shape[-1:]) for one in (recorded.states[0], recorded.states[state]))
-        hidden = h0 @ probes.embedding_weight[:, state * width : (state + 1) * width] + probes.bias[state]
+        hidden = h0 @ probes.embedding_weight + probes.bias[state]
         if state > 0:
             hidden = hidden + hl @ probes.state_weight[state - 1]
         expected = (F.gelu(hidden) @ probes.out_weight[state]).item()
@@ -36,12 +36,22 @@ def test_a_state_reads_the_embeddings_and_itself(explainer, batch):
 
 def test_the_head_reads_flow_and_others(explainer, batch):
     recorded, probes = explainer.record(explainer.batch(**batch)), explainer.probes
-    assert explainer.config.flow_blocks == 3 and recorded.flow is not None
+    assert explainer.config.flow_blocks == 2 and recorded.flow is not None
     found = probes(recorded)
-    for name in ("values", "through_others"):
-        flow = recorded.flow._replace(**{name: getattr(recorded.flow, name) * 1.5})
+    values, shares = recorded.flow
+    for flow in (Flow(tuple(one * 1.5 for one in values), shares), Flow(values, shares * 1.5)):
         changed = (probes(recorded._replace(flow=flow)) - found).abs().amax((0, 1, 3)) > 1e-6
-        assert changed.nonzero()[:, 0].tolist() == [explainer.config.num_states], name
+        assert changed.nonzero()[:, 0].tolist() == [explainer.config.num_states]
+
+
+def test_values_at_padding_may_be_nan(explainer, batch):
+    """Rows of padding that attend to nothing leave NaN in the next block."""
+    recorded, probes = explainer.record(explainer.batch(**batch)), explainer.probes
+    padding = ~batch["attention_mask"].bool()
+    assert padding.any()
+    values = tuple(one.masked_fill(padding[..., None, None], torch.nan) for one in recorded.flow.values)
+    found = probes(recorded._replace(flow=recorded.flow._replace(values=values)))
+    torch.testing.assert_close(found[~padding], probes(recorded)[~padding])
 
 
 def test_padding_changes_nothing(explainer, batch):
@@ -52,12 +62,12 @@ def test_padding_changes_nothing(explainer, batch):
 
 
 def test_the_scale_is_the_root_mean_square_of_a_block(explainer, batch):
-    flow = explainer.record(explainer.batch(**batch)).flow
-    head = explainer.probes.head
-    head.measure_scale([Flow(*(one[:1] for one in flow)), Flow(*(one[1:] for one in flow))])
+    recorded, head = explainer.record(explainer.batch(**batch)), explainer.probes.head
+    rows, flow = torch.arange(len(recorded.target)), recorded.flow
+    head.measure_scale([recorded.rows(rows[:1]), recorded.rows(rows[1:])])
     real = batch["attention_mask"].bool()
-    for block in range(3):
-        given = (flow.through_others[:, :, block, :, None] * flow.values[:, :, block])[real]
+    for block in range(2):
+        given = (flow.shares[:, :, block, :, None] * flow.values[block])[real]
         assert head.flow_scale[block].item() == pytest.approx(given.square().mean().sqrt().item(), rel=1e-4)
 
 
@@ -78,7 +88,7 @@ def test_a_base_without_flow_does_without(tokenizer, batch):
     settings = {**ARCHITECTURES["deberta-v2"], "vocab_size": len(tokenizer), "num_labels": 2}
     base = AutoModelForSequenceClassification.from_config(AutoConfig.for_model("deberta-v2", **settings)).eval()
     explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("ablation")).eval()
-    assert not explainer.config.read_flow and not hasattr(explainer.probes.head, "direct_weight")
+    assert not explainer.config.read_flow and not hasattr(explainer.probes.head, "flow_weight")
     assert explainer(**batch).evidence.isfinite().all()
 
 

@@ -139,7 +139,7 @@ class AblationObjective(Objective):
             self.validation_labels = validation_ablations(explainer, data.tokenizer, data.validation, folder, *given)
         if explainer.config.read_flow:
             assert isinstance(explainer.probes, EvidenceProbes)
-            explainer.probes.head.measure_scale(explainer.record(batch).flow for batch in data.some(SCALED))
+            explainer.probes.head.measure_scale(explainer.record(batch) for batch in data.some(SCALED))
 
     def brings_baseline(self, explainer: DiffMaskModel, args: Any) -> bool:
         """See [`Objective.brings_baseline`]: that of ablations that are there already."""
