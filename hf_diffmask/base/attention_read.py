@@ -38,7 +38,7 @@ class BlockAttention(NamedTuple):
 
 @dataclass(frozen=True)
 class Attention:
-    """Queries, keys and values of `L` blocks. They take about three times the memory of the states of these blocks."""
+    """Queries, keys and values of all blocks. They take about three times the memory of the states."""
 
     units: Tensor
     """`(B, T)`, `bool`: `False` at padding."""
@@ -55,12 +55,11 @@ class AttentionReader(TorchFunctionMode):
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
         shape (`torch.Size`): `(b, t)`, the shape of the run.
-        last (`int`, *optional*): How many of the last blocks are read; by default all.
     """
 
-    def __init__(self, model: PreTrainedModel, shape: torch.Size, last: int | None = None):
+    def __init__(self, model: PreTrainedModel, shape: torch.Size):
         super().__init__()
-        self._model, self._shape, self._last = model, shape, last
+        self._model, self._shape = model, shape
         self._block: int | None = None
         self._found: list[list[dict[str, Any]]] = []
 
@@ -70,11 +69,10 @@ class AttentionReader(TorchFunctionMode):
 
         Args:
             taps ([`Taps`]): The taps of the run.
-            blocks (`Sequence[torch.nn.Module]`): All blocks of the base model.
+            blocks (`Sequence[torch.nn.Module]`): The `L` blocks.
         """
-        read = blocks[-(self._last or len(blocks)) :]
-        self._found = [[] for _ in read]
-        for number, block in enumerate(read):
+        self._found = [[] for _ in blocks]
+        for number, block in enumerate(blocks):
             taps.on_input(block, partial(self._enter, number))
             taps.on_output(block, self._leave)
 
@@ -95,7 +93,7 @@ class AttentionReader(TorchFunctionMode):
         What was read.
 
         Returns:
-            `list[BlockAttention]`: For each block that is read.
+            `list[BlockAttention]`: For each block.
 
         Raises:
             DiffMaskError: If a block did not attend exactly once, or in another layout.

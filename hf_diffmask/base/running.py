@@ -146,14 +146,10 @@ def record(
 
 
 def record_with_attention(
-    model: PreTrainedModel,
-    features: dict[str, Tensor],
-    names: Sequence[str],
-    units: Tensor | None = None,
-    last: int | None = None,
+    model: PreTrainedModel, features: dict[str, Tensor], names: Sequence[str], units: Tensor | None = None
 ) -> tuple[Any, list[Tensor], Attention]:
     """
-    Output, states, and the attention of the last blocks, from one forward pass.
+    Output, states, and the attention of all blocks, from one forward pass.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
@@ -161,7 +157,6 @@ def record_with_attention(
         names (`Sequence[str]`): States to record, see [`record`].
         units (`torch.Tensor` of shape `(B, T)`, `bool`, *optional*):
             `False` at padding; by default the attention mask.
-        last (`int`, *optional*): How many of the last blocks; by default all.
 
     Returns:
         `tuple`: The model's output and the states, see [`record`], and [`Attention`] for [`flow`].
@@ -170,8 +165,7 @@ def record_with_attention(
         DiffMaskError: If attention cannot be read from the model, or a state cannot be recorded.
     """
     units, parts = _parts(model, features, units)
-    shapes = [part.positions.shape for part in parts] or [units.shape]
-    readers = [AttentionReader(model, shape, last) for shape in shapes]
+    readers = [AttentionReader(model, part.positions.shape) for part in parts] or [AttentionReader(model, units.shape)]
     output, states = _run_parts(model, features, names, units, parts, readers)
     return output, states, Attention(units, [reader.blocks() for reader in readers], parts)
 

@@ -87,7 +87,7 @@ class DiffMaskConfig(PreTrainedConfig):
             Whether the explanation head reads what flows to the positions that the base model's head reads, see
             [`~hf_diffmask.base.flow.Flow`]. The base model must allow this.
         flow_blocks (`int`, *optional*, defaults to `0`):
-            How many of the last blocks have their flow read, with `read_flow`.
+            Blocks whose flow is read, with `read_flow`.
         flow_size (`int`, *optional*, defaults to `0`):
             Values of a unit in a block's flow, all attention heads together, with `read_flow`.
         replacements (`list[str]`, *optional*):

@@ -135,7 +135,8 @@ class ExplanationHead(nn.Module):
             self.position_weight = nn.Parameter(torch.empty(config.hidden_size, width))
         if config.read_flow:
             size = config.flow_blocks * config.flow_size
-            self.flow_weight = nn.Parameter(torch.empty(size, width))
+            self.flow_weight = nn.Parameter(torch.empty(size, config.state_probe_size))
+            self.flow_out_weight = nn.Parameter(torch.empty(config.state_probe_size, width))
             self.register_buffer("flow_scale", torch.empty(config.flow_blocks))
         self.bias = nn.Parameter(torch.empty(width))
         heads = next(number for number in (4, 2, 1) if width % number == 0)
@@ -213,4 +214,4 @@ class ExplanationHead(nn.Module):
             rows = given.flatten(2).flatten(0, 1)
             found = rows @ weight if found is None else found.addmm(rows, weight)
         assert found is not None
-        return found.view(*shares.shape[:2], -1)
+        return (found @ self.flow_out_weight).view(*shares.shape[:2], -1)

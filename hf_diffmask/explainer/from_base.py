@@ -79,7 +79,7 @@ def flow_fields(base_model: PreTrainedModel, task: type[Task], reads: str | None
         reads (`str`, *optional*): Result of [`~hf_diffmask.base.head.head_reads`].
 
     Returns:
-        `dict`: `read_flow`, and if it is `True` the sizes of the flow, that of the upper half of the blocks.
+        `dict`: `read_flow`, and if it is `True` the sizes of the flow.
     """
     if not task({"reads": reads}).knows_positions or not reads_flow(base_model):
         return {}
@@ -88,7 +88,7 @@ def flow_fields(base_model: PreTrainedModel, task: type[Task], reads: str | None
         _, _, attention = record_with_attention(base_model, dummies, [])
     ids = next(iter(dummies.values()))
     values = flow(attention, torch.ones_like(ids) / ids.shape[1]).values
-    return {"read_flow": True, "flow_blocks": (len(values) + 1) // 2, "flow_size": values[0][0, 0].numel()}
+    return {"read_flow": True, "flow_blocks": len(values), "flow_size": values[0][0, 0].numel()}
 
 
 def named_states(base_model: PreTrainedModel, names: Sequence[str]) -> list[str] | None:

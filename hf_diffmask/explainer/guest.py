@@ -16,6 +16,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from ..base.fingerprint import fingerprint
 from ..base.flow_support import check_flow
+from ..base.memory import keep_freed_memory
 from ..base.states import names_of_blocks, state_names
 from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError, reason
@@ -65,6 +66,7 @@ class Guest:
         self.revision: str | None = None
         self._base: PreTrainedModel | None = None
         self._is_borrowed = False
+        keep_freed_memory()
         if base is not None:
             self.borrow(base)
 

@@ -26,7 +26,7 @@ def record_batch(base: PreTrainedModel, task: Task, config: DiffMaskConfig, batc
     """
     given, attention = (base, batch.inputs, config.state_names, batch.units), None
     if config.read_flow:
-        output, states, attention = record_with_attention(*given, last=config.flow_blocks)
+        output, states, attention = record_with_attention(*given)
     else:
         output, states = record(*given)
     recorded = Recorded(task.target(output, batch.inputs.get("attention_mask")), states, batch)

@@ -34,22 +34,20 @@ def batch_of(texts, side="right"):
     return {"input_ids": ids, "attention_mask": (ids > 0).long()}
 
 
-def check(name, model, texts, batch, kind, rows, last=None):
+def check(name, model, texts, batch, kind, rows):
     """Compares the flow of a batch with that of each text alone, in the eager model, computed in plain loops."""
     there = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
     positions = torch.zeros(there.shape)
     for row, text in enumerate(texts):
         positions[row][there[row]] = torch.tensor(READS[kind](len(text)))
     with torch.no_grad():
-        found = flow(record_with_attention(model, batch, [], last=last)[2], positions, rows)
+        found = flow(record_with_attention(model, batch, [])[2], positions, rows)
     eager = family(name, "eager", vocab_size=model.config.vocab_size, pad_token_id=model.config.pad_token_id)
     for row, text in enumerate(texts):
         weights, values = weights_and_values(name, eager, text)
         shares = by_hand(weights, READS[kind](len(text)), None if kind == "mean" else rows)
-        blocks = slice(-(last or len(values)), None)
-        of_blocks = torch.stack(found.values, 2)[row][there[row]]
-        close(of_blocks, torch.from_numpy(values[blocks]).permute(2, 0, 1, 3))
-        close(found.shares[row][there[row]], torch.from_numpy(shares[:, blocks]))
+        close(torch.stack(found.values, 2)[row][there[row]], torch.from_numpy(values).permute(2, 0, 1, 3))
+        close(found.shares[row][there[row]], torch.from_numpy(shares))
         assert not found.shares[row][~there[row]].any()
     assert not any(one.requires_grad for one in (*found.values, found.shares))
 
@@ -94,11 +92,6 @@ def test_a_batch_in_parts(side):
 @pytest.mark.parametrize("name", ["bert", "llama"])
 def test_the_largest_weights_of_a_block(name, rows):
     check(name, family(name), LONG, batch_of(LONG), "last", rows)
-
-
-@pytest.mark.parametrize("last", [1, 2, 3])
-def test_the_last_blocks_alone(last):
-    check("bert", family("bert"), TEXTS, padded("left"), "two", rows=7, last=last)
 
 
 def test_eight_rows_are_close_to_all(classifier, batch):

@@ -36,7 +36,7 @@ def test_a_state_reads_the_embeddings_and_itself(explainer, batch):
 
 def test_the_head_reads_flow_and_others(explainer, batch):
     recorded, probes = explainer.record(explainer.batch(**batch)), explainer.probes
-    assert explainer.config.flow_blocks == 2 and recorded.flow is not None
+    assert explainer.config.flow_blocks == 3 and recorded.flow is not None
     found = probes(recorded)
     values, shares = recorded.flow
     for flow in (Flow(tuple(one * 1.5 for one in values), shares), Flow(values, shares * 1.5)):
@@ -66,7 +66,7 @@ def test_the_scale_is_the_root_mean_square_of_a_block(explainer, batch):
     rows, flow = torch.arange(len(recorded.target)), recorded.flow
     head.measure_scale([recorded.rows(rows[:1]), recorded.rows(rows[1:])])
     real = batch["attention_mask"].bool()
-    for block in range(2):
+    for block in range(3):
         given = (flow.shares[:, :, block, :, None] * flow.values[block])[real]
         assert head.flow_scale[block].item() == pytest.approx(given.square().mean().sqrt().item(), rel=1e-4)
 

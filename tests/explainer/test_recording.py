@@ -24,8 +24,7 @@ def test_flow_goes_to_the_positions_that_the_task_names(answerer, tokenizer):
     positions = torch.zeros(batch.units.shape)
     for place in found.target[0].argmax(-1).tolist():
         positions[0, place] += 0.5
-    last = explainer.config.flow_blocks
-    expected = flow(record_with_attention(answerer, features, [], last=last)[2], positions)
+    expected = flow(record_with_attention(answerer, features, [])[2], positions)
     torch.testing.assert_close(found.flow.shares, expected.shares)
     explainer.config.read_flow = False
     assert record_batch(answerer, explainer.task, explainer.config, batch).flow is None
