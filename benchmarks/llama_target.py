@@ -1,13 +1,13 @@
-"""Fine-tunes a Llama classifier for SST-2: the second base model of path.py.
+"""Fine-tunes a Llama classifier for SST-2: the second base model of ablations.py.
 
     python benchmarks/llama_target.py --output llama-sst2        (10 minutes on 2 cores)
-    python benchmarks/path.py train --base_model llama-sst2 --folder FOLDER ...
+    python benchmarks/ablations.py train --base_model llama-sst2 --folder FOLDER --replacements mask attention delete
 
 All weights of stories260k are fine-tuned on sst2_train. stories260k is a Llama with 5 blocks, trained on stories for
 children: causal attention, rotary positions, no token for the whole input, and pieces of few letters. It has no mask
 token, so a mask token is added; in training it replaces a tenth of the tokens, to train its embedding. The padding
 token is also the unknown token, and the classifier takes it for the end of the input. So only the replacements `mask`,
-`attention` and `delete` of path.py work.
+`attention` and `delete` of ablations.py work.
 """
 
 import argparse
@@ -20,7 +20,14 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_linear_schedule_with_warmup, set_seed
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    get_linear_schedule_with_warmup,
+    set_seed,
+)
 from transformers.utils import logging
 
 LEARNING_RATE, BATCH_SIZE, MASKED = 2e-3, 64, 0.1
@@ -33,18 +40,28 @@ def read(path: Path) -> tuple[list[str], list[int]]:
     return [row["text"] for row in rows], [int(row["label"]) for row in rows]
 
 
-def main() -> None:
-    """Fine-tunes and saves the classifier, with its accuracy."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(description: str | None) -> argparse.ArgumentParser:
+    """The options of a script that trains a classifier."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+    return parser
+
+
+def begin(args: argparse.Namespace) -> None:
+    """Sets threads and seed, before a model is made."""
     torch.set_num_threads(args.threads)
     logging.disable_progress_bar()
     set_seed(args.seed)
+
+
+def main() -> None:
+    """Fine-tunes and saves the classifier, with its accuracy."""
+    args = options(__doc__).parse_args()
+    begin(args)
     source = args.shared / "models" / "stories260k"
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
@@ -53,11 +70,18 @@ def main() -> None:
     )
     model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
+    train(args, model, tokenizer, LEARNING_RATE)
+
+
+def train(
+    args: argparse.Namespace, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, learning_rate: float
+) -> None:
+    """Trains all weights of a classifier on sst2_train, measures it on sst2_dev, and saves it."""
     texts, labels = read(args.shared / "data" / "sst2_train.jsonl.gz")
     ids = tokenizer(texts, truncation=True, max_length=256)["input_ids"]
     order = sorted(range(len(ids)), key=lambda k: len(ids[k]))
     batches = [order[start : start + BATCH_SIZE] for start in range(0, len(order), BATCH_SIZE)]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = get_linear_schedule_with_warmup(optimizer, len(batches) // 5, args.epochs * len(batches))
     begun = time.perf_counter()
     model.train()
