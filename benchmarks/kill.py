@@ -1,13 +1,14 @@
 """Runs that are killed at random moments and resumed, compared with runs that are not.
 
-    python benchmarks/kill.py       (2 minutes)
+    python benchmarks/kill.py       (3 minutes)
 
 Base model: the bundled classifier. Data: sentences from the demo's grammar. Each recipe is trained once without
 interruption, by `hf-diffmask train`, with a checkpoint every 4 steps. Then further runs with the same settings are
-killed (SIGKILL) at random moments. Half of the moments are uniform between the start of a run and its end. The other
-half are uniform over the writing and deleting of checkpoints. These take milliseconds, so their moments are counted in
-operations on files. A killed run is resumed with `--resume_from_checkpoint True`, or started again if it has no
-checkpoint yet. Then the weights of the explainer and of the last checkpoint must be the same to the last bit.
+killed (SIGKILL) at random moments. A third of the moments are uniform between the start of a run and its end. The
+others are uniform over the writing and deleting of checkpoints, and of ablations. These take milliseconds, so their
+moments are counted in operations on files. A killed run is resumed with `--resume_from_checkpoint True`, or started
+again with the same command if it has no checkpoint yet. Then the weights of the explainer and of the last checkpoint
+must be the same to the last bit.
 
 Each run is a forked child in a process group of its own. Results go to results/kill.json.
 """
@@ -37,6 +38,7 @@ from hf_diffmask.training.recipes.registry import RECIPES
 from hf_diffmask_entry import main as hf_diffmask_main
 
 RESULTS = Path(__file__).parent / "results" / "kill.json"
+PARTS = ("checkpoint-", "ablations")
 WRITES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
 
 
@@ -77,37 +79,41 @@ def killed_after(arguments: list[str], seconds: float) -> int:
     return waited(process)
 
 
-def watch(folder: Path, act: Callable[[int], object]) -> Callable[[], None]:
-    """A function that calls `act` with the number of each operation on files of checkpoints, before it happens."""
+def watch(folder: Path, act: Callable[[str, int], object]) -> Callable[[], None]:
+    """A function that calls `act` with part and number of each operation on files of a part, before it happens."""
 
     def prepare() -> None:
-        count = 0
+        count = dict.fromkeys(PARTS, 0)
 
         def hook(event: str, given: tuple) -> None:
-            nonlocal count
-            if event in WRITES and str(given[0]).startswith(str(folder)) and "checkpoint-" in str(given[0]):
-                count += 1
-                act(count)
+            if event in WRITES and str(given[0]).startswith(str(folder)):
+                for part in PARTS:
+                    if part in str(given[0])[len(str(folder)) :]:
+                        count[part] += 1
+                        act(part, count[part])
 
         sys.addaudithook(hook)
 
     return prepare
 
 
-def counted(arguments: list[str], folder: Path) -> int:
-    """Runs to the end; returns the number of operations on files of checkpoints."""
-    note = folder.parent / f"{folder.name}.count"
-    status = waited(child(arguments, watch(folder, lambda count: note.write_text(str(count)))))
+def counted(arguments: list[str], folder: Path) -> dict[str, int]:
+    """Runs to the end; returns the number of operations on files of each part."""
+
+    def note(part: str) -> Path:
+        return folder.parent / f"{part}of-{folder.name}"
+
+    status = waited(child(arguments, watch(folder, lambda part, count: note(part).write_text(str(count)))))
     if status != 0:
         raise SystemExit(f"The run without interruption ended with status {status}.")
-    return int(note.read_text())
+    return {part: int(note(part).read_text()) for part in PARTS if note(part).is_file()}
 
 
-def killed_before(arguments: list[str], folder: Path, number: int) -> int:
-    """Kills a run before an operation on files of checkpoints; returns its exit status."""
+def killed_before(arguments: list[str], folder: Path, part: str, number: int) -> int:
+    """Kills a run before an operation on files of a part; returns its exit status."""
 
-    def act(count: int) -> None:
-        if count == number:
+    def act(of: str, count: int) -> None:
+        if (of, count) == (part, number):
             os.killpg(0, signal.SIGKILL)
 
     return waited(child(arguments, watch(folder, act)))
@@ -132,7 +138,7 @@ def difference(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
 def main() -> None:
     """Trains, kills and resumes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=24)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -166,10 +172,11 @@ def main() -> None:
             recipe = list(RECIPES)[number % len(RECIPES)]
             expected, seconds, operations = whole[recipe]
             folder = Path(name) / f"{recipe}-{number}"
-            if number % 2:
-                moment = draw.randint(1, operations)
-                killed = f"at file {moment} of {operations}"
-                status = killed_before(arguments(folder, recipe), folder, moment)
+            kinds = ["time", *operations]
+            if (part := kinds[number // len(RECIPES) % len(kinds)]) != "time":
+                moment = draw.randint(1, operations[part])
+                killed = f"{part.rstrip('-')}: operation {moment} of {operations[part]}"
+                status = killed_before(arguments(folder, recipe), folder, part, moment)
             else:
                 after = draw.uniform(0, seconds)
                 while (status := killed_after(arguments(folder, recipe), after)) == 0:
