@@ -1,11 +1,12 @@
 """The recipe `ablation` compared with its rivals and with `path`: results in docs/ablations.md and the README.
 
     python benchmarks/ablations.py train --folder FOLDER       (for each seed 12 minutes on 1 core; `path` 15)
-    python benchmarks/ablations.py evaluate --folder FOLDER    (an hour on 2 cores)
+    python benchmarks/ablations.py evaluate --folder FOLDER    (an hour on 1 core)
     python benchmarks/ablations.py compare --folder FOLDER     (seconds; reads the output of `evaluate`)
     python benchmarks/ablations.py few --folder FOLDER         (an hour)
     python benchmarks/ablations.py forwards --folder FOLDER    (5 minutes on 1 core)
     python benchmarks/ablations.py states --folder FOLDER      (seconds; reads the output of `train`)
+    python benchmarks/ablations.py curve --folder FOLDER       (10 minutes; reads ablations that `train` made)
 
 Base model: minilm-sst2, or another with --base_model, such as the model from llama_target.py (with --replacements
 mask attention delete). Explainers: recipes `ablation` and `path`, seeds 0, 1 and 2, trained on sst2_sentences_train;
@@ -18,6 +19,7 @@ all of sst2_dev, with the preset hf_diffmask (tokens become the mask token) and 
 - `few` compares all methods, with the costly ones, to the best rankings of a beam search, on the first 100 sentences.
 - `forwards` times `model.forward` beside the bare base model, interleaved, on batches of 32 sentences.
 - `states` collects R2 of each state, and the minutes that training took.
+- `curve` fits explainers to a part of the inputs and masks of the first seed: R2 on the same validation ablations.
 """
 
 import argparse
@@ -27,28 +29,34 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
-from hf_diffmask import DiffMaskModel
+from hf_diffmask import DiffMaskModel, DiffMaskTrainingArguments
+from hf_diffmask.ablations.store import Ablations
 from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.data.reading import load_texts
+from hf_diffmask.data.sampling import train_validation_split
 from hf_diffmask.evaluation.comparison import interval
 from hf_diffmask.evaluation.stability import rank_correlation
+from hf_diffmask.training.recipes import ablation
 from hf_diffmask.training.recipes.registry import recipe_config
+from hf_diffmask.training.run import train as fit
 
 RESULTS = Path(__file__).parent / "results" / "ablations.json"
 SEEDS = (0, 1, 2)
 RECIPES = ("ablation", "path")
-RIVALS = ("ig", "ig_50", "loo")
-CHEAP = ("input_x_gradient", "attention", "random")
+RIVALS = ("ig", "loo")
 COSTLY = ("kernel_shap",)
 REPLACEMENTS = ("mask", "pad", "unk", "attention", "delete")
+PARTS = ((1500, 4), (1500, 16), (3000, 8), (6228, 4), (6228, 16))  # inputs and masks of `curve`
 SEEN = ("attention",)  # by training; the learned baseline is no replacement here
 FIGURES = ("comprehensiveness", "sufficiency")
 
@@ -91,7 +99,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Measures each explainer on sst2_dev with all replacements; the rivals once."""
     for seed, recipe in itertools.product(args.seeds, args.recipes):
         output = args.folder / f"measured-{recipe}-{seed}"
-        methods = ["diffmask", *RIVALS, *CHEAP] if (seed, recipe) == (SEEDS[0], RECIPES[0]) else ["diffmask"]
+        methods = ["diffmask", *RIVALS] if (seed, recipe) == (SEEDS[0], RECIPES[0]) else ["diffmask"]
         if not (output / "attributions" / f"{methods[-1]}.jsonl").is_file():
             run(
                 args, "evaluate", "--model", str(args.folder / f"{recipe}-{seed}"), "--seed", str(seed),
@@ -122,7 +130,7 @@ def compare(args: argparse.Namespace) -> None:
         """Array of shape `(N, 2, R)`: inputs, figures, replacements."""
         return np.array([[[line[name][way] for way in args.replacements] for name in FIGURES] for line in lines])
 
-    values = {name: figures(lines_of(first, name)) for name in (*RIVALS, *CHEAP)}
+    values = {name: figures(lines_of(first, name)) for name in RIVALS}
     correlations = {}
     for recipe in args.recipes:
         of_seeds = [lines_of(args.folder / f"measured-{recipe}-{seed}", "diffmask") for seed in args.seeds]
@@ -247,11 +255,45 @@ def states(args: argparse.Namespace) -> None:
     save(args, "states", found)
 
 
+class Part(Ablations):
+    """The first masks of the first inputs."""
+
+    def __init__(self, folder: str, masks: int):
+        super().__init__(folder)
+        self._outputs[:, masks:] = np.nan  # outputs that are not finite do not count
+
+    def check(self, *args: Any, **kwargs: Any) -> None:
+        """The data set is shorter here."""
+
+
+def curve(args: argparse.Namespace) -> None:
+    """Fits explainers to a part of the first seed's ablations."""
+    folder, tokenizer = args.folder / f"{RECIPES[0]}-{SEEDS[0]}", AutoTokenizer.from_pretrained(base_model(args))
+    base = AutoModelForSequenceClassification.from_pretrained(base_model(args), dtype=torch.float32)
+    texts = load_texts(str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"))
+    texts, validation = train_validation_split(texts, SEEDS[0])
+    found = []
+    for inputs, masks in PARTS:
+        ablation.Ablations = partial(Part, masks=masks)
+        with tempfile.TemporaryDirectory() as output:
+            settings = DiffMaskTrainingArguments(
+                output_dir=output, recipe=RECIPES[0], seed=SEEDS[0], use_cpu=True, report_to=[],
+                ablations=str(folder / "ablations"),
+            )  # fmt: skip
+            set_seed(SEEDS[0])
+            explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(RECIPES[0]))
+            _, facts = fit(explainer, tokenizer, texts[:inputs], validation, settings)
+            r2 = json.loads((Path(output) / "all_results.json").read_text())["eval_r2"]
+        found.append({"inputs": inputs, "masks": masks, "r2": r2, "minutes": facts["minutes_of"]})
+        print(found[-1], flush=True)
+    save(args, "curve", found)
+
+
 def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {"train": train, "evaluate": evaluate, "compare": compare, "few": few, "forwards": forwards}
-    parts |= {"states": states}
+    parts |= {"states": states, "curve": curve}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--folder", type=Path, required=True, help="where explainers and measurements go")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder of models and data")
