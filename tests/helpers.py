@@ -26,6 +26,8 @@ ROOT = Path(__file__).parent.parent
 TEXT = "the plot is dull , but the cast is warm and funny"
 STATE_NAMES = ["embeddings", "block.0.input", "block.0.output"]
 WRITE, READ = "hf_test_write_token", "hf_test_read_token"
+# Votes of each state alone, by probes that are not told the prediction.
+HIDDEN = {"masking": "hidden", "class_conditional": False, "read_context": False}
 SMALL = {"vocab_size": 60, "max_position_embeddings": 40, "pad_token_id": 0}
 ARCHITECTURES = {
     "bert": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24},
@@ -124,9 +126,18 @@ def build(name, **config):
     return AutoModelForSequenceClassification.from_config(config)
 
 
+def path_config(masking="input", target="prediction"):
+    """The fields that the recipe `path` set. It trains no more, but its explainers load and explain."""
+    return {
+        "objective": "path", "mask_special_tokens": False, "normalize_states": True,
+        "class_conditional": target == "prediction", "read_context": masking == "input", "share_mean": True,
+        "path_gradient": False, "initial_logit": 0.0, "masking": masking, "target": target,
+    }  # fmt: skip
+
+
 def path_of(classifier, tokenizer, **config):
     torch.manual_seed(0)
-    return DiffMaskModel.from_base_model(classifier, tokenizer, **{**recipe_config("path"), **config}).eval()
+    return DiffMaskModel.from_base_model(classifier, tokenizer, **{**path_config(), **config}).eval()
 
 
 def batches_of(tokenizer, count=40, size=16):
@@ -140,7 +151,7 @@ def batches_of(tokenizer, count=40, size=16):
 
 def path_pipeline(classifier, tokenizer, **config):
     torch.manual_seed(0)
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **{**recipe_config("path"), **config}).eval()
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **{**path_config(), **config}).eval()
     features = TextFeatures(tokenizer, sentences(40, seed=1), 64)
     batch = collate(tokenizer, [features[k] for k in range(40)])
     del batch["example_ids"]

@@ -14,8 +14,7 @@ from hf_diffmask.data.windows import windows
 from hf_diffmask.masks.gates import hard_mask
 from hf_diffmask.masks.paths import top
 from hf_diffmask.methods.budget_search import smallest_budget
-from hf_diffmask.training.recipes.registry import recipe_config
-from tests.helpers import STATE_NAMES, masked_output, recorded_of
+from tests.helpers import STATE_NAMES, masked_output, path_config, recorded_of
 
 TEXTS = [
     "a warm and quietly funny film",
@@ -80,7 +79,7 @@ def test_windows_of_one_text_must_all_be_unchanged(explainer, tokenizer, monkeyp
 
 
 def test_smallest_shares_are_within_the_margin_at_every_state(classifier, tokenizer):
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path"), margin=0.02).eval()
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config(), margin=0.02).eval()
     texts = ["a warm film", "the plot is dull and the cast looks tired of it", "fine"]
     shares = smallest_shares(explainer, tokenizer, texts, batch_size=2)
     assert shares.shape == (3, explainer.config.num_states)
@@ -107,7 +106,7 @@ def test_smallest_shares_are_within_the_margin_at_every_state(classifier, tokeni
 
 
 def test_windows_of_a_long_text_add_up(classifier, tokenizer, monkeypatch):
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path"), margin=0.02).eval()
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config(), margin=0.02).eval()
     monkeypatch.setattr("hf_diffmask.analysis.decisions.max_length", lambda *_: 8)
     text = "the plot is dull and the cast looks tired of it , but the music is a delight"
     parts = list(windows(encode(tokenizer, text), 8))

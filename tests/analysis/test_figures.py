@@ -8,8 +8,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.analysis import decisions, figures, tokens
 from hf_diffmask.analysis.tagging import Tag
-from hf_diffmask.training.recipes.registry import recipe_config
-from tests.helpers import path_of
+from tests.helpers import HIDDEN, path_of
 
 pytest.importorskip("matplotlib", reason="figures need hf-diffmask[plots]")
 TEXTS = ["a warm and quietly funny film", "the plot is dull", "not bad at all"]
@@ -26,7 +25,7 @@ def explain(explainer, tokenizer):
 
 @pytest.fixture
 def hidden(classifier, tokenizer):
-    model = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("fast", "hidden")).eval()
+    model = DiffMaskModel.from_base_model(classifier, tokenizer, **HIDDEN).eval()
     with torch.no_grad():
         model.probes.out_weight.normal_(std=0.05)
     return pipeline_of(model, tokenizer)

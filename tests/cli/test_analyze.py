@@ -13,9 +13,8 @@ from hf_diffmask import DiffMaskModel
 from hf_diffmask.analysis.decisions import smallest_shares
 from hf_diffmask.analysis.tagging import Tag
 from hf_diffmask.pipeline.loading import load_pipeline
-from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask_entry import main
-from tests.helpers import refused
+from tests.helpers import HIDDEN, path_config, refused
 
 SENTENCES = [
     "a warm and quietly funny film",
@@ -80,7 +79,7 @@ def save(explainer, tokenizer, folder):
 
 @pytest.fixture
 def hidden_model(classifier, tokenizer, tmp_path):
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("fast", "hidden"))
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **HIDDEN)
     with torch.no_grad():
         explainer.probes.out_weight.normal_(std=0.05)
     return save(explainer, tokenizer, tmp_path / "hidden")
@@ -129,7 +128,7 @@ def test_report_of_a_data_set(capsys, data, tmp_path):
 
 
 def test_of_a_path_the_report_says_when_it_was_decided(classifier, tokenizer, data, tmp_path):
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path"), margin=0.05)
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config(), margin=0.05)
     model = save(explainer, tokenizer, tmp_path / "path")
     out = tmp_path / "report"
     assert (

@@ -13,7 +13,7 @@ from hf_diffmask.evaluation.faithfulness import PRESETS, curves, measures
 from hf_diffmask.evaluation.stability import perturbed
 from hf_diffmask.methods.registry import METHODS, Explainers, random
 from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.recipes.registry import recipe_config
+from tests.helpers import HIDDEN
 
 TEXTS = ["the plot is dull and the cast looks tired of it", "a warm film", "superb", "not bad at all"]
 
@@ -21,7 +21,7 @@ TEXTS = ["the plot is dull and the cast looks tired of it", "a warm film", "supe
 @pytest.fixture
 def explainers(explainer, classifier, tokenizer):
     plain = DiffMaskModel.from_base_model(classifier, tokenizer).eval()
-    hidden = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("fast", "hidden")).eval()
+    hidden = DiffMaskModel.from_base_model(classifier, tokenizer, **HIDDEN).eval()
     with torch.no_grad():
         hidden.probes.out_weight.normal_(std=0.05)
     return Explainers(explainer, plain, hidden, 0)

@@ -9,16 +9,15 @@ from transformers import pipeline
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.base.states import find_blocks
-from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.validation import measure
 from tests.explainer.helpers import drawn, uniform
-from tests.helpers import make_trainer, masked_output, recorded_of
+from tests.helpers import HIDDEN, make_trainer, masked_output, recorded_of
 
 
 @pytest.fixture
 def explainer(classifier, tokenizer):
     """An untrained explainer. Its probes differ between units, its baselines between states."""
-    model = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("fast", "hidden")).eval()
+    model = DiffMaskModel.from_base_model(classifier, tokenizer, **HIDDEN).eval()
     with torch.no_grad():
         model.probes.out_weight.normal_(std=0.05)
         model.probes.out_bias.fill_(0.5)

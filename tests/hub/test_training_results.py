@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-import hf_diffmask
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.hub.card_folder import PLOT
 from hf_diffmask.hub.results import read_results
 from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.training.validation import StateRow
+from tests.helpers import path_config
 
 TRAINING = {
     "dataset": "texts.jsonl", "dataset_on_hub": False, "inputs": 900, "validation_inputs": 80, "pairs": False,
@@ -43,7 +43,7 @@ def test_without_matplotlib_the_card_has_no_plot(explainer, tokenizer, rows, tmp
 
 
 def test_a_path_that_is_not_calibrated_has_nothing_to_plot(classifier, tokenizer, tmp_path):
-    path = DiffMaskModel.from_base_model(classifier, tokenizer, **hf_diffmask.recipe_config("path"))
+    path = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config())
     add_training_results(str(tmp_path), path, tokenizer, TRAINING, [])
     assert not (tmp_path / PLOT).exists() and (tmp_path / "README.md").is_file()
     assert json.loads((tmp_path / "explainer_results.json").read_text())["states"] == []

@@ -6,8 +6,7 @@ import torch
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.masks.paths import top
 from hf_diffmask.methods.budget_search import smallest_budget
-from hf_diffmask.training.recipes.registry import recipe_config
-from tests.helpers import recorded_of
+from tests.helpers import path_config, recorded_of
 
 TEXTS = [
     "a warm film",
@@ -25,7 +24,7 @@ def inputs(tokenizer):
 @pytest.mark.parametrize(("masking", "state"), [("input", -1), ("hidden", 1)])
 @pytest.mark.parametrize("margin", [0.001, 0.1, 0.5])
 def test_what_is_found_is_within_the_margin_and_small(classifier, tokenizer, inputs, masking, state, margin):
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path", masking)).eval()
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config(masking)).eval()
     recorded = recorded_of(explainer, **inputs)
     maskable = recorded.batch.maskable
     scores = torch.randn(maskable.shape, generator=torch.Generator().manual_seed(1))
@@ -53,9 +52,7 @@ def test_what_is_found_is_within_the_margin_and_small(classifier, tokenizer, inp
 
 
 def test_where_nothing_may_change_everything_is_kept(classifier, tokenizer, inputs):
-    explainer = DiffMaskModel.from_base_model(
-        classifier, tokenizer, **recipe_config("path", target="distribution")
-    ).eval()
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config(target="distribution")).eval()
     recorded = recorded_of(explainer, **inputs)
     maskable = recorded.batch.maskable
     found = smallest_budget(explainer, recorded, torch.randn(maskable.shape), 1e-12)

@@ -5,11 +5,12 @@ from itertools import combinations
 import pytest
 import torch
 
-from hf_diffmask import DiffMaskModel, recipe_config
+from hf_diffmask import DiffMaskModel
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.explainer.masking import Masking
 from hf_diffmask.methods import erasure
 from hf_diffmask.methods.erasure import exact_erasure, smallest_subsets
+from tests.helpers import path_config
 from tests.methods.helpers import kl, masked_by_hand
 
 
@@ -43,7 +44,7 @@ def test_exact_erasure_is_brute_force(explainer, classifier, tokenizer, batch, m
 
 
 def test_the_margin_of_a_path_bounds_the_drop(classifier, tokenizer, batch):
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path")).eval()
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config()).eval()
     explainer.config.margin = 0.1
     subsets = smallest_subsets(Masking(explainer, batch))
     for row, length in enumerate(batch["attention_mask"].sum(-1).tolist()):

@@ -5,13 +5,12 @@ import torch
 
 from hf_diffmask.evaluation.faithfulness import curves, mean_measures, measures
 from hf_diffmask.methods.path_refinement import forwards_of, refine_scores
-from hf_diffmask.training.recipes.registry import recipe_config
-from tests.helpers import path_of, recorded_of
+from tests.helpers import path_config, path_of, recorded_of
 
 
 @pytest.mark.parametrize(("masking", "target"), [("hidden", "prediction"), ("input", "distribution")])
 def test_refining_of_other_kinds(classifier, tokenizer, batch, masking, target):
-    explainer = path_of(classifier, tokenizer, **recipe_config("path", masking, target=target))
+    explainer = path_of(classifier, tokenizer, **path_config(masking, target))
     recorded = recorded_of(explainer, **batch)
     output = explainer(**batch)
     # The classifier reads only the first token of the last state, and this token is never masked.

@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_diffmask import DiffMaskModel, recipe_config
+from hf_diffmask import DiffMaskModel
 from hf_diffmask.methods.plain import plain_explainer
 from hf_diffmask.testbeds.counting import STATES, CountingConfig, CountingForSequenceClassification
 
@@ -23,5 +23,5 @@ def test_it_is_untrained_and_shares_the_base_model(explainer, classifier, tokeni
 
 def test_a_model_without_blocks_keeps_its_named_states(tokenizer):
     base = CountingForSequenceClassification(CountingConfig()).eval()
-    explainer = DiffMaskModel.from_base_model(base, states=STATES, **recipe_config("fast"))
+    explainer = DiffMaskModel.from_base_model(base, states=STATES)
     assert plain_explainer(explainer, None).config.state_names == list(STATES)

@@ -17,7 +17,7 @@ from hf_diffmask.methods.path_refinement import refine_scores
 from hf_diffmask.methods.per_example import per_example, refine
 from hf_diffmask.methods.registry import COSTLY, METHODS, Explainers, explains_log_odds, refined
 from hf_diffmask.training.recipes.registry import recipe_config
-from tests.helpers import build, path_of, recorded_of
+from tests.helpers import build, path_config, path_of, recorded_of
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def batch():
 @pytest.fixture
 def explainers(base):
     """Explainers with different baselines, to show which explainer a method reads."""
-    made = [DiffMaskModel.from_base_model(base, **recipe_config("fast", kind)).eval() for kind in ("input", "hidden")]
+    made = [DiffMaskModel.from_base_model(base, masking=kind).eval() for kind in ("input", "hidden")]
     with torch.no_grad():
         for one in made:
             one.baseline.normal_()
@@ -114,11 +114,12 @@ def test_costly_methods_are_methods():
 
 
 def test_which_scores_are_log_odds(base, explainers):
-    def of(recipe, **options):
-        return explainers._replace(trained=DiffMaskModel.from_base_model(base, **recipe_config(recipe, **options)))
+    def of(config):
+        return explainers._replace(trained=DiffMaskModel.from_base_model(base, **config))
 
-    assert {name for name in METHODS if explains_log_odds(of("path"), name)} == {"loo", "kernel_shap"}
-    assert {name for name in METHODS if explains_log_odds(of("ablation"), name)} == {"diffmask", "loo", "kernel_shap"}
-    assert not explains_log_odds(of("ablation", target="distribution"), "diffmask"), (
+    ablation = recipe_config("ablation")
+    assert {name for name in METHODS if explains_log_odds(of(path_config()), name)} == {"loo", "kernel_shap"}
+    assert {name for name in METHODS if explains_log_odds(of(ablation), name)} == {"diffmask", "loo", "kernel_shap"}
+    assert not explains_log_odds(of(recipe_config("ablation", target="distribution")), "diffmask"), (
         "sizes of evidence, not evidence for a class"
     )

@@ -11,8 +11,7 @@ from hf_diffmask import DiffMaskModel
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.hub.card_folder import write_card
 from hf_diffmask.methods.path_refinement import refine_scores
-from hf_diffmask.training.recipes.registry import recipe_config
-from tests.helpers import path_pipeline, recorded_of
+from tests.helpers import path_config, path_pipeline, recorded_of
 
 TEXTS = ["a warm and quietly funny film", "the plot is dull and the cast looks tired of it", "fine"]
 
@@ -133,7 +132,7 @@ def test_of_a_word_the_most_evidence_counts(explain):
 
 
 def test_without_validation_inputs_there_are_no_thresholds(classifier, tokenizer, tmp_path):
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("path")).eval()
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config()).eval()
     explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
     assert explain(TEXTS[1])["kept_share"] == 1
     with pytest.raises(DiffMaskError, match="trained without validation inputs"):

@@ -16,7 +16,6 @@ from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.pipeline.inputs import explained
 from hf_diffmask.pipeline.what_if import what_if
 from hf_diffmask.tasks.inputs import whole_number
-from hf_diffmask.training.recipes.registry import recipe_config
 from tests.helpers import CONTEXT, QUESTION
 
 TEXTS = ["a warm film", "the plot is dull", "not bad at all"]
@@ -34,8 +33,7 @@ def expected(explain):
 
 @pytest.fixture
 def answers(answerer, tokenizer):
-    config = recipe_config("fast", task="question-answering")
-    explainer = DiffMaskModel.from_base_model(answerer, tokenizer, **config).eval()
+    explainer = DiffMaskModel.from_base_model(answerer, tokenizer).eval()
     return pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
 
 

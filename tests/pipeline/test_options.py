@@ -7,8 +7,7 @@ from transformers import pipeline
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
 from hf_diffmask.pipeline.options import check_together, label_index, sorted_options, state_index
-from hf_diffmask.training.recipes.registry import recipe_config
-from tests.helpers import path_of, path_pipeline
+from tests.helpers import path_config, path_of, path_pipeline
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def test_values_that_cannot_be(path, asked, message):
 
 
 def test_options_of_a_task_are_for_that_task(path, answerer, tokenizer):
-    answers = DiffMaskModel.from_base_model(answerer, tokenizer, **recipe_config("path", task="question-answering"))
+    answers = DiffMaskModel.from_base_model(answerer, tokenizer, **path_config(target="distribution"))
     (name, *_) = answers.task.options
     assert sorted_options(answers, **{name: 5}) == ({}, {name: 5})
     with pytest.raises(DiffMaskError) as error:

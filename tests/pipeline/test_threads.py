@@ -7,14 +7,14 @@ import torch
 from transformers import pipeline
 
 import hf_diffmask
-from hf_diffmask import DiffMaskModel, recipe_config
+from hf_diffmask import DiffMaskModel
 from hf_diffmask.methods.attention import attention
 
 TEXTS = ["a warm and funny film", "the plot is dull", "not bad at all", "superb", "the cast looks tired of it all"]
 
 
 def made(base, tokenizer, masking, seed):
-    explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("fast", masking)).eval()
+    explainer = DiffMaskModel.from_base_model(base, tokenizer, masking=masking).eval()
     torch.manual_seed(seed)
     with torch.no_grad():
         explainer.probes.out_weight.normal_(std=0.05)

@@ -26,7 +26,7 @@ from tests.helpers import CONTEXT, OTHERS, QUESTION, masked_output, recorded_of
 
 @pytest.fixture
 def explainer(answerer, tokenizer):
-    model = DiffMaskModel.from_base_model(answerer, tokenizer, margin=1.0, **recipe_config("fast")).eval()
+    model = DiffMaskModel.from_base_model(answerer, tokenizer, margin=1.0).eval()
     with torch.no_grad():
         model.probes.out_weight.normal_(std=0.05)
         model.probes.out_bias.fill_(1.0)

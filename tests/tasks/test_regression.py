@@ -17,7 +17,7 @@ from hf_diffmask.tasks.registry import TASKS, task_of
 from hf_diffmask.tasks.regression import Regression
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask_entry import main
-from tests.helpers import recorded_of
+from tests.helpers import path_config, recorded_of
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def trained(base, tmp_path_factory):
     tokenizer.save_pretrained(base)
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_pretrained(base)
-    explainer = DiffMaskModel.from_base_model(model, tokenizer, **recipe_config("path", task="regression"))
+    explainer = DiffMaskModel.from_base_model(model, tokenizer, **path_config())
     folder = tmp_path_factory.mktemp("explainer")
     args = DiffMaskTrainingArguments(
         output_dir=str(folder), max_steps=200, per_device_train_batch_size=16, use_cpu=True, disable_tqdm=True,

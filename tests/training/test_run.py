@@ -9,7 +9,7 @@ import torch
 import transformers
 
 import hf_diffmask
-from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments, recipe_config
+from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask.training.run import machine_of, train
 
@@ -26,7 +26,7 @@ def arguments(folder, **settings):
 
 @pytest.fixture
 def untrained(classifier, tokenizer):
-    return DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("fast"))
+    return DiffMaskModel.from_base_model(classifier, tokenizer)
 
 
 def test_what_is_known_of_a_run(untrained, tokenizer, batch, tmp_path):

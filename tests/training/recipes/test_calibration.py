@@ -7,14 +7,13 @@ from hf_diffmask import DiffMaskModel
 from hf_diffmask.masks.thresholds import COST_LEVELS, KEPT_SHARES
 from hf_diffmask.training.recipes.calibration import calibrate
 from hf_diffmask.training.recipes.path import scale
-from hf_diffmask.training.recipes.registry import recipe_config
-from tests.helpers import batches_of, masked_output, path_of
+from tests.helpers import batches_of, masked_output, path_config, path_of
 
 
 @pytest.mark.parametrize("masking", ["input", "hidden"])
 @pytest.mark.parametrize("target", ["prediction", "distribution"])
 def test_thresholds_are_what_their_margin_says(classifier, tokenizer, masking, target):
-    explainer = path_of(classifier, tokenizer, **recipe_config("path", masking, target=target))
+    explainer = path_of(classifier, tokenizer, **path_config(masking, target))
     batches = batches_of(tokenizer)
     everything = explainer(**batches[0])
     assert (everything.keep_probability == 1).all(), "not calibrated yet"
@@ -71,7 +70,7 @@ def test_thresholds_are_what_their_margin_says(classifier, tokenizer, masking, t
 
 def test_cuts_lie_between_scores_that_differ(classifier, tokenizer):
     # With hidden masking, the embedding state scores a token equally at every position: many scores are equal.
-    explainer = path_of(classifier, tokenizer, **recipe_config("path", "hidden"))
+    explainer = path_of(classifier, tokenizer, **path_config("hidden"))
     batches = batches_of(tokenizer)
     calibrate(explainer, [explainer.batch(**one) for one in batches])
     units = torch.cat([(output := explainer(**features)).logits[output.maskable] for features in batches])
