@@ -1,5 +1,8 @@
 """The exception for errors that a user can fix."""
 
+# Recipes of earlier versions.
+RETIRED = ("path", "fast")
+
 
 class DiffMaskError(ValueError):
     """An input, setting or file cannot be used. The message is one sentence and says what to do.
@@ -14,6 +17,23 @@ class PipelineError(Exception):
 
     Transformers takes a `ValueError` as a reason to try other classes, and hides it behind the tracebacks of all.
     """
+
+
+def retired(recipe: str, asked: str | None = None) -> DiffMaskError:
+    """
+    The error for what needs a recipe of earlier versions.
+
+    Args:
+        recipe (`str`): One of `RETIRED`.
+        asked (`str`, *optional*): What needs it; by default the recipe itself was asked for.
+
+    Returns:
+        [`DiffMaskError`]
+    """
+    subject = f"The recipe {recipe!r}" if asked is None else f"{asked} needs the recipe {recipe!r}, which"
+    return DiffMaskError(
+        f"{subject} trains no explainers any more, only its saved explainers still load: train with --recipe ablation."
+    )
 
 
 def reason(error: BaseException) -> str:

@@ -2,12 +2,19 @@
 
 import pytest
 
-from hf_diffmask.errors import DiffMaskError, reason
+from hf_diffmask.errors import RETIRED, DiffMaskError, reason, retired
 
 
 def test_an_error_can_be_caught_as_a_value_error():
     with pytest.raises(ValueError, match="put it right"):
         raise DiffMaskError("put it right")
+
+
+@pytest.mark.parametrize("recipe", RETIRED)
+def test_what_a_retired_recipe_was_for(recipe):
+    rest = "trains no explainers any more, only its saved explainers still load: train with --recipe ablation."
+    assert str(retired(recipe)) == f"The recipe '{recipe}' {rest}"
+    assert str(retired(recipe, "A walk")) == f"A walk needs the recipe '{recipe}', which {rest}"
 
 
 @pytest.mark.parametrize(

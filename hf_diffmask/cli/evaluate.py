@@ -21,7 +21,7 @@ from ..evaluation.tables import table, table_of_more, table_of_random_masks, tab
 from ..evaluation.unseen import seen_replacements, unseen_beside
 from ..hub.card_folder import check_local, update_card
 from ..methods.plain import plain_explainer
-from ..methods.registry import COSTLY, METHODS, Explainers
+from ..methods.registry import COSTLY, METHODS, Explainers, check_refinable
 from ..pipeline.loading import load_pipeline
 from .arguments import output_folder, parse, parser_of
 from .facts import about_run
@@ -182,10 +182,8 @@ def run(arguments: list[str]) -> None:
     for replacement in (preset.replacement, *others):
         check_replacement(tokenizer, replacement)
     seen = seen_replacements(explainer, tokenizer)
-    if "diffmask_refined" in names and explainer.masks.has_evidence and len(explainer.config.judged_states) > 1:
-        raise DiffMaskError(
-            "diffmask_refined refines scores of one state, but with hidden masking scores come from all states."
-        )
+    if "diffmask_refined" in names:
+        check_refinable(explainer)
     plain = plain_explainer(explainer, tokenizer)
     hidden = None if args.hidden_model is None else load_pipeline(args.hidden_model, device=args.device).model
     if hidden is not None and hidden.config.base_model_fingerprint != explainer.config.base_model_fingerprint:

@@ -69,20 +69,13 @@ class ExplainArguments:
         default="keep",
         metadata={
             "help": "What to do with an explanation outside the margin. keep: show it and say so. abstain: show no "
-            "explanation. refine (not with --recipe path): search a mask within the margin, 260 forward passes per "
-            "window. search (only with --recipe path): the same along the path, about ten passes."
+            "explanation. search (not with --recipe paper): search the ranking of the tokens, about ten passes per window. "
+            "refine (with --recipe paper): search a mask within the margin, 260 passes per window."
         },
     )
     margin: float | None = field(
         default=None,
-        metadata={"help": "Highest cost of an explanation, --recipe path only. Default: the explainer's margin."},
-    )
-    refine_steps: int | None = field(
-        default=None,
-        metadata={
-            "help": "Gradient steps that refine each input's scores, --recipe path only: 24 forward passes per step. "
-            "Default: 0."
-        },
+        metadata={"help": "Highest cost of an explanation, not with --recipe paper. Default: the explainer's margin."},
     )
     no_verify: bool = field(default=False, metadata={"help": "Skip the masked pass that verifies each explanation."})
     batch_size: int = field(default=8, metadata={"help": "Inputs per batch."})
@@ -153,7 +146,6 @@ def run(arguments: list[str]) -> None:
         aggregation=args.aggregation,
         on_violation=args.on_violation,
         margin=args.margin,
-        refine_steps=args.refine_steps,
         batch_size=batch_size,
     )
     results = ({**place, **result} for place, result in zip(places, results, strict=True))

@@ -1,10 +1,7 @@
 """Masks from evidence in log-odds: units with more evidence than a threshold are kept."""
 
-from typing import Any
-
 from torch import Tensor
 
-from ..errors import DiffMaskError
 from .paths import PathMasks
 
 
@@ -28,9 +25,3 @@ class EvidenceMasks(PathMasks):
     def attribution(self, logits: Tensor, keep_probability: Tensor) -> Tensor:
         """See [`Masks.attribution`]: the scores of the explanation head."""
         return logits[..., -1]
-
-    def check(self, on_violation: str, **asked: Any) -> None:
-        """See [`Masks.check`]."""
-        super().check(on_violation, **asked)
-        if asked.get("refine_steps"):
-            raise DiffMaskError("`refine_steps` is for paths: this explainer was trained with --recipe ablation.")

@@ -117,7 +117,7 @@ class Masks:
 
         Args:
             on_violation (`str`): Treatment of masks outside the margin.
-            asked: `margin`, `label`, `curve` and `refine_steps`, each `None` if not given.
+            asked: `margin`, `label` and `curve`, each `None` if not given.
 
         Raises:
             DiffMaskError: If an argument is for other explainers.
@@ -126,8 +126,8 @@ class Masks:
 
 
 def refuse(name: str) -> DiffMaskError:
-    """The error for an argument that only paths support."""
-    return DiffMaskError(f"`{name}` is for explainers that were trained with --recipe path.")
+    """The error for an argument that only masks from evidence support."""
+    return DiffMaskError(f"`{name}` is for explainers that were trained with --recipe ablation.")
 
 
 @torch.no_grad()

@@ -39,8 +39,8 @@ class VoteMasks(Masks):
                 raise refuse(name)
         if on_violation == "search":
             raise DiffMaskError(
-                '`on_violation="search"` is for explainers that were trained with --recipe path: this one can '
-                '"refine" its masks.'
+                '`on_violation="search"` is for explainers that were trained with --recipe ablation: this one '
+                'can "refine" its masks.'
             )
 
 

@@ -6,13 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import DiffMaskError
+from ..errors import DiffMaskError, retired
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .attention import attention
 from .gradients import gradient_norm, input_x_gradient, integrated_gradients, sequential_integrated_gradients
 from .kernel_shap import kernel_shap
 from .leave_one_out import leave_one_out
-from .path_refinement import refine_scores
 from .per_example import per_example, refine
 
 Features = dict[str, Tensor]
@@ -67,10 +66,7 @@ def amortised_hidden(explainers: Explainers, features: Features) -> Tensor:
 
 def refined(explainers: Explainers, features: Features) -> Tensor:
     """
-    The explainer's scores after refinement.
-
-    For paths: a few gradient steps on the scores. Otherwise: the mask of the last state is refined for every input, in
-    the same way as with `on_violation="refine"`.
+    Scores of votes after the mask of the last state is refined, for every input, as with `on_violation="refine"`.
 
     Args:
         explainers ([`Explainers`]): Uses `trained`.
@@ -78,16 +74,32 @@ def refined(explainers: Explainers, features: Features) -> Tensor:
 
     Returns:
         `torch.Tensor` of shape `(B, T)`
+
+    Raises:
+        DiffMaskError: If the explainer's scores are evidence.
     """
     explainer = explainers.trained
+    check_refinable(explainer)
     with torch.no_grad():
         recorded = explainer.record(explainer.batch(**features))
         output = explainer.explain(recorded)
-    if explainer.masks.has_evidence:
-        return refine_scores(explainer, recorded, explainer.attribution(output), seed=explainers.seed)
     keep = output["keep_probability"]
     keep[..., -1] = refine(explainer, recorded, keep[..., -1])
     return explainer.masks.attribution(output["logits"], keep)
+
+
+def check_refinable(explainer: DiffMaskModel) -> None:
+    """
+    Refuses an explainer with evidence: the recipe `path` had the loss that refined evidence.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The explainer.
+
+    Raises:
+        DiffMaskError: If its scores are evidence.
+    """
+    if explainer.masks.has_evidence:
+        raise retired("path", "Refining evidence with diffmask_refined")
 
 
 def random(explainers: Explainers, features: Features) -> Tensor:

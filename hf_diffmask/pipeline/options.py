@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import DiffMaskError
+from ..errors import DiffMaskError, retired
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..methods.per_example import per_example
 from ..methods.reinforce import reinforce
@@ -35,7 +35,8 @@ def sorted_options(
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
-        state, verify, aggregation, method, on_violation, margin, label, curve, refine_steps: See the pipeline.
+        state, verify, aggregation, method, on_violation, margin, label, curve: See the pipeline.
+        refine_steps: Refused; see [`~hf_diffmask.errors.retired`].
         of_task: Options for the task, see [`Task.options`].
 
     Returns:
@@ -46,7 +47,9 @@ def sorted_options(
     """
     forward: dict[str, Any] = {}
     post: dict[str, Any] = {}
-    model.masks.check(on_violation or "keep", margin=margin, label=label, curve=curve, refine_steps=refine_steps)
+    if refine_steps is not None:
+        raise retired("path", "`refine_steps`")
+    model.masks.check(on_violation or "keep", margin=margin, label=label, curve=curve)
     if margin is not None:
         if isinstance(margin, bool | str):
             raise DiffMaskError(f"`margin` must be a number, but is {margin!r}.")
@@ -57,10 +60,6 @@ def sorted_options(
         forward["label"] = post["label"] = label_index(model, label)
     if curve is not None:
         forward["curve"] = curve
-    if refine_steps is not None:
-        if refine_steps < 0:
-            raise DiffMaskError(f"`refine_steps` must be 0 or more, but is {refine_steps}.")
-        forward["refine_steps"] = post["refine_steps"] = refine_steps
     if state is not None:
         forward["state"] = post["state"] = state_index(model, state)
     if verify is not None:

@@ -60,18 +60,16 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             `hf_diffmask.methods`). They give keep probabilities only at the state at which units are masked.
         on_violation (`str`, *optional*, defaults to `"keep"`):
             Treatment of an explanation outside the margin. `"keep"` returns it, with `within_margin` false.
-            `"abstain"` returns prediction and check, without tokens. `"search"`, for paths, searches the smallest
-            mask on the input's path within the margin, see [`~hf_diffmask.methods.budget_search.smallest_budget`].
-            `"refine"`, for the recipes `fast` and `paper`, searches a mask within the margin for this input, starting
-            from the explainer's mask.
+            `"abstain"` returns prediction and check, without tokens. `"refine"`, for the recipe `paper`,
+            searches a mask within the margin for this input, starting from the explainer's mask. `"search"`, for other
+            recipes, searches the smallest mask on the input's path within the margin, see
+            [`~hf_diffmask.methods.budget_search.smallest_budget`].
         margin (`float`, *optional*, defaults to the config's):
-            For paths (`--recipe path`): the largest cost of an explanation, see [`DiffMaskConfig`].
+            Not for the recipe `paper`: the largest cost of an explanation, see [`DiffMaskConfig`].
         label (`str` or `int`, *optional*, defaults to the prediction):
-            For paths with `target="prediction"`: the choice to explain, its name or number.
-        curve (`bool`, *optional*, defaults to `False`): For paths: whether to run masks at 17 kept shares, 0 to 1.
-        refine_steps (`int`, *optional*, defaults to `0`):
-            For paths: gradient steps on the scores of each input, at 24 forward passes a step, see
-            [`~hf_diffmask.methods.path_refinement.refine_scores`].
+            With `target="prediction"`: the choice to explain, its name or number.
+        curve (`bool`, *optional*, defaults to `False`): Not for the recipe `paper`: whether to run masks at
+            17 kept shares, 0 to 1.
         top_k (`int`, *optional*): For question answering: number of `answers` to list; by default none.
         max_answer_length (`int`, *optional*, defaults to 30): For question answering: tokens of the longest answer.
         handle_impossible_answer (`bool`, *optional*, defaults to `False`):
@@ -91,18 +89,18 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         - **tokens** -- a list of `{token, start, end, special, score, kept, states}`. `start` and `end` count
           characters of the text, without white space around the token. `states` holds the keep probability at each
           state, `score` their mean; all are in [0, 1]. Tokens of a pair have a `segment`: 0 or 1 (question or
-          context), `None` for special tokens. For a path, `score` is the keep probability at `state`, and `evidence`
-          is the signed, unbounded score.
+          context), `None` for special tokens. Except for the recipe `paper`, `score` is the keep probability at
+          `state`, and `evidence` is the signed, unbounded score.
         - **states** -- names of the states. **state** -- name of the state with the returned mask.
         - **kept_share** -- share of tokens kept, without special tokens.
         - **divergence** -- divergence of the masked output from the whole output, in nats for classes and answers; for
-          an answer, in the answer's window. **drop** -- for paths with `target="prediction"`, the drop of the choice.
+          an answer, in the answer's window. **drop** -- with `target="prediction"`, the drop of the choice.
           **same_prediction** -- whether the prediction is unchanged. **within_margin** -- whether the drop, or else
           the divergence, is at most **margin**; a drop below 0, a rise, is. Without `verify`, all except **margin**
           are absent.
         - **certificate** -- `"holds"` if the mask is within the margin; `"does not hold"` if it is not, or if its
           drop or divergence is no finite number; `"not checked"` without `verify`.
-        - **forwards** -- forward passes for `on_violation="search"`, `"refine"` or `refine_steps`.
+        - **forwards** -- forward passes for `on_violation="search"` or `"refine"`.
         - **searched** -- `True` if a search (`on_violation="search"` or `"refine"`) replaced the explainer's mask;
           absent otherwise.
         - **abstained** -- with `on_violation="abstain"`: whether the explanation is outside the margin. Then `tokens`
@@ -246,7 +244,6 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         on_violation: str = "keep",
         margin: float | None = None,
         label: int | None = None,
-        refine_steps: int = 0,
         **of_task: Any,
     ) -> dict[str, Any]:
         encoded: EncodedText = model_outputs[0]["encoded"]
@@ -274,7 +271,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         result["certificate"] = verdict(result)
         if "curve" in model_outputs[0]:
             result["curve"] = self._curve(model_outputs, label, of_task)
-        if on_violation in SEARCHES or refine_steps:
+        if on_violation in SEARCHES:
             result["forwards"] = sum(int(window["forwards"]) for window in model_outputs)
         if any(bool(window["searched"]) for window in model_outputs if "searched" in window):
             result["searched"] = True

@@ -27,7 +27,7 @@ class Endpoints:
             pair: Second text of a pair, or the context of the question.
             explainer: A name from the menu, or an allowed id on the Hub; by default the first of the menu.
             margin: Largest cost of the explanation; by default the explainer's.
-            on_violation: Outside the margin: keep, abstain, search (for paths) or refine (for other explainers).
+            on_violation: Outside the margin: keep, abstain, search, or refine (explainers of the recipe paper).
         """
         return dict(self.service.explain(text, pair, explainer, margin, None, on_violation))
 

@@ -30,5 +30,5 @@ def test_all_columns_are_cut_at_the_threshold_of_the_explanation(masks):
 
 def test_refining_is_refused(masks):
     masks.check("search", margin=0.2)
-    with pytest.raises(DiffMaskError, match="trained with --recipe ablation"):
-        masks.check("keep", refine_steps=2)
+    with pytest.raises(DiffMaskError, match="needs no refining"):
+        masks.check("refine")

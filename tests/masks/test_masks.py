@@ -22,9 +22,9 @@ def test_defaults_are_those_of_masks_without_calibration():
             missing()
 
 
-def test_the_error_for_an_argument_of_paths():
+def test_the_error_for_an_argument_of_evidence():
     assert isinstance(refuse("curve"), DiffMaskError)
-    assert str(refuse("curve")) == "`curve` is for explainers that were trained with --recipe path."
+    assert str(refuse("curve")) == "`curve` is for explainers that were trained with --recipe ablation."
 
 
 def test_buffers_are_filled_in_place():

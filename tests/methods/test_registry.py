@@ -13,7 +13,6 @@ from hf_diffmask.methods.gradients import (
 )
 from hf_diffmask.methods.kernel_shap import kernel_shap
 from hf_diffmask.methods.leave_one_out import leave_one_out
-from hf_diffmask.methods.path_refinement import refine_scores
 from hf_diffmask.methods.per_example import per_example, refine
 from hf_diffmask.methods.registry import COSTLY, METHODS, Explainers, explains_log_odds, refined
 from hf_diffmask.training.recipes.registry import recipe_config
@@ -84,19 +83,15 @@ def test_per_example_masks_are_drawn_by_the_seed(explainers, batch):
     assert found.max() > found.min()
 
 
-def test_refined_scores_of_votes_and_of_a_path(explainers, base, batch):
+def test_refined_scores_are_of_votes(explainers, base, batch):
     trained = explainers.trained
     with torch.no_grad():
         output = trained(**batch)
     last = refine(trained, recorded_of(trained, **batch), output.keep_probability[..., -1])
     expected = torch.cat([output.keep_probability[..., :-1], last[..., None]], dim=-1).mean(-1)
     torch.testing.assert_close(refined(explainers, batch), expected)
-    path = path_of(base, None)
-    with torch.no_grad():
-        own = path(**batch).logits[..., -1]
-    found = refined(explainers._replace(trained=path), batch)
-    torch.testing.assert_close(found, refine_scores(path, recorded_of(path, **batch), own, seed=3))
-    assert not torch.allclose(found, own, atol=1e-3)
+    with pytest.raises(DiffMaskError, match=r"^Refining evidence with diffmask_refined needs the recipe 'path'"):
+        refined(explainers._replace(trained=path_of(base, None)), batch)
 
 
 def test_random_scores_are_those_of_the_tokens_whatever_is_beside_them(explainers):

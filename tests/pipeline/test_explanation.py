@@ -1,7 +1,5 @@
 """Explanations of a path for any margin and any class, with verified masks and whole curves."""
 
-import math
-
 import pytest
 import torch
 from transformers import pipeline
@@ -10,8 +8,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.hub.card_folder import write_card
-from hf_diffmask.methods.path_refinement import refine_scores
-from tests.helpers import path_config, path_pipeline, recorded_of
+from tests.helpers import path_config, path_pipeline
 
 TEXTS = ["a warm and quietly funny film", "the plot is dull and the cast looks tired of it", "fine"]
 
@@ -68,9 +65,6 @@ def test_a_long_text_is_searched_window_by_window(explain):
     assert result["forwards"] >= 3 * 8 and len(result["tokens"]) > 30
     # Each window is searched for its own prediction, so the whole text needs its own check.
     assert result["within_margin"] == (result["drop"] <= 0.2)
-    refined = explain(" ".join(TEXTS * 3), refine_steps=2, label=1)
-    count, rest = divmod(refined["forwards"], 2 * 4 * 2 * 3)
-    assert rest == 0 and 3 <= count <= result["forwards"] / 8
     assert explain(" ".join(TEXTS * 3), curve=True)["curve"][-1]["divergence"] == pytest.approx(0, abs=1e-6)
 
 
@@ -88,36 +82,6 @@ def test_the_curve(explain, classifier, tokenizer):
     kept = [unit in half or unit in (0, len(ids) - 1) for unit in range(len(ids))]
     masked = by_hand(explain, tokenizer, classifier, TEXTS[1], kept)
     assert curve[8]["drop"] == pytest.approx((whole.max() - masked[whole.argmax()]).item(), abs=1e-5)
-
-
-def test_refined_scores(explain, classifier, tokenizer):
-    plain, refined = explain(TEXTS[1]), explain(TEXTS[1], refine_steps=5)
-    assert refined["forwards"] == 5 * 4 * 2 * 3 and "forwards" not in plain
-    assert "searched" not in refined, "gradients move the scores, and the threshold cuts them"
-    batch = dict(tokenizer(TEXTS[1], return_tensors="pt", return_special_tokens_mask=True))
-    own = explain.model(**batch).logits[..., -1]
-    wanted = refine_scores(explain.model, recorded_of(explain.model, **batch), own, steps=5)[0]
-    assert not torch.allclose(wanted, own[0], atol=1e-3)
-    found = torch.tensor([token["evidence"] for token in refined["tokens"]])
-    torch.testing.assert_close(found[1:-1], wanted[1:-1])
-    (cut,) = explain.model.masks.threshold_at(0.1)[0][-1:].tolist()
-    for token, score in zip(refined["tokens"][1:-1], wanted[1:-1].tolist(), strict=True):
-        assert (
-            token["score"] == token["states"][-1] == pytest.approx(1 / (1 + math.exp((cut - score) / 0.5)), abs=1e-5)
-        )
-        assert token["kept"] == (score > cut)
-    for token, before in zip(refined["tokens"], plain["tokens"], strict=True):
-        assert token["states"][:-1] == before["states"][:-1], "other states do not change"
-    masked = by_hand(explain, tokenizer, classifier, TEXTS[1], kept_of(refined))
-    whole = by_hand(explain, tokenizer, classifier, TEXTS[1], [True] * len(refined["tokens"]))
-    assert refined["drop"] == pytest.approx((whole.max() - masked[whole.argmax()]).item(), abs=1e-5)
-    together = explain(TEXTS, refine_steps=5, batch_size=3)
-    for alone, other in zip([explain(text, refine_steps=5) for text in TEXTS], together, strict=True):
-        evidence = [[token["evidence"] for token in result["tokens"]] for result in (alone, other)]
-        assert evidence[0] == pytest.approx(evidence[1], abs=1e-3), "inputs do not depend on the batch"
-    searched = explain(TEXTS[1], refine_steps=5, on_violation="search", margin=0.01)
-    assert searched["within_margin"] and searched["forwards"] >= 120 + 8
-    assert [token["evidence"] for token in searched["tokens"]] == [token["evidence"] for token in refined["tokens"]]
 
 
 def test_of_a_word_the_most_evidence_counts(explain):

@@ -35,9 +35,9 @@ def test_what_is_not_given_is_left_out(path, explainer):
 def test_options_go_to_the_step_that_takes_them(path):
     forward, post = sorted_options(
         path, state="embeddings", verify=False, aggregation="word", method="amortised", on_violation="search",
-        margin=1, label="POSITIVE", curve=True, refine_steps=0,
+        margin=1, label="POSITIVE", curve=True,
     )  # fmt: skip
-    both = {"state": 0, "method": "amortised", "on_violation": "search", "margin": 1.0, "label": 1, "refine_steps": 0}
+    both = {"state": 0, "method": "amortised", "on_violation": "search", "margin": 1.0, "label": 1}
     assert forward == {**both, "verify": False, "curve": True} and post == {**both, "aggregation": "word"}
     assert isinstance(post["margin"], float)
 
@@ -49,7 +49,6 @@ def test_options_go_to_the_step_that_takes_them(path):
         ({"margin": "0.1"}, "`margin` must be a number, but is '0.1'."),
         ({"margin": -0.5}, "`margin` must be greater than 0, but is -0.5."),
         ({"margin": float("nan")}, "`margin` must be greater than 0, but is nan."),
-        ({"refine_steps": -2}, "`refine_steps` must be 0 or more, but is -2."),
         ({"aggregation": "line"}, "`aggregation` must be one of token, word, but is 'line'."),
         ({"method": "shap"}, "`method` must be amortised, per_example or reinforce, but is 'shap'."),
         ({"on_violation": "cry"}, "`on_violation` must be one of keep, search, refine, abstain, but is 'cry'."),
@@ -114,7 +113,7 @@ def test_what_does_not_go_together_is_refused_wherever_it_is_said(explain, token
             anew(verify=False)("film", on_violation=on_violation)
     with pytest.raises(DiffMaskError, match="stays within the margin by itself"):
         anew(method="per_example")("film", on_violation="search")
-    for asked in ({"margin": 0.2}, {"label": 0}, {"curve": True}, {"refine_steps": 2}):
+    for asked in ({"margin": 0.2}, {"label": 0}, {"curve": True}):
         with pytest.raises(DiffMaskError, match=f"does not use the path: leave `{next(iter(asked))}` out"):
             anew(method="per_example")("film", **asked)
     assert "curve" in anew(curve=True)("film", verify=False)
@@ -128,11 +127,26 @@ def test_refusals_of_a_path(explain, explainer, tokenizer):
     with pytest.raises(DiffMaskError, match="needs no refining"):
         explain("film", on_violation="refine")
     lagrangian = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
-    with pytest.raises(DiffMaskError, match="`refine_steps` must be 0 or more, but is -1"):
-        explain("film", refine_steps=-1)
-    for asked in ({"margin": 0.2}, {"label": 1}, {"curve": True}, {"on_violation": "search"}, {"refine_steps": 3}):
-        with pytest.raises(DiffMaskError, match="recipe path"):
+    for asked in ({"margin": 0.2}, {"label": 1}, {"curve": True}, {"on_violation": "search"}):
+        with pytest.raises(DiffMaskError, match="trained with --recipe ablation"):
             lagrangian("film", **asked)
+
+
+@pytest.mark.parametrize("objective", ["path", "lagrangian", "ablation"])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_no_scores_are_refined_any_more(classifier, tokenizer, objective, steps):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, objective=objective).eval()
+    made = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
+    for ask in (
+        lambda: made("film", refine_steps=steps),
+        lambda: pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, refine_steps=steps),
+    ):
+        with pytest.raises(DiffMaskError) as error:
+            ask()
+        assert str(error.value) == (
+            "`refine_steps` needs the recipe 'path', which trains no explainers any more, only its saved explainers "
+            "still load: train with --recipe ablation."
+        )
 
 
 @pytest.mark.parametrize(
