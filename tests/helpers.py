@@ -74,10 +74,11 @@ def piped(content):
         os.close(read)
 
 
-def make_trainer(classifier, tokenizer, folder, recipe="fast", masking="input", **settings):
+def make_trainer(classifier, tokenizer, folder, recipe="ablation", masking="input", **settings):
     torch.manual_seed(0)
     explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config(recipe, masking))
-    settings = {"max_steps": 4, "per_device_train_batch_size": 8, "warmup_steps": 0, "eval_delay": 0, **settings}
+    short = {"max_steps": 4, "masks": 2, "per_device_train_batch_size": 8, "warmup_steps": 0, "eval_delay": 0}
+    settings = {**short, **settings}
     if "save_strategy" not in settings:
         settings |= {"save_strategy": "no", "load_best_model_at_end": False}
     args = DiffMaskTrainingArguments(

@@ -44,6 +44,7 @@ def random_base(
     special: Sequence[Sequence[int]],
     to_lose: float,
     bound: float,
+    why_none: str | None = None,
 ) -> Finding:
     """
     (c) Do explanations depend on what the base model has learned?
@@ -56,13 +57,15 @@ def random_base(
         special (`Sequence[Sequence[int]]`): For each input, 1 at special tokens.
         to_lose (`float`): Cost of masking everything for the random base model, in units of the margin.
         bound (`float`): Margin of the random base model's explainer. At `to_lose` or more, it learns nothing.
+        why_none (`str`, *optional*): Why `others` are missing.
 
     Returns:
         [`Finding`]
     """
     question = "Are explanations other than those of a base model with random weights?"
     if others is None:
-        return Finding("random_base", question, "not checked", {}, "needs an explainer of a random base model")
+        note = why_none or "needs an explainer of a random base model"
+        return Finding("random_base", question, "not checked", {}, note)
     values = correlations(found, others, special)
     mean = float(np.mean(values))
     figures = {"rank_correlation": mean, "inputs": float(len(values)), "masking_everything": to_lose, "margin": bound}
@@ -74,7 +77,10 @@ def random_base(
 
 
 def seeds(
-    found: Sequence[Explained], others: Sequence[Sequence[Explained]], special: Sequence[Sequence[int]]
+    found: Sequence[Explained],
+    others: Sequence[Sequence[Explained]],
+    special: Sequence[Sequence[int]],
+    why_none: str | None = None,
 ) -> Finding:
     """
     (f) Do explainers trained with other seeds give the same explanations? Mean rank correlation over all pairs.
@@ -83,13 +89,14 @@ def seeds(
         found (`Sequence[Explained]`): The explainer's explanations.
         others (`Sequence[Sequence[Explained]]`): Explanations of the explainers with other seeds.
         special (`Sequence[Sequence[int]]`): For each input, 1 at special tokens.
+        why_none (`str`, *optional*): Why `others` are missing.
 
     Returns:
         [`Finding`]
     """
     question = "Do explainers trained with other seeds say the same?"
     if not others:
-        return Finding("seeds", question, "not checked", {}, "needs explainers of other seeds")
+        return Finding("seeds", question, "not checked", {}, why_none or "needs explainers of other seeds")
     sides = [found, *others]
     pairs = [(sides[a], sides[b]) for a in range(len(sides)) for b in range(a)]
     values = [float(np.mean(correlations(one, other, special))) for one, other in pairs]

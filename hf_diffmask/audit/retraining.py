@@ -16,7 +16,7 @@ from ..data.features import TextFeatures, collate
 from ..data.json_files import read_json
 from ..data.sampling import train_validation_split
 from ..data.writing import write_text
-from ..errors import DiffMaskError, reason
+from ..errors import RETIRED, DiffMaskError, reason, retired
 from ..explainer.from_base import named_states
 from ..explainer.loading import load_explainer
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -53,6 +53,20 @@ def settings_of(model: str | None) -> dict[str, Any]:
             f"--other_seeds and --random_base ({reason(error)})."
         ) from error
     return read_json(file, f"{ARGUMENTS_FILE} of {model}")
+
+
+def retired_settings(settings: dict[str, Any]) -> str | None:
+    """
+    Why no explainer can be trained with some settings.
+
+    Args:
+        settings (`dict`): Result of [`settings_of`].
+
+    Returns:
+        `str` or `None`: One sentence if their recipe has been retired.
+    """
+    recipe = settings.get("recipe")
+    return str(retired(recipe, "Training explainers to compare with")) if recipe in RETIRED else None
 
 
 def arguments_like(

@@ -42,6 +42,7 @@ def audit(
     other_seeds: Sequence[DiffMaskModel] = (),
     on_random_base: DiffMaskModel | None = None,
     batch_size: int = 32,
+    why_none: str | None = None,
 ) -> list[Finding]:
     """
     Findings of all tests.
@@ -59,6 +60,7 @@ def audit(
         on_random_base ([`DiffMaskModel`], *optional*):
             An explainer trained the same way for the base model with random weights; it holds this base model.
         batch_size (`int`, *optional*, defaults to 32): Inputs per batch.
+        why_none (`str`, *optional*): Why other explainers are missing, if they are.
 
     Returns:
         `list[Finding]`: One finding per test; a test that cannot run is "not checked", with the reason.
@@ -79,7 +81,7 @@ def audit(
 
     def of_random() -> Finding:
         if on_random_base is None:
-            return random_base(found, None, special, 0.0, 0.0)
+            return random_base(found, None, special, 0.0, 0.0, why_none)
         to_lose = masking_everything(on_random_base, tokenizer, inputs, batch_size)
         return random_base(found, run(on_random_base), special, to_lose, float(on_random_base.config.margin))
 
@@ -97,7 +99,7 @@ def audit(
         "random_base": of_random,
         "probe_alone": gates,
         "distribution": lambda: distance(explainer, tokenizer, inputs, found, texts, batch_size),
-        "seeds": lambda: seeds(found, [run(other) for other in other_seeds], special),
+        "seeds": lambda: seeds(found, [run(other) for other in other_seeds], special, why_none),
         "margin": lambda: margin(found, float(explainer.config.margin)),
     }
     findings = []

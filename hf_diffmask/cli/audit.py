@@ -9,7 +9,14 @@ from transformers.utils import logging
 
 from ..audit import thresholds
 from ..audit.finding import format_findings
-from ..audit.retraining import arguments_like, check_comparable, settings_of, trained_alike, trained_on_random_weights
+from ..audit.retraining import (
+    arguments_like,
+    check_comparable,
+    retired_settings,
+    settings_of,
+    trained_alike,
+    trained_on_random_weights,
+)
 from ..audit.run import audit
 from ..data.encoding import encode, max_length
 from ..data.windows import windows
@@ -110,7 +117,10 @@ def run(arguments: list[str]) -> None:
     if args.random_base is not None:
         on_random = load_pipeline(args.random_base, device=args.device).model
         check_comparable(explainer, args.random_base, on_random, same_base=False)
-    if args.train_dataset is not None:
+    refused = retired_settings(settings)
+    if refused is not None:
+        print(refused)
+    elif args.train_dataset is not None:
         training, own = load_inputs(args.train_dataset, explainer.task, args), int(settings["seed"])
         with saving(folder):
             for seed in () if others else (own + 1, own + 2):
@@ -121,7 +131,7 @@ def run(arguments: list[str]) -> None:
                 print("Training an explainer of the base model with random weights.")
                 arguments_of_run = arguments_like(settings, folder / "random-base", own, base)
                 on_random = trained_on_random_weights(explainer, tokenizer, training, inputs, arguments_of_run)
-    findings = audit(explainer, tokenizer, inputs, of_text, others, on_random, args.batch_size)
+    findings = audit(explainer, tokenizer, inputs, of_text, others, on_random, args.batch_size, refused)
     result = {
         **about_run(explainer, args.model, args.dataset),
         "texts": len(texts),

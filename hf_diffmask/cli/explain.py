@@ -69,7 +69,7 @@ class ExplainArguments:
         default="keep",
         metadata={
             "help": "What to do with an explanation outside the margin. keep: show it and say so. abstain: show no "
-            "explanation. search (not with --recipe paper): search the ranking of the tokens, about ten passes a window. "
+            "explanation. search (not with --recipe paper): search the ranking of tokens, about ten passes a window. "
             "refine (with --recipe paper): search a mask within the margin, 260 passes per window."
         },
     )

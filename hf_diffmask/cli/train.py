@@ -55,15 +55,15 @@ class DataArguments(DatasetArguments):
     masking: str = field(
         default="input",
         metadata={
-            "help": "Where tokens are masked. input: at the embeddings; the mask shrinks from state to state. "
-            "hidden: at each state separately; the mask shows the tokens that the state still needs.",
+            "help": "Where tokens are masked. input: at the embeddings. hidden (only with --recipe paper): at each "
+            "state separately; the mask shows the tokens that the state still needs.",
             "choices": ["input", "hidden"],
         },
     )
     target: str | None = field(
         default=None,
         metadata={
-            "help": "With --recipe path, what masks must preserve. prediction: the predicted class (default for "
+            "help": "With --recipe ablation, what explanations preserve. prediction: the predicted class (default for "
             "classifiers). distribution: the whole output (default for other models).",
             "choices": ["prediction", "distribution"],
         },
@@ -124,6 +124,6 @@ def _train(arguments: list[str]) -> None:
     if args.push_to_hub:
         trainer.push_to_hub(with_base_model=data.with_base_model)
     if trainer.is_world_process_zero():
-        print(f"\nHard masks on {len(trainer.eval_dataset)} validation inputs:\n{format_table(trainer.rows)}")
+        print(f"\nHard masks on {training['reported_inputs']} validation inputs:\n{format_table(trainer.rows)}")
         print(f'\nThe explainer is in {args.output_dir}: hf-diffmask explain --model {args.output_dir} "some text"')
     trainer.end_training()

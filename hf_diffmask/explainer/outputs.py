@@ -23,12 +23,8 @@ class DiffMaskOutput(ModelOutput):
             Gate logits of each state, before votes are multiplied. For a path, its scores.
         evidence (`torch.FloatTensor` of shape `(B, T, C, K)`, *optional*, returned with an explanation head):
             Evidence of each unit for each choice, in log-odds.
-        masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned in training):
-            Output under the mask that the recipe drew.
-        left_out (`torch.FloatTensor` of the shape of `target`, *optional*, returned by the recipe `path`):
-            Output for only the units that the mask leaves out.
-        masked_hard (`torch.FloatTensor` of the shape of `target`, *optional*, returned by the recipe `fast`):
-            Output under the hard mask, without gradient, at the steps that count violations.
+        masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned in training by the recipe `paper`):
+            Output under the mask that was drawn.
     """
 
     keep_probability: Tensor = None  # type: ignore[assignment]
@@ -37,5 +33,3 @@ class DiffMaskOutput(ModelOutput):
     logits: Tensor = None  # type: ignore[assignment]
     evidence: Tensor | None = None
     masked: Tensor | None = None
-    left_out: Tensor | None = None
-    masked_hard: Tensor | None = None

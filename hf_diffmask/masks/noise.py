@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-# Counters that separate the noise of states and budgets from the noise of gates.
-STATE_DRAW, BUDGET_DRAW = 7919, 104729
+# Counter that separates the noise of states from the noise of gates.
+STATE_DRAW = 7919
 
 
 def hashed_uniform(*counters: int | Tensor) -> Tensor:

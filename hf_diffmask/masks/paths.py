@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DiffMaskError
-from .gates import draw_with_fading
 from .masks import Masks, fill
 from .thresholds import COST_LEVELS, KEPT_SHARES, UNCALIBRATED, threshold_at
-
-SHARPNESS = 2.0  # samples use sigmoid(2 x); gradients use sigmoid(x)
 
 
 class PathMasks(Masks):
@@ -85,34 +82,6 @@ class PathMasks(Masks):
             raise DiffMaskError('A path needs no refining to be within its margin: use `on_violation="search"`.')
 
 
-def budgets(shares: Tensor, maskable: Tensor) -> Tensor:
-    """
-    Numbers of units from shares, rounded down, at least 1.
-
-    Args:
-        shares (`torch.Tensor` of shape `(B,)`): Shares of the units that can be masked, in [0, 1].
-        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
-
-    Returns:
-        `torch.Tensor` of shape `(B,)`, `int64`.
-    """
-    return (shares * maskable.sum(-1) + 1e-4).long().clamp(min=1)
-
-
-def scores_at(scores: Tensor, states: Tensor) -> Tensor:
-    """
-    Scores at the state of each example.
-
-    Args:
-        scores (`torch.Tensor` of shape `(B, T, S)`): Scores at every state.
-        states (`torch.Tensor` of shape `(B,)`): State of each example.
-
-    Returns:
-        `torch.Tensor` of shape `(B, T)`.
-    """
-    return scores.gather(-1, states[:, None, None].expand(-1, scores.shape[1], 1))[..., 0]
-
-
 def threshold(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
     """
     The threshold of a budget: half-way between the lowest kept score and the highest masked score. If all units are
@@ -151,19 +120,3 @@ def top(scores: Tensor, budget: Tensor, maskable: Tensor) -> Tensor:
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )
     return (rank < budget[:, None]) | ~maskable
-
-
-def draw(logits: Tensor, noise: Tensor, maskable: Tensor) -> Tensor:
-    """
-    Draws a mask around a threshold: the keep probability is `sigmoid(2 x)` for a unit `x` temperatures above it. The
-    gradient comes from [`~hf_diffmask.masks.gates.draw_with_fading`].
-
-    Args:
-        logits (`torch.Tensor` of shape `(B, T)`): `x`: score minus threshold, divided by the temperature.
-        noise (`torch.Tensor` of shape `(B, T, 3)`): Uniform noise in (0, 1).
-        maskable (`torch.Tensor` of shape `(B, T)`): Units that can be masked, `bool`.
-
-    Returns:
-        `torch.Tensor` of shape `(B, T)`: Masks in [0, 1].
-    """
-    return draw_with_fading(torch.sigmoid(SHARPNESS * logits), torch.sigmoid(logits), noise, maskable)

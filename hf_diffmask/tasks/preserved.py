@@ -33,18 +33,6 @@ class Preserved:
         """
         raise NotImplementedError
 
-    def loss_of_complement(self, cost: Tensor) -> Tensor:
-        """
-        How much is lost with only the complement of a mask, as a number that grows with the cost.
-
-        Args:
-            cost (`torch.Tensor`): Cost with only the complement kept.
-
-        Returns:
-            `torch.Tensor` of the same shape.
-        """
-        raise NotImplementedError
-
     def words(self, task: Task) -> str:
         """
         The cost in words, after "The margin is".
@@ -91,10 +79,6 @@ class PreservedOutput(Preserved):
         """See [`Preserved.cost`]."""
         return task.divergence(target, masked)
 
-    def loss_of_complement(self, cost: Tensor) -> Tensor:
-        """See [`Preserved.loss_of_complement`]: `-exp(-cost)`, since a divergence has no upper bound."""
-        return -(-cost).exp()
-
     def words(self, task: Task) -> str:
         """See [`Preserved.words`]."""
         return "a divergence"
@@ -116,10 +100,6 @@ class PreservedChoice(Preserved):
     def cost(self, task: Task, target: Tensor, masked: Tensor, choice: Tensor | None) -> Tensor:
         """See [`Preserved.cost`]."""
         return task.drop(target, masked, choice)
-
-    def loss_of_complement(self, cost: Tensor) -> Tensor:
-        """See [`Preserved.loss_of_complement`]: the cost."""
-        return cost
 
     def words(self, task: Task) -> str:
         """See [`Preserved.words`]."""

@@ -10,7 +10,7 @@ from transformers.utils import is_torch_xla_available
 
 from ..errors import DiffMaskError
 from ..explainer.configuration_diffmask import DiffMaskConfig
-from .recipes.registry import RECIPES, recipe_config
+from .recipes.registry import DEFAULT_RECIPE, RECIPES, recipe_config, recipe_of
 
 HUB_STRATEGIES = ("end", "checkpoint")
 
@@ -21,17 +21,17 @@ class DiffMaskTrainingArguments(TrainingArguments):
     Settings of a run: [`~transformers.TrainingArguments`] with defaults and additional options for explainers.
 
     Args:
-        recipe (`str`, *optional*, defaults to `"path"`):
-            `"ablation"` fits evidence to the base model's outputs under random masks. `"path"` trains a ranking of the
-            units. `"fast"` (ours) and `"paper"` (the authors') train masks for one margin. The recipe also sets
-            defaults of `max_steps`, learning rates, schedule and other settings.
+        recipe (`str`, *optional*, defaults to `"ablation"`):
+            `"ablation"` fits evidence to the base model's outputs under random masks. `"paper"` trains masks for one
+            margin, as the authors did. The recipe also sets defaults of `max_steps`, learning rates, schedule and
+            other settings.
         margin (`float`, *optional*, defaults to `0.1`):
             The largest cost of a mask, see [`DiffMaskConfig`] (paper, equation 4).
         level_learning_rate (`float`, *optional*):
             Learning rate for the levels `c_l`; a level shifts all gates of a state.
         baseline_steps (`int`, *optional*):
-            Steps that train the baseline on random masks, before the probes; then it is fixed. With 0, `fast` and
-            `paper` train it together with the probes, as in the paper, and `path` keeps its initial value.
+            Steps that train the baseline on random masks, before the probes; then it is fixed. With 0, `paper`
+            trains it together with the probes, as in the paper, and `ablation` keeps its initial value.
         baseline_learning_rate (`float`, *optional*): Learning rate for the baseline.
         multiplier_learning_rate (`float`, *optional*): Step size of the multipliers.
         cache_memory (`float`, *optional*, defaults to `4.0`):
@@ -46,12 +46,12 @@ class DiffMaskTrainingArguments(TrainingArguments):
 
     Raises:
         DiffMaskError: If the margin is not above 0, `baseline_steps` is negative, `recipe` or `hub_strategy` is
-            unknown, or `ablations` are given to a recipe that does not use them.
+            unknown, `recipe` has been retired, or `ablations` are given to a recipe that does not use them.
     """
 
     recipe: str = field(
-        default="path",
-        metadata={"help": "path: a ranking for any margin. fast and paper: a set of tokens for one margin."},
+        default=DEFAULT_RECIPE,
+        metadata={"help": "ablation: evidence and masks for any margin. paper: a set of tokens for one margin."},
     )
     margin: float = field(default=0.1, metadata={"help": "Largest cost of a mask: nats, or a drop in probability."})
     cache_memory: float = field(
@@ -96,16 +96,15 @@ class DiffMaskTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
-        if self.recipe not in RECIPES:
-            raise DiffMaskError(f"The recipe must be one of {', '.join(RECIPES)}, but is {self.recipe!r}.")
+        recipe = recipe_of(self.recipe)
         if not self.margin > 0:
             raise DiffMaskError(f"The margin must be greater than 0, but is {self.margin}.")
         if self.num_train_epochs is not None and self.max_steps is None:
             self.max_steps = -1
-        for name, value in RECIPES[self.recipe].settings.items():
+        for name, value in recipe.settings.items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
-        if self.ablations is not None and not RECIPES[self.recipe].takes_ablations:
+        if self.ablations is not None and not recipe.takes_ablations:
             raise DiffMaskError(f"The recipe {self.recipe!r} learns from no ablations: leave --ablations out.")
         if self.baseline_steps < 0:
             raise DiffMaskError(f"--baseline_steps must be 0 or more, but is {self.baseline_steps}.")
@@ -135,9 +134,10 @@ class DiffMaskTrainingArguments(TrainingArguments):
         Returns:
             `dict`
         """
-        names = ["recipe", "margin", *RECIPES[self.recipe].settings, "seed", "bf16", "fp16"]
+        recipe = RECIPES[self.recipe]
+        names = ["recipe", "margin", *recipe.settings, "seed", "bf16", "fp16"]
         names.remove("num_train_epochs" if self.max_steps > 0 else "max_steps")
-        names += RECIPES[self.recipe].own_settings
+        names += recipe.own_settings
         return {
             **{name: getattr(value := getattr(self, name), "value", value) for name in names},
             **{name: getattr(config, name) for name in recipe_config(self.recipe, task=config.task)},

@@ -17,7 +17,6 @@ from ..errors import DiffMaskError
 from ..explainer.configuration_diffmask import DiffMaskConfig
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
-from .recipes.ablation_labels import own_folder
 from .recipes.recipe import Objective
 
 logger = logging.get_logger(__name__)
@@ -26,8 +25,6 @@ OBJECTIVE_FILE = "objective.safetensors"
 ARGUMENTS_FILE = "training_args.json"
 STATE_FILE = "trainer_state.json"
 NEEDED = ("config.json", "model.safetensors", OBJECTIVE_FILE, STATE_FILE)
-# Fields of the config that decide the shapes of weights, or what they are for.
-KIND = ("task", "objective", "target", "masking", "state_names", "embedding_size", "hidden_size", "class_conditional")
 OPTIMIZER = ("optimizer.pt", "scheduler.pt")  # both, or neither with `save_only_model`
 UNFINISHED = "unfinished-"  # begins the name of a checkpoint's folder while the checkpoint is written or deleted
 
@@ -189,7 +186,7 @@ def sole_run(folder: str) -> Iterator[None]:
     os.makedirs(folder, exist_ok=True)
     handle = _lock(folder)
     try:
-        for name in filter(_is_unfinished, os.listdir(folder)):
+        for name in filter(is_unfinished, os.listdir(folder)):
             _remove(os.path.join(folder, name))
         yield
     finally:
@@ -235,27 +232,6 @@ def is_last(checkpoint: str) -> bool:
     return max(_numbered(folder), default=number) <= number
 
 
-def check_same_kind(checkpoint: str, config: DiffMaskConfig) -> None:
-    """
-    Refuses a checkpoint of an explainer of another kind, whose weights do not fit.
-
-    Args:
-        checkpoint (`str`): The checkpoint.
-        config ([`DiffMaskConfig`]): Config of the explainer that goes on.
-
-    Raises:
-        DiffMaskError: If a field differs that decides the shapes of weights, or what they are for.
-    """
-    with open(os.path.join(checkpoint, "config.json"), encoding="utf-8") as file:
-        saved = DiffMaskConfig.from_dict(json.load(file))
-    for name in KIND:
-        if getattr(saved, name) != getattr(config, name):
-            raise DiffMaskError(
-                f"{checkpoint} is of a run with {name}={getattr(saved, name)!r}, and this run has "
-                f"{getattr(config, name)!r}: go on with that run's own settings, or train in another folder."
-            )
-
-
 def _remove(path: str) -> None:
     """Removes a folder, a file or a link. A link's target stays."""
     if os.path.isdir(path) and not os.path.islink(path):
@@ -291,52 +267,14 @@ def _lock(folder: str) -> int | None:
     return handle
 
 
-def _is_unfinished(name: str) -> bool:
-    return re.match(rf"{UNFINISHED}checkpoint-\d+", name) is not None
-
-
-def check_output_dir(args: DiffMaskTrainingArguments, resume_from_checkpoint: str | bool | None) -> str | None:
+def is_unfinished(name: str) -> bool:
     """
-    The checkpoint to resume from. Refuses an output folder that would be overwritten. A killed run's unfinished files
-    and its ablations do not count: the next run goes on from the ablations.
+    Whether a name is that of a checkpoint that is being written or deleted, or that a killed run left so.
 
     Args:
-        args ([`DiffMaskTrainingArguments`]): `output_dir` and `overwrite_output_dir` are used.
-        resume_from_checkpoint (`str` or `bool`, *optional*): A checkpoint, or `True` for the last one.
+        name (`str`): Name of a file or folder in the output folder.
 
     Returns:
-        `str` or `None`: The checkpoint; `None` for a new run, and for one that has only ablations to go on from.
-
-    Raises:
-        DiffMaskError: If the output folder is a file or is not empty, or there is no whole checkpoint to resume from.
+        `bool`
     """
-    folder = str(args.output_dir)
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise DiffMaskError(f"{folder} is a file: name a folder with --output_dir.")
-    ablations = own_folder(args)
-    is_empty = not os.path.isdir(folder) or all(
-        name == ablations.name or _is_unfinished(name) for name in os.listdir(folder)
-    )
-    if str(resume_from_checkpoint).lower() == "true":
-        checkpoint = last_whole(args)
-        if checkpoint is None and not (is_empty and ablations.is_dir()):
-            raise DiffMaskError(f"The folder {folder} holds no checkpoint to resume from.")
-        return checkpoint
-    if resume_from_checkpoint:
-        if not os.path.isfile(os.path.join(str(resume_from_checkpoint), OBJECTIVE_FILE)):
-            raise DiffMaskError(f"{resume_from_checkpoint} is no checkpoint: name a folder checkpoint-N of a run.")
-        if (file := damage(str(resume_from_checkpoint))) is not None:
-            raise DiffMaskError(
-                f"{resume_from_checkpoint} is damaged ({file}): name another checkpoint, or go on from the last whole "
-                "one with --resume_from_checkpoint True."
-            )
-        if os.path.realpath(os.path.dirname(os.path.abspath(str(resume_from_checkpoint)))) == os.path.realpath(folder):
-            return str(resume_from_checkpoint)
-        if is_empty or args.overwrite_output_dir:
-            return str(resume_from_checkpoint)
-    if not is_empty and not args.overwrite_output_dir:
-        raise DiffMaskError(
-            f"The folder {folder} is not empty: name another with --output_dir, write into it with "
-            "--overwrite_output_dir, or go on with --resume_from_checkpoint True."
-        )
-    return None
+    return re.match(rf"{UNFINISHED}checkpoint-\d+", name) is not None

@@ -16,10 +16,11 @@ from ..data.features import TextFeatures
 from ..data.reading import is_on_hub
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
-from .checkpoints import check_output_dir, no_empty_folder
+from .checkpoints import no_empty_folder
 from .clock import timed
 from .energy import measured_energy
 from .interruption import Interruption
+from .resuming import check_output_dir
 from .trainer import DiffMaskTrainer
 
 

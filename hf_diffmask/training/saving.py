@@ -12,7 +12,6 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from .checkpoints import (
     STATE_FILE,
     UNFINISHED,
-    check_same_kind,
     damage,
     finish_checkpoint,
     load_objective,
@@ -21,6 +20,7 @@ from .checkpoints import (
 )
 from .publishing import PublishingTrainer
 from .recipes.recipe import Objective
+from .resuming import check_same_kind
 
 logger = logging.get_logger(__name__)
 

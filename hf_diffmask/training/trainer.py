@@ -21,7 +21,7 @@ from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .baseline import learn_baseline
 from .cache import RecordedCache
-from .checkpoints import check_output_dir, load_baselines, sole_run
+from .checkpoints import load_baselines, sole_run
 from .clock import timed
 from .constants import measure_constants
 from .interruption import Interruption
@@ -29,6 +29,7 @@ from .processes import held_backend
 from .recipes.calibration import MOST
 from .recipes.recipe import TrainingData
 from .recipes.registry import RECIPES
+from .resuming import check_output_dir
 from .saving import SavingTrainer
 from .steps import Steps
 from .validation import StateRow, measure, table_of_states
@@ -301,12 +302,11 @@ class DiffMaskTrainer(SavingTrainer):
         Returns:
             `dict[str, float]`:
                 - **kept_share**, **divergence** (in [`Task.measured_in`]), **agreement**, **within_margin** -- for the
-                  last state, and for each state with its name as prefix; see [`StateRow`]. A path has these only after
-                  calibration. `rows` of the trainer holds the same figures as a table.
-                - **selection** -- selects the best checkpoint; lower is better. For masks, the kept share if the
-                  divergence at the last state is within the margin, else 1 plus the divergence; with hidden masking
-                  the mean over all states. For a path, the mean of
-                  [`~hf_diffmask.training.validation.measure_ranking`]. For the recipe `ablation`, 1 minus `r2`.
+                  last state, and for each state with its name as prefix; see [`StateRow`]. The recipe `ablation` has
+                  these only after calibration. `rows` of the trainer holds the same figures as a table.
+                - **selection** -- selects the best checkpoint; lower is better. For the recipe `ablation`, 1 minus
+                  `r2`. For `paper`, the kept share if the divergence at the last state is within the margin, else 1
+                  plus the divergence; with hidden masking the mean over all states.
                 - **r2** -- for the recipe `ablation`: the share of the variance of log-odds over masks that the
                   evidence explains; for each state with its name as prefix.
         """

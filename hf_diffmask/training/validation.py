@@ -7,10 +7,8 @@ from torch import Tensor
 
 from ..base.running import Recorded
 from ..explainer.modeling_diffmask import DiffMaskModel
-from ..masks import paths
 from ..masks.gates import hard_mask
 
-BUDGETS = (0.1, 0.2, 0.3, 0.5)  # budgets for judging a ranking, as shares of the units
 COLUMNS = ("kept", "units", "divergence", "agreement", "within_margin")
 
 
@@ -58,30 +56,6 @@ def measure(explainer: DiffMaskModel, recorded: Recorded, states: list[int] | No
     return torch.stack(rows, dim=1)
 
 
-@torch.no_grad()
-def measure_ranking(explainer: DiffMaskModel, recorded: Recorded) -> Tensor:
-    """
-    Quality of a path's ranking: the cost of masks minus the loss with their complements, mean over a few budgets.
-    Uses the scores of the last state; with hidden masking the mean over all states.
-
-    Args:
-        explainer ([`DiffMaskModel`]): The explainer.
-        recorded ([`Recorded`]): The base model's output and states for the whole inputs.
-
-    Returns:
-        `torch.Tensor` of shape `(B,)`: Lower is better; see [`Preserved.loss_of_complement`].
-    """
-    output, found = explainer.explain(recorded), []
-    for state in explainer.config.judged_states:
-        for share in BUDGETS:
-            shares = torch.full((len(output.target),), share, device=output.target.device)
-            kept = paths.top(output.logits[..., state], paths.budgets(shares, output.maskable), output.maskable)
-            for mask in (kept, ~kept):
-                found.append(explainer.cost(output.target, explainer.masked(recorded, mask, state)))
-    kept_cost, left_out_cost = torch.stack(found, dim=-1).unflatten(-1, (-1, 2)).unbind(-1)
-    return (kept_cost - explainer.preserved.loss_of_complement(left_out_cost)).mean(-1)
-
-
 def table_of_states(names: list[str], measured: Tensor) -> list[StateRow]:
     """
     The table of states from measurements.
@@ -126,8 +100,8 @@ def cost_by_share(explainer: DiffMaskModel, rows: list[StateRow]) -> dict[str, l
         rows (`list[StateRow]`): Its table of states.
 
     Returns:
-        `dict[str, list[tuple[float, float]]]`: Points (kept share, mean cost) for each state. A path has a point for
-        each threshold, over the calibration inputs. Other explainers have one point, with the divergence as cost.
+        `dict[str, list[tuple[float, float]]]`: Points (kept share, mean cost) for each state. Evidence has a point
+        for each threshold, over the calibration inputs. Votes have one point, with the divergence as cost.
     """
     points = explainer.masks.cost_by_share()
     return {row.state: [(row.kept_share, row.divergence)] for row in rows} if points is None else points

@@ -7,12 +7,18 @@ import torch
 
 from hf_diffmask import BUNDLED_EXPLAINER, DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.audit.explained import masking_everything
-from hf_diffmask.audit.retraining import arguments_like, check_comparable, margin_alike, settings_of
+from hf_diffmask.audit.retraining import (
+    arguments_like,
+    check_comparable,
+    margin_alike,
+    retired_settings,
+    settings_of,
+)
 from hf_diffmask.audit.thresholds import ROUNDING
 from tests.audit.helpers import TEXTS
 
 SETTINGS = {
-    "recipe": "fast", "margin": 0.2, "max_steps": 7, "per_device_train_batch_size": 4, "learning_rate": 0.5,
+    "recipe": "paper", "margin": 0.2, "max_steps": 7, "per_device_train_batch_size": 4, "learning_rate": 0.5,
     "seed": 3, "masking": "input", "global_batch_size": 12,
 }  # fmt: skip
 
@@ -28,9 +34,20 @@ def test_settings_are_read_from_beside_the_explainer(tmp_path):
             settings_of(without)
 
 
+def test_settings_of_a_retired_recipe_train_nothing(classifier, tmp_path):
+    assert retired_settings(SETTINGS) is None and retired_settings({}) is None
+    said = retired_settings({**SETTINGS, "recipe": "path"})
+    assert said == (
+        "Training explainers to compare with needs the recipe 'path', which trains no explainers any more, only its "
+        "saved explainers still load: train with --recipe ablation."
+    )
+    with pytest.raises(DiffMaskError, match=r"^The recipe 'path' trains no explainers any more"):
+        arguments_like({**SETTINGS, "recipe": "path"}, tmp_path, 9, classifier)
+
+
 def test_arguments_are_those_of_the_other_run_in_one_process(classifier, tmp_path):
     args = arguments_like(SETTINGS, tmp_path, 9, classifier)
-    assert (args.recipe, args.margin, args.max_steps, args.learning_rate) == ("fast", 0.2, 7, 0.5)
+    assert (args.recipe, args.margin, args.max_steps, args.learning_rate) == ("paper", 0.2, 7, 0.5)
     assert (args.seed, args.output_dir, args.use_cpu) == (9, str(tmp_path), True)
     assert args.gradient_accumulation_steps == 3, "12 examples a step, in parts of 4"
     with pytest.raises(DiffMaskError, match="does not say for how many epochs"):
@@ -69,9 +86,7 @@ def test_the_margin_of_another_base_model_is_the_same_part_of_what_there_is_to_l
     other = type(classifier)(classifier.config).eval()
     made = DiffMaskModel.from_base_model(other, tokenizer).eval()
     before = made.baseline.clone()
-    args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path), recipe="fast", baseline_steps=3, use_cpu=True, disable_tqdm=True
-    )
+    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), baseline_steps=3, use_cpu=True, disable_tqdm=True)
     found = margin_alike(explainer, made, tokenizer, TEXTS, inputs, args)
     assert not torch.equal(before, made.baseline), "the baseline is learned before the loss is measured"
     own, real = (masking_everything(one, tokenizer, inputs) for one in (made, explainer))

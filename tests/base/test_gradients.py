@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, recipe_config
 from hf_diffmask.base.gradients import check_gradients
 from hf_diffmask.base.states import state_names
 from hf_diffmask.errors import DiffMaskError
-from tests.helpers import ARCHITECTURES, build, path_config
+from tests.helpers import ARCHITECTURES, build
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -21,8 +21,8 @@ def test_a_base_without_gradients_is_refused_before_training(classifier, tokeniz
     forward = classifier.classifier.forward
     # What layers with quantised activations do.
     classifier.classifier.forward = lambda hidden: forward(hidden.detach()).detach()
-    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config())
-    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config("paper"))
+    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), recipe="paper", use_cpu=True, report_to="none")
     with pytest.raises(
         DiffMaskError, match="BertForSequenceClassification gives no gradient to the state 'embeddings'"
     ):

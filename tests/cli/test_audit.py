@@ -6,6 +6,7 @@ import pytest
 
 from hf_diffmask.audit.thresholds import READABLE
 from hf_diffmask.data.features import TextFeatures
+from hf_diffmask.errors import RETIRED
 from hf_diffmask_entry import main
 from tests.audit.helpers import TEXTS
 
@@ -23,7 +24,18 @@ def test_the_command_trains_what_it_compares_with(tmp_path, classifier, tokenize
     tokenizer.save_pretrained(base)
     model, folder = tmp_path / "explainer", tmp_path / "audit"
     data = ["--dataset", str(rows)]
-    few = ["--max_steps", "4", "--per_device_train_batch_size", "8", "--baseline_steps", "2", "--report_to", "none"]
+    few = [
+        "--max_steps",
+        "4",
+        "--masks",
+        "2",
+        "--per_device_train_batch_size",
+        "8",
+        "--baseline_steps",
+        "2",
+        "--report_to",
+        "none",
+    ]
     assert main(["train", "--base_model", str(base), *data, "--output_dir", str(model), *few]) == 0
     asked = ["audit", "--model", str(model), *data, "--output_dir", str(folder), "--train_dataset", str(rows)]
     asked.append("--update_card")
@@ -59,6 +71,21 @@ def test_the_command_trains_what_it_compares_with(tmp_path, classifier, tokenize
     (model / "training_args.json").write_text(json.dumps({**settings, "learning_rate": 0.5}))
     assert main([*asked, "--overwrite_output_dir"]) == 2
     assert "holds an explainer with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", RETIRED)
+def test_without_retraining_the_other_tests_run(tmp_path, folder, capsys, recipe):
+    (folder / "training_args.json").write_text(json.dumps({"recipe": recipe, "seed": 0}))
+    rows = tmp_path / "texts.jsonl"
+    rows.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
+    asked = ["audit", "--model", str(folder), "--dataset", str(rows), "--train_dataset", str(rows)]
+    assert main([*asked, "--output_dir", str(tmp_path / "audit")]) == 0
+    said = f"Training explainers to compare with needs the recipe '{recipe}', which trains no explainers any more"
+    assert capsys.readouterr().out.splitlines()[0].startswith(said)
+    findings = json.loads((tmp_path / "audit" / "audit.json").read_text())["findings"]
+    unchecked = {one["name"]: one["note"] for one in findings if one["verdict"] == "not checked"}
+    assert unchecked.keys() == {"random_base", "seeds"} and all(note.startswith(said) for note in unchecked.values())
+    assert not (tmp_path / "audit" / "random-base").exists()
 
 
 def test_refusals(tmp_path, capsys):

@@ -14,7 +14,7 @@ from tests.helpers import refused
 
 def run_of(data, folder, *more):
     return ["train", "--base_model", hf_diffmask.BUNDLED_CLASSIFIER, "--dataset", str(data), "--output_dir",
-            str(folder), "--recipe", "fast", "--baseline_steps", "1", "--max_steps", "1", "--warmup_steps", "0",
+            str(folder), "--recipe", "paper", "--baseline_steps", "1", "--max_steps", "1", "--warmup_steps", "0",
             "--use_cpu", "--per_device_train_batch_size", "8", "--disable_tqdm", "True", "--report_to", "none",
             *more]  # fmt: skip
 

@@ -8,12 +8,13 @@ import sys
 from safetensors.torch import load_file
 
 import hf_diffmask
+from hf_diffmask.errors import RETIRED, retired
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask_entry import main
 from tests.helpers import CONTEXT, QUESTION, READ, ROOT, base_on, command, refused
 
 BASE = hf_diffmask.BUNDLED_CLASSIFIER
-SHORT = ["--max_steps", "4", "--per_device_train_batch_size", "8", "--use_cpu", "--warmup_steps", "0"]
+SHORT = ["--max_steps", "4", "--masks", "2", "--per_device_train_batch_size", "8", "--use_cpu", "--warmup_steps", "0"]
 
 
 def test_train_then_explain(capsys, data, tmp_path):
@@ -50,7 +51,11 @@ def test_bad_training_input_is_one_sentence(capsys, data, tmp_path):
     empty.write_text("text\n")
     refused(capsys, arguments(dataset=str(empty)), "empty.csv")
     refused(capsys, arguments(margin="0"), "margin must be greater than 0")
-    refused(capsys, arguments(recipe="slow"), "recipe", "fast, paper")
+    refused(capsys, arguments(recipe="slow"), "recipe", "ablation, paper")
+    for recipe in RETIRED:
+        said = refused(capsys, arguments(recipe=recipe))
+        assert said == f"hf-diffmask: {retired(recipe)}"
+    refused(capsys, arguments(masking="hidden"), "train an explainer with hidden masking by --recipe paper")
     refused(capsys, arguments(typo="1"), "options", "--typo")
     refused(capsys, arguments(lr_scheduler_type="bumpy"), "options cannot be used", "bumpy")
     refused(capsys, arguments(resume_from_checkpoint=str(tmp_path)), "is no checkpoint")
@@ -119,7 +124,7 @@ def test_train_then_explain_questions(answerer, tokenizer, tmp_path):
     done = command(
         "train", "--base_model", "base", "--dataset", "with_long.json", "--output_dir", "explainer", "--margin", "1",
         "--max_steps", "4", "--per_device_train_batch_size", "4", "--use_cpu", "--report_to", "none",
-        "--masking", "hidden",
+        "--masking", "hidden", "--recipe", "paper",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "1 of 12" in done.stderr, "a wrong offset is reported and counted"

@@ -1,6 +1,7 @@
 """Makes `saved/`: small explainers of every recipe and masking, checkpoints, and the numbers that they gave.
 
 It ran once, with version 0.1.0 (commit da24bc7). Run it again only to add a case: what is there must keep loading.
+Later versions do not train `path` and `fast`.
 """
 
 import json

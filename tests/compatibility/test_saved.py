@@ -1,4 +1,4 @@
-"""Explainers and checkpoints of earlier versions load, give the same numbers, and resume."""
+"""Explainers of earlier versions load and give the same numbers; checkpoints resume, if their recipe still trains."""
 
 import json
 import shutil
@@ -8,11 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hf_diffmask.errors import RETIRED, DiffMaskError
+
 from .make import SAVED, numbers, train
 
 NUMBERS = json.loads((SAVED / "numbers.json").read_text())
 EXPLAINERS = [name for name in NUMBERS if not name.startswith("run-")]
-RUNS = [name for name in NUMBERS if name.startswith("run-")]
+RUNS = [name for name in NUMBERS if name.startswith("run-") and name.removeprefix("run-") not in RETIRED]
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +74,16 @@ def test_a_saved_checkpoint_resumes_to_the_same_weights(name, tmp_path):
     assert end.keys() == NUMBERS[name].keys()
     for key, value in NUMBERS[name].items():
         torch.testing.assert_close(end[key], torch.tensor(value), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", RETIRED)
+def test_a_saved_checkpoint_of_a_retired_recipe_is_refused(recipe, tmp_path):
+    run = Path(shutil.copytree(SAVED / f"run-{recipe}", tmp_path / "run"))
+    trainer = train(run, "text-classification", "ablation", "input", None)
+    for resume in (True, str(run / "checkpoint-2")):
+        with pytest.raises(DiffMaskError) as error:
+            trainer.train(resume_from_checkpoint=resume)
+        assert str(error.value) == (
+            f"Going on from {run}/checkpoint-2 needs the recipe {recipe!r}, which trains no explainers any more, only "
+            "its saved explainers still load: train with --recipe ablation."
+        )

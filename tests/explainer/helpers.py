@@ -5,19 +5,17 @@ import json
 import torch
 from safetensors.torch import load_file, save_file
 
-from hf_diffmask.training.recipes.fast import FastObjective
-from hf_diffmask.training.recipes.lagrangian import Drawn
+from hf_diffmask.training.recipes.paper import Drawn
 
 
-def drawn(explainer, states, noise, checks=True, objective=FastObjective):
+def drawn(explainer, states, noise):
     """Masks of a training step for given states and noise."""
-    config = explainer.config
-    return Drawn(objective(config.num_states, 0.1, 0.02, config.masks_inputs), states, noise, checks)
+    return Drawn(states, noise, explainer.masks.nested)
 
 
 def uniform(explainer, batch):
     """Uniform noise for [`drawn`]."""
-    return torch.rand(*batch["input_ids"].shape, max(3, explainer.config.num_states))
+    return torch.rand(*batch["input_ids"].shape, explainer.config.num_states)
 
 
 def base_features(batch):

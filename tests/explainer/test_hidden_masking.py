@@ -80,11 +80,6 @@ def test_each_example_is_masked_at_its_own_state(explainer, batch, inputs):
     for row, state in enumerate(states.tolist()):
         alone = masked_output(explainer, mask, state, recorded, **inputs)
         torch.testing.assert_close(together[row], alone[row])
-    # At the drawn state, training uses the same hard mask as inference.
-    output = explainer(**batch, draw=drawn(explainer, states, uniform(explainer, batch)))
-    measured = measure(explainer, recorded_of(explainer, **batch))
-    divergence = (output.target.exp() * (output.target - output.masked_hard)).sum(-1)
-    torch.testing.assert_close(divergence, measured[range(3), states, 2], atol=1e-5, rtol=1e-4)
 
 
 def test_blocks_below_are_not_run_in_training(explainer, classifier, batch, inputs):
@@ -106,20 +101,16 @@ def test_only_the_state_s_own_parameters_get_a_gradient(explainer, batch, inputs
     assert explainer.probes.state_weight.grad[[0, 2, 3]].abs().sum() == 0
 
 
-@pytest.mark.parametrize("recipe", ["fast", "paper"])
-def test_training_saving_and_the_pipeline(classifier, tokenizer, tmp_path, recipe):
+def test_training_saving_and_the_pipeline(classifier, tokenizer, tmp_path):
     trainer = make_trainer(
-        classifier, tokenizer, tmp_path / "run", recipe, "hidden", max_steps=150 if recipe == "fast" else 10,
-        per_device_train_batch_size=16, eval_strategy="no",
+        classifier, tokenizer, tmp_path / "run", "paper", "hidden", max_steps=10, per_device_train_batch_size=16,
+        eval_strategy="no",
     )  # fmt: skip
     trainer.train()
     metrics = trainer.evaluate(trainer.train_dataset)
     rows, margin = trainer.rows, trainer.args.margin
     means = [row.kept_share if row.divergence <= margin else 1 + row.divergence for row in rows]
     assert metrics["eval_selection"] == pytest.approx(sum(means) / len(means))
-    if recipe == "fast":
-        # After the last block, the classifier reads only the first token. The others are not needed there.
-        assert rows[-1].kept_share < 0.2 and rows[-1].divergence <= margin and rows[-1].agreement >= 0.9
     trainer.save_model(str(tmp_path / "explainer"))
     explain = pipeline(hf_diffmask.TASK, model=str(tmp_path / "explainer"))
     assert explain.model.config.masking == "hidden"

@@ -6,9 +6,6 @@ from torch.nn import functional as F
 
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
-from hf_diffmask.masks.paths import budgets, scores_at, top
-from hf_diffmask.training.recipes.paper import PaperObjective
-from hf_diffmask.training.recipes.path import DrawnPaths
 from tests.explainer.helpers import base_features, drawn, uniform
 from tests.helpers import masked_output, path_of
 
@@ -56,27 +53,12 @@ def test_masked_output_of_everything_and_of_mask_tokens(explainer, classifier, t
 def test_sampled_masks_only_touch_votes_up_to_the_state(explainer, batch):
     noise = uniform(explainer, batch)
     states = torch.tensor([0, 1, 2])
-    output = explainer(**batch, draw=drawn(explainer, states, noise, objective=PaperObjective))
+    output = explainer(**batch, draw=drawn(explainer, states, noise))
     other = noise.clone()
     for row, state in enumerate(states.tolist()):
         other[row, :, state + 1 :] = torch.rand_like(other[row, :, state + 1 :])
-    again = explainer(**batch, draw=drawn(explainer, states, other, objective=PaperObjective))
+    again = explainer(**batch, draw=drawn(explainer, states, other))
     assert torch.equal(output.masked, again.masked)
-
-
-def test_masks_on_paths_come_with_the_hard_mask_of_the_state(explainer, batch):
-    # Keep probabilities lie on both sides of 0.5 and differ between states.
-    with torch.no_grad():
-        explainer.probes.out_weight.mul_(3)
-        explainer.probes.out_bias.fill_(1.0)
-    states = torch.tensor([0, 2, 1])
-    output = explainer(**batch, draw=drawn(explainer, states, uniform(explainer, batch)))
-    keep = torch.stack([output.keep_probability[row, :, state] for row, state in enumerate(states.tolist())]) > 0.5
-    assert keep.any() and not keep.all() and not output.masked_hard.requires_grad
-    assert torch.equal(output.masked_hard, masked_output(explainer, keep, **base_features(batch)))
-    assert not torch.equal(output.masked_hard, output.masked)
-    unchecked = explainer(**batch, draw=drawn(explainer, states, uniform(explainer, batch), checks=False))
-    assert unchecked.masked is not None and unchecked.masked_hard is None
 
 
 def test_gradient_reaches_probes_and_baseline_but_not_the_base(explainer, classifier, batch):
@@ -90,30 +72,6 @@ def test_gradient_reaches_probes_and_baseline_but_not_the_base(explainer, classi
 def test_a_folder_that_is_no_explainer_is_refused():
     with pytest.raises(DiffMaskError, match="is not an explainer"):
         DiffMaskModel.from_pretrained(hf_diffmask.BUNDLED_CLASSIFIER)
-
-
-@pytest.mark.parametrize("masking", ["input", "hidden"])
-def test_forward_runs_what_a_mask_keeps_and_what_it_leaves_out(classifier, tokenizer, batch, masking):
-    explainer = path_of(classifier, tokenizer, masking=masking)
-    with torch.no_grad():
-        explainer.probes.out_weight.mul_(100)  # logits far from the thresholds: draws are certain
-    states = torch.tensor([1, 2, 1])
-    shares = torch.tensor([0.4, 0.3, 0.6])
-    # Noise of 0.5: no unit is on its path.
-    noise = torch.full((*batch["input_ids"].shape, 3), 0.5)
-    output = explainer(**batch, draw=DrawnPaths(states, shares, noise))
-    scores = scores_at(output.logits, states)
-    kept = top(scores, budgets(shares, output.maskable), output.maskable)
-    inputs = {name: value for name, value in batch.items() if name != "special_tokens_mask"}
-    for found, mask in ((output.masked, kept), (output.left_out, ~kept | ~output.maskable)):
-        torch.testing.assert_close(found, masked_output(explainer, mask, states, None, **inputs))
-    noise[..., 1] = 0.1  # every unit is on its path
-    with torch.no_grad():
-        explainer.probes.out_weight.mul_(0.01)
-    output = explainer(**batch, draw=DrawnPaths(states, shares, noise))
-    (output.masked.sum() - output.left_out[:, 0].sum()).backward()
-    assert explainer.probes.out_weight.grad[..., 1:3, :].abs().sum() > 0
-    assert explainer.probes.out_weight.grad[..., 0, :].abs().sum() == 0, "no example drew the first state"
 
 
 def test_cost_is_the_drop_of_the_class_or_the_divergence(classifier, tokenizer):

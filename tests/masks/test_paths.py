@@ -1,17 +1,11 @@
-"""Masks of a path are nested, as large as their budgets, and drawn from their logits."""
+"""Masks of a path are nested and as large as their budgets."""
 
 import torch
 
-from hf_diffmask.masks.paths import budgets, draw, threshold, top
+from hf_diffmask.masks.paths import threshold, top
 
 SCORES = torch.tensor([[9.0, 0.5, -1.0, 2.0, 2.0, 0.0], [9.0, 3.0, 1.0, 9.0, 9.0, 9.0]])
 MASKABLE = torch.tensor([[0, 1, 1, 1, 1, 0], [0, 1, 1, 0, 0, 0]]).bool()
-
-
-def test_budgets_by_hand():
-    assert budgets(torch.tensor([0.5, 0.01]), MASKABLE).tolist() == [2, 1]
-    assert budgets(torch.tensor([0.75, 1.0]), MASKABLE).tolist() == [3, 2]
-    assert budgets(torch.tensor([0.3]), torch.ones(1, 10).bool()).tolist() == [3], "0.3 * 10 is a hair below 3"
 
 
 def test_thresholds_by_hand():
@@ -33,18 +27,3 @@ def test_masks_of_a_path_are_nested_and_as_large_as_their_budgets():
         dropped, kept = scores.masked_fill(mask | ~maskable, -9), scores.masked_fill(~mask | ~maskable, 9)
         assert (kept.amin(-1) >= dropped.amax(-1)).all()
         previous = mask
-
-
-def test_draws_follow_the_logits_and_so_does_their_gradient():
-    logits = torch.tensor([[-0.7, 0.0, 0.4, 3.0]])
-    maskable = torch.ones(1, 4).bool()
-    noise = torch.rand(40_000, 4, 3, generator=torch.Generator().manual_seed(0))
-    variable = logits.clone().requires_grad_()
-    masks = draw(variable.expand(len(noise), 4), noise, maskable.expand(len(noise), 4))
-    still = noise[..., 1] >= 0.5  # not on their paths
-    assert set(masks[still].unique().tolist()) <= {0.0, 1.0}
-    shares = torch.stack([masks[still[:, k], k].mean() for k in range(4)])
-    torch.testing.assert_close(shares, torch.sigmoid(2 * logits[0]), atol=0.01, rtol=0)
-    masks.mean(0).sum().backward()
-    softly = torch.sigmoid(logits)
-    torch.testing.assert_close(variable.grad, softly * (1 - softly), atol=0.01, rtol=0)

@@ -6,13 +6,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast, pipeline
 
 import hf_diffmask
-from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
+from hf_diffmask import DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments, recipe_config
 from hf_diffmask.data.encoding import check_vocabulary
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.evaluation.predictions import class_probabilities
 from hf_diffmask.testbeds.grammar import sentences
-from tests.helpers import path_config
 
 TEXTS = ["a warm and quietly funny film", "the plot is dull", "not bad at all", "superb"]
 
@@ -66,10 +65,10 @@ def test_batches_explain_as_single_texts_do(padding):
 
 def test_training_and_evaluation_run_in_batches(padding, tmp_path):
     tokenizer, model = padding
-    explainer = DiffMaskModel.from_base_model(model, tokenizer, **path_config())
+    explainer = DiffMaskModel.from_base_model(model, tokenizer, **recipe_config())
     args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path), max_steps=2, baseline_steps=1, per_device_train_batch_size=8, save_strategy="no",
-        load_best_model_at_end=False, use_cpu=True, report_to="none", disable_tqdm=True,
+        output_dir=str(tmp_path), max_steps=2, baseline_steps=1, masks=2, per_device_train_batch_size=8,
+        save_strategy="no", load_best_model_at_end=False, use_cpu=True, report_to="none", disable_tqdm=True,
     )  # fmt: skip
     data = [TextFeatures(tokenizer, sentences(16, seed), 64) for seed in (0, 1)]
     trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)

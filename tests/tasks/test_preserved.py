@@ -18,14 +18,6 @@ def test_costs_by_hand():
     assert PRESERVED["prediction"].cost(task, WHOLE, MASKED, torch.tensor([1])).item() == pytest.approx(-0.4)
 
 
-def test_what_a_complement_loses_is_bounded():
-    costs = torch.tensor([0.0, 1.0, 50.0])
-    assert PRESERVED["distribution"].loss_of_complement(costs).tolist() == pytest.approx(
-        [-1.0, -0.36788, 0.0], abs=1e-5
-    )
-    assert PRESERVED["prediction"].loss_of_complement(costs[:2]).tolist() == [0.0, 1.0]
-
-
 def test_words():
     assert PRESERVED["prediction"].words(TextClassification()) == "a drop of the class's probability"
     assert PRESERVED["distribution"].falls(TextClassification()) == "the output diverges (in nats)"

@@ -190,7 +190,7 @@ def test_other_explainers_take_start_and_end_together(explainer, pairs):
         assert scores.isfinite().all()
 
 
-@pytest.mark.parametrize(("recipe", "cache_memory"), [("fast", 0.0), ("path", 1.0)])
+@pytest.mark.parametrize(("recipe", "cache_memory"), [("paper", 0.0), ("ablation", 1.0)])
 def test_training_saving_and_loading(answerer, tokenizer, tmp_path, recipe, cache_memory):
     texts = [(QUESTION, CONTEXT), *OTHERS] * 4
     config = recipe_config(recipe, task="question-answering")
@@ -198,10 +198,9 @@ def test_training_saving_and_loading(answerer, tokenizer, tmp_path, recipe, cach
     assert explainer.config.task == "question-answering" and explainer.config.class_conditional is False
     data = TextFeatures(tokenizer, texts, 64)
     args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path / "run"), recipe=recipe, margin=1.0, max_steps=8, per_device_train_batch_size=8,
-        eval_strategy="no", save_strategy="no", load_best_model_at_end=False, use_cpu=True, disable_tqdm=True,
-        report_to="none",
-        cache_memory=cache_memory,
+        output_dir=str(tmp_path / "run"), recipe=recipe, margin=1.0, max_steps=8, masks=2,
+        per_device_train_batch_size=8, eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
+        use_cpu=True, disable_tqdm=True, report_to="none", cache_memory=cache_memory,
     )  # fmt: skip
     trainer = DiffMaskTrainer(explainer, args, data, data, processing_class=tokenizer)
     trainer.train()
@@ -215,7 +214,7 @@ def test_training_saving_and_loading(answerer, tokenizer, tmp_path, recipe, cach
             recorded_of(explainer, **features).target,
         )
     metrics = trainer.evaluate()
-    batch = trainer.data_collator([data[k] for k in range(len(data))])
+    batch = trainer.data_collator([data[k] for k in trainer.validation_numbers("report")])
     batch.pop("example_ids")
     assert metrics["eval_divergence"] == pytest.approx(
         measure(explainer, recorded_of(explainer, **batch))[:, -1, 2].mean().item(), rel=1e-3

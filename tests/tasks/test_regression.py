@@ -17,7 +17,7 @@ from hf_diffmask.tasks.registry import TASKS, task_of
 from hf_diffmask.tasks.regression import Regression
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask_entry import main
-from tests.helpers import path_config, recorded_of
+from tests.helpers import recorded_of
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,11 @@ def trained(base, tmp_path_factory):
     tokenizer.save_pretrained(base)
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_pretrained(base)
-    explainer = DiffMaskModel.from_base_model(model, tokenizer, **path_config())
+    explainer = DiffMaskModel.from_base_model(model, tokenizer, **recipe_config(task="regression"))
     folder = tmp_path_factory.mktemp("explainer")
     args = DiffMaskTrainingArguments(
-        output_dir=str(folder), max_steps=200, per_device_train_batch_size=16, use_cpu=True, disable_tqdm=True,
-        report_to="none", save_strategy="no", eval_strategy="no", load_best_model_at_end=False,
+        output_dir=str(folder), max_steps=200, masks=8, per_device_train_batch_size=16, use_cpu=True,
+        disable_tqdm=True, report_to="none", save_strategy="no", eval_strategy="no", load_best_model_at_end=False,
     )  # fmt: skip
     data = TextFeatures(tokenizer, sentences(400), 64), TextFeatures(tokenizer, sentences(60, seed=1), 64)
     trainer = DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
@@ -108,7 +108,7 @@ def test_constants_are_measured_on_the_training_inputs_and_kept(trained, tokeniz
     assert config["task_constants"]["mean"] == pytest.approx(numbers.mean().item(), abs=1e-3)
     assert config["task_constants"]["variance"] == pytest.approx(numbers.var(correction=0).item(), rel=1e-3)
     assert explainer.task.constants == explainer.probes.task.constants == config["task_constants"]
-    assert explainer.probes.out_weight.shape[0] == 2, "evidence for up and for down"
+    assert explainer.probes.choices == 2, "evidence for up and for down"
 
 
 def test_evidence_says_up_or_down(trained, tokenizer):
@@ -153,13 +153,13 @@ def test_the_masked_pass_is_checked_by_hand(trained, tokenizer):
     assert result["divergence"] == pytest.approx((masked - result["score"]) ** 2 / variance, rel=1e-3, abs=1e-6)
 
 
-@pytest.mark.parametrize(("recipe", "masking"), [("path", "hidden"), ("fast", "input"), ("paper", "input")])
+@pytest.mark.parametrize(("recipe", "masking"), [("ablation", "input"), ("paper", "input"), ("paper", "hidden")])
 def test_every_recipe_trains_it(base, trained, tokenizer, tmp_path, recipe, masking):
     model = AutoModelForSequenceClassification.from_pretrained(base)
     config = recipe_config(recipe, masking, "regression")
     explainer = DiffMaskModel.from_base_model(model, tokenizer, **config)
     args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path), recipe=recipe, max_steps=4, baseline_steps=2, per_device_train_batch_size=8,
+        output_dir=str(tmp_path), recipe=recipe, max_steps=4, baseline_steps=2, masks=2, per_device_train_batch_size=8,
         use_cpu=True, disable_tqdm=True, report_to="none", save_strategy="no", eval_strategy="no",
         load_best_model_at_end=False,
     )  # fmt: skip
@@ -221,9 +221,9 @@ def test_through_every_command(trained, base, tmp_path, capsys):
     folder = tmp_path / "explainer"
     arguments = [
         "train", "--base_model", str(base), "--dataset", str(data), "--text_pair_column", "text_pair", "--use_cpu",
-        "True", "--max_steps", "2", "--per_device_train_batch_size", "8", "--disable_tqdm", "True", "--report_to",
-        "none", "--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "False",
-        "--output_dir", str(folder),
+        "True", "--max_steps", "2", "--masks", "2", "--per_device_train_batch_size", "8", "--disable_tqdm",
+        "True", "--report_to", "none", "--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end",
+        "False", "--output_dir", str(folder),
     ]  # fmt: skip
     assert main(arguments) == 0, capsys.readouterr().err
     card = (folder / "README.md").read_text()

@@ -12,7 +12,9 @@ from hf_diffmask import DiffMaskConfig, DiffMaskError, DiffMaskTrainingArguments
     [
         ({"margin": 0.0}, "margin must be greater than 0"),
         ({"margin": -1.0}, "margin"),
-        ({"recipe": "slow"}, "recipe"),
+        ({"recipe": "slow"}, "must be one of ablation, paper, but is 'slow'"),
+        ({"recipe": "path"}, "^The recipe 'path' trains no explainers any more, only its saved explainers still load"),
+        ({"recipe": "fast"}, "^The recipe 'fast' .*: train with --recipe ablation.$"),
         ({"baseline_steps": -1}, "baseline_steps must be 0 or more"),
     ],
 )
@@ -25,6 +27,7 @@ def test_recipes_fill_in_what_is_not_set(tmp_path):
     paper = DiffMaskTrainingArguments(output_dir=str(tmp_path), recipe="paper", learning_rate=0.5)
     assert paper.learning_rate == 0.5 and paper.warmup_steps == 1200 and paper.per_device_train_batch_size == 64
     assert paper.eval_delay == 1500
+    assert DiffMaskTrainingArguments(output_dir=str(tmp_path)).recipe == "ablation"
     epochs = DiffMaskTrainingArguments(output_dir=str(tmp_path), num_train_epochs=2)
     assert epochs.max_steps == -1 and epochs.num_train_epochs == 2
     settings = paper.settings(DiffMaskConfig(masking="hidden", initial_logit=4.0))

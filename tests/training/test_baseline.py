@@ -41,9 +41,7 @@ def test_a_baseline_from_random_masks_moves_the_output_less_and_says_less(classi
 
     divergences, empty = look()
     assert empty[:, 1].min() > 0.8, "the mask token's embedding is evidence for one class"
-    args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path), recipe="fast", baseline_steps=60, use_cpu=True, disable_tqdm=True
-    )
+    args = DiffMaskTrainingArguments(output_dir=str(tmp_path), baseline_steps=60, use_cpu=True, disable_tqdm=True)
     data = TextFeatures(tokenizer, sentences(200), 64)
     fit_baseline(explainer, data, lambda items: collate(tokenizer, items), args, nullcontext)
     fitted, empty = look()
@@ -55,19 +53,23 @@ def test_a_baseline_from_random_masks_moves_the_output_less_and_says_less(classi
 
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_baseline_learned_before_the_probes_is_fixed_while_they_learn(classifier, tokenizer, tmp_path, steps):
-    trainer = make_trainer(classifier, tokenizer, tmp_path, eval_strategy="no", max_steps=0, baseline_steps=steps)
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path, "paper", eval_strategy="no", max_steps=0, baseline_steps=steps
+    )
     start = trainer.model.baseline.detach().clone()
     fit_baseline(trainer.model, trainer.train_dataset, trainer.data_collator, trainer.args, nullcontext)
     fitted = trainer.model.baseline.detach().clone()
     assert torch.equal(fitted, start) == (steps == 0)
-    trainer = make_trainer(classifier, tokenizer, tmp_path, eval_strategy="no", max_steps=2, baseline_steps=steps)
+    trainer = make_trainer(
+        classifier, tokenizer, tmp_path, "paper", eval_strategy="no", max_steps=2, baseline_steps=steps
+    )
     trainer.train()
     assert torch.equal(trainer.model.baseline, fitted) == (steps > 0)
 
 
 def test_baselines_start_at_the_mean_states_and_are_fitted(classifier, tokenizer, tmp_path):
     trainer = make_trainer(
-        classifier, tokenizer, tmp_path, masking="hidden", max_steps=1, eval_strategy="no", baseline_steps=1,
+        classifier, tokenizer, tmp_path, "paper", "hidden", max_steps=1, eval_strategy="no", baseline_steps=1,
         baseline_learning_rate=1e-9,
     )  # fmt: skip
     trainer.train()
@@ -83,7 +85,7 @@ def test_baselines_start_at_the_mean_states_and_are_fitted(classifier, tokenizer
 
 def test_learned_baselines_are_not_set_back(classifier, tokenizer, tmp_path):
     trainer = make_trainer(
-        classifier, tokenizer, tmp_path, masking="hidden", max_steps=1, eval_strategy="no", baseline_steps=0,
+        classifier, tokenizer, tmp_path, "paper", "hidden", max_steps=1, eval_strategy="no", baseline_steps=0,
         baseline_learning_rate=0.0,
     )  # fmt: skip
     with torch.no_grad():

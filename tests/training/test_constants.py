@@ -24,7 +24,7 @@ def regressor(tokenizer):
 
 
 def arguments(folder, **settings):
-    return DiffMaskTrainingArguments(output_dir=str(folder), recipe="fast", use_cpu=True, **settings)
+    return DiffMaskTrainingArguments(output_dir=str(folder), use_cpu=True, **settings)
 
 
 def numbers_of(explainer, tokenizer, texts):

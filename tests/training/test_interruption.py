@@ -12,6 +12,7 @@ import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask.training.interruption import Interrupted, Interruption, speaks_for_all
+from hf_diffmask.training.recipes.registry import RECIPES
 from hf_diffmask_entry import main
 from tests.helpers import make_trainer
 
@@ -116,17 +117,18 @@ def test_one_process_speaks_for_all(monkeypatch):
     assert [speaks_for_all() for _ in range(3)] == [True, False, False]
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(classifier, tokenizer, tmp_path):
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(classifier, tokenizer, tmp_path, recipe):
     settings = {
         "save_strategy": "steps", "save_steps": 2, "eval_steps": 2, "max_steps": 4, "baseline_steps": 1,
         "save_total_limit": 1,
     }  # fmt: skip
-    whole = make_trainer(classifier, tokenizer, tmp_path / "whole", "fast", **settings)
+    whole = make_trainer(classifier, tokenizer, tmp_path / "whole", recipe, **settings)
     whole.train()
 
     def trained(signals, resume):
         """Trains with signals at losses or, with the key "calibration", there."""
-        trainer = make_trainer(classifier, tokenizer, tmp_path / "parts", "fast", **settings)
+        trainer = make_trainer(classifier, tokenizer, tmp_path / "parts", recipe, **settings)
         loss, finish = trainer.compute_loss, trainer.objective.finish
 
         def compute_loss(*given, **more):
@@ -167,6 +169,7 @@ def test_the_command_says_how_to_go_on(capsys, tmp_path, monkeypatch, number, st
     out = tmp_path / "new" / "out"
     arguments = ["train", "--base_model", hf_diffmask.BUNDLED_CLASSIFIER, "--dataset", str(data), "--output_dir",
                  str(out), "--max_steps", "3", "--per_device_train_batch_size", "4", "--baseline_steps", "1",
+                 "--masks", "2",
                  "--use_cpu", "--disable_tqdm", "True"]  # fmt: skip
 
     def interrupted(method):
@@ -185,7 +188,7 @@ def test_the_command_says_how_to_go_on(capsys, tmp_path, monkeypatch, number, st
     assert not out.parent.exists(), "nothing was written"
     said = f"hf-diffmask: {name}: {out}/checkpoint-1 is saved, go on with --resume_from_checkpoint True."
     assert interrupted("compute_loss") == (status, said)
-    assert os.listdir(out) == ["checkpoint-1"]
+    assert sorted(os.listdir(out)) == ["ablations", "checkpoint-1"]
     arguments += ["--resume_from_checkpoint", "True"]
     said = said.replace("checkpoint-1 ", "checkpoint-3 ")
     assert interrupted("save_state") == (status, said), "while the explainer is saved, too"

@@ -9,14 +9,14 @@ import torch
 import transformers
 
 import hf_diffmask
-from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments
+from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments, recipe_config
 from hf_diffmask.testbeds.grammar import sentences
 from hf_diffmask.training.run import machine_of, train
 
 
 def arguments(folder, **settings):
     settings = {
-        "recipe": "fast", "max_steps": 2, "baseline_steps": 1, "per_device_train_batch_size": 8, "warmup_steps": 0,
+        "max_steps": 2, "baseline_steps": 1, "masks": 2, "per_device_train_batch_size": 8, "warmup_steps": 0,
         "eval_delay": 0, "save_strategy": "no", "load_best_model_at_end": False, "eval_strategy": "no", **settings,
     }  # fmt: skip
     return DiffMaskTrainingArguments(
@@ -26,7 +26,7 @@ def arguments(folder, **settings):
 
 @pytest.fixture
 def untrained(classifier, tokenizer):
-    return DiffMaskModel.from_base_model(classifier, tokenizer)
+    return DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config())
 
 
 def test_what_is_known_of_a_run(untrained, tokenizer, batch, tmp_path):
@@ -45,7 +45,7 @@ def test_what_is_known_of_a_run(untrained, tokenizer, batch, tmp_path):
     }  # fmt: skip
     assert found["settings"] == args.settings(untrained.config) and found["settings"]["margin"] == 0.2
     assert json.loads(json.dumps(found)) == found and str(tmp_path) not in json.dumps(found)
-    assert [row.state for row in trainer.rows] == list(untrained.config.state_names)
+    assert [row.state for row in trainer.rows] == untrained.config.columns
     saved = DiffMaskModel.from_pretrained(tmp_path / "out", base_model=untrained.base).eval()
     torch.testing.assert_close(saved(**batch).logits, trainer.model.eval()(**batch).logits)
     names = {path.name for path in (tmp_path / "out").iterdir()}

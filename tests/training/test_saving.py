@@ -18,7 +18,7 @@ def make(classifier, tokenizer, tmp_path):
             "max_steps": 4, "baseline_steps": 1, "save_strategy": "steps", "save_steps": 2, "save_total_limit": 1,
             "eval_strategy": "no", "load_best_model_at_end": False, **settings,
         }  # fmt: skip
-        return make_trainer(classifier, tokenizer, tmp_path / folder, **settings)
+        return make_trainer(classifier, tokenizer, tmp_path / folder, "paper", **settings)
 
     return make
 

@@ -14,35 +14,28 @@ import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskTrainingArguments
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.testbeds.grammar import sentences
-from hf_diffmask.training.recipes.registry import RECIPES
-from tests.helpers import ROOT, batches_of, make_trainer, path_of
+from hf_diffmask.training.recipes.registry import RECIPES, recipe_config
+from tests.helpers import ROOT, batches_of, make_trainer
 from tests.training.two_processes import RUNS, train_all
 
 
 def test_training_drops_tokens_within_the_margin(classifier, tokenizer, tmp_path):
-    trainer = make_trainer(
-        classifier, tokenizer, tmp_path, max_steps=300, per_device_train_batch_size=16, learning_rate=1e-3,
-        eval_strategy="no", load_best_model_at_end=False,
-    )  # fmt: skip
+    trainer = make_trainer(classifier, tokenizer, tmp_path, max_steps=100, masks=8, eval_strategy="no")
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     trainer.train()
-    # Evaluates on the training sentences, because 96 are too few to generalise.
-    metrics = trainer.evaluate(trainer.train_dataset)
-    assert metrics["eval_kept_share"] < 0.5 and metrics["eval_agreement"] >= 0.9
-    assert metrics["eval_divergence"] <= trainer.args.margin
-    shares = [row.kept_share for row in trainer.rows]
-    assert shares == sorted(shares, reverse=True), "votes multiply: the mask can only shrink with depth"
+    metrics = trainer.evaluate()
+    assert metrics["eval_kept_share"] < 0.7 and metrics["eval_agreement"] >= 0.8 and metrics["eval_r2"] > 0.5
+    assert trainer.rows[-1].within_margin >= 0.7
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
 
 
-@pytest.mark.parametrize(("recipe", "checked"), [("fast", [8, 0, 8]), ("paper", [8, 8, 8])])
-def test_violations_are_counted_at_the_steps_that_are_checked(classifier, tokenizer, tmp_path, recipe, checked):
-    trainer = make_trainer(classifier, tokenizer, tmp_path, recipe)
+def test_violations_are_counted_at_each_step_of_paper(classifier, tokenizer, tmp_path):
+    trainer = make_trainer(classifier, tokenizer, tmp_path, "paper")
     batch = next(iter(trainer.get_train_dataloader()))
-    for step, expected in enumerate(checked):
+    for step in range(3):
         trainer.state.global_step = step
         assert trainer.compute_loss(trainer.model, batch).requires_grad
-        assert trainer.objective.sums[0].sum().item() == expected
+        assert trainer.objective.sums[0].sum().item() == 8
         trainer.update_objective()
 
 
@@ -69,7 +62,7 @@ def test_resuming_is_the_same_as_going_on(classifier, tokenizer, tmp_path, recip
             assert torch.equal(value, resumed.model.state_dict()[name]), f"{name}: to the last bit"
         for name, value in whole.objective.state_dict().items():
             assert torch.equal(value, resumed.objective.state_dict()[name]), name
-    if recipe in ("path", "ablation"):
+    if recipe == "ablation":
         assert whole.model.costs.any(), "calibrated"
         return
     assert not torch.equal(whole.objective.multipliers, torch.full_like(whole.objective.multipliers, 5.0))
@@ -97,7 +90,6 @@ def test_accumulation_is_the_same_as_a_larger_batch(classifier, tokenizer, tmp_p
     parts.train()
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(value, parts.model.state_dict()[name], atol=1e-4, rtol=0)
-    torch.testing.assert_close(whole.objective.multipliers, parts.objective.multipliers, atol=1e-4, rtol=1e-4)
 
 
 def test_best_checkpoint_is_the_sparsest_within_the_margin(classifier, tokenizer, tmp_path):
@@ -123,7 +115,7 @@ def test_best_checkpoint_is_the_sparsest_within_the_margin(classifier, tokenizer
 
 def test_a_loss_that_is_not_finite_stops_training_and_keeps_checkpoints(classifier, tokenizer, tmp_path):
     trainer = make_trainer(
-        classifier, tokenizer, tmp_path, max_steps=6, save_strategy="steps", save_steps=2, eval_steps=2
+        classifier, tokenizer, tmp_path, "paper", max_steps=6, save_strategy="steps", save_steps=2, eval_steps=2
     )
     good = trainer.objective.loss
 
@@ -209,13 +201,13 @@ def test_two_processes_are_one_run(tmp_path):
 
 
 def test_an_explainer_can_be_trained_again(classifier, tokenizer, tmp_path):
-    explainer = path_of(classifier, tokenizer)
-    args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path), recipe="path", max_steps=1, baseline_steps=1, per_device_train_batch_size=8,
-        use_cpu=True, disable_tqdm=True, report_to="none", save_strategy="no", eval_strategy="no",
-        load_best_model_at_end=False, overwrite_output_dir=True,
-    )  # fmt: skip
-    for _ in range(2):
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config())
+    for number in range(2):
+        args = DiffMaskTrainingArguments(
+            output_dir=str(tmp_path / str(number)), max_steps=1, baseline_steps=1, per_device_train_batch_size=8,
+            masks=2, use_cpu=True, disable_tqdm=True, report_to="none", save_strategy="no", eval_strategy="no",
+            load_best_model_at_end=False,
+        )  # fmt: skip
         before = explainer.baseline.clone()
         DiffMaskTrainer(
             explainer, args, TextFeatures(tokenizer, sentences(16), 64), processing_class=tokenizer
@@ -224,24 +216,19 @@ def test_an_explainer_can_be_trained_again(classifier, tokenizer, tmp_path):
 
 
 def test_no_masks_are_measured_before_there_are_any(classifier, tokenizer, tmp_path):
-    explainer = path_of(classifier, tokenizer)
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config()).eval()
     settings = dict(
-        output_dir=str(tmp_path), recipe="path", max_steps=4, baseline_steps=1, per_device_train_batch_size=8,
-        use_cpu=True, disable_tqdm=True, report_to="none", overwrite_output_dir=True, eval_steps=2, eval_delay=0,
-        save_steps=2,
+        output_dir=str(tmp_path), max_steps=4, baseline_steps=1, per_device_train_batch_size=8, masks=2, use_cpu=True,
+        disable_tqdm=True, report_to="none", overwrite_output_dir=True, eval_steps=2, eval_delay=0, save_steps=2,
     )  # fmt: skip
     data = TextFeatures(tokenizer, sentences(32), 64), TextFeatures(tokenizer, sentences(20, seed=1), 64)
     trainer = DiffMaskTrainer(explainer, DiffMaskTrainingArguments(**settings), *data, processing_class=tokenizer)
-    assert (
-        not explainer.masks.is_calibrated
-        and trainer.evaluate().keys() == {"eval_selection", "epoch"}
-        and trainer.rows == []
-    )
+    assert not explainer.masks.is_calibrated and trainer.evaluate().keys() == {"epoch"} and trainer.rows == []
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "eval_selection" in entry]
     assert len(logged) >= 2 and not any("eval_kept_share" in entry for entry in logged)
     assert explainer.masks.is_calibrated and trainer.evaluate()["eval_kept_share"] == trainer.rows[-1].kept_share
-    with pytest.raises(DiffMaskError, match="In training a path has only the metric `selection`"):
+    with pytest.raises(DiffMaskError, match="has only the metrics `selection` and `r2`"):
         args = DiffMaskTrainingArguments(**settings, metric_for_best_model="kept_share")
         DiffMaskTrainer(explainer, args, *data, processing_class=tokenizer)
     # After further training, the old thresholds would be wrong.

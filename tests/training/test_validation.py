@@ -8,7 +8,7 @@ from tests.helpers import make_trainer, masked_output, recorded_of
 
 
 def test_evaluation_agrees_with_one_example_at_a_time(classifier, tokenizer, tmp_path):
-    trainer = make_trainer(classifier, tokenizer, tmp_path)
+    trainer = make_trainer(classifier, tokenizer, tmp_path, "paper")
     explainer = trainer.model
     torch.nn.init.normal_(explainer.probes.out_weight, std=0.1)
     torch.nn.init.constant_(explainer.probes.out_bias, 1.0)

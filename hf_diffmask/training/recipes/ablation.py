@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import TrainingArguments
+from transformers.utils import logging
 
 from ...ablations.description import read_description
 from ...ablations.making import check_masks
@@ -25,6 +26,8 @@ from ..validation import StateRow
 from .ablation_labels import VALIDATED, own_folder, training_ablations, validation_ablations
 from .calibration import calibrate
 from .recipe import Objective, Recipe, TrainingData
+
+logger = logging.get_logger(__name__)
 
 EPOCHS, LEAST_STEPS = 6, 300
 SCALED = 256  # training inputs that the scale of the flow is measured on
@@ -53,7 +56,6 @@ class AblationRecipe(Recipe):
         "mask_special_tokens": False,
         "read_context": False,
     }
-    relied_on = ("objective",)
     own_settings = ("masks",)
     takes_ablations = True
     needs_gradients = False
@@ -71,6 +73,14 @@ class AblationRecipe(Recipe):
     def check(self, args: Any, has_validation: bool) -> None:
         """See [`Recipe.check`]."""
         check_masks(args.masks)
+        metric = str(args.metric_for_best_model)
+        if args.load_best_model_at_end and not metric.endswith(("selection", "r2")):
+            raise DiffMaskError(
+                "In training the recipe 'ablation' has only the metrics `selection` and `r2`: leave "
+                "--metric_for_best_model out, or add --load_best_model_at_end False."
+            )
+        if not has_validation:
+            logger.warning("Without validation inputs there are no thresholds: masks will keep everything.")
 
     def complete(self, args: Any, inputs: int) -> None:
         """See [`Recipe.complete`]: without a number of steps or epochs, 6 epochs, and at least 300 steps."""
@@ -168,8 +178,10 @@ class AblationObjective(Objective):
 
     def ranked(self, explainer: DiffMaskModel, recorded: Recorded) -> Tensor | None:
         """See [`Objective.ranked`]: `(B, 2, C)`, squared error and variance for each column."""
+        if self.validation_labels is None:  # before `prepare`
+            return None
         numbers = recorded.batch.example_ids
-        assert self.validation_labels is not None and numbers is not None
+        assert numbers is not None
         found = recorded.target.new_zeros(len(numbers), 2, len(explainer.config.columns))
         inside = numbers < len(self.validation_labels)
         if inside.any():

@@ -1,21 +1,35 @@
-"""The recipe `paper`: masks for one margin, as the authors published it."""
+"""
+The recipe `paper`: masks for one margin, as the authors published it.
 
+    minimise  E[ how much is kept ]   subject to   E[ D( f(x) || f(x_hat) ) ] <= margin        (paper, equation 4)
+
+This is solved as a saddle point: probes and baseline descend; one multiplier for each state ascends. Each step sums
+violations of the constraint over examples ([`violations`]), micro-batches and processes. Then the multipliers get one
+update, the same on every process.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import TrainingArguments
+from transformers.utils import logging
 
-from ...base.running import Recorded
+from ...base.running import Batch, Recorded
 from ...explainer.configuration_diffmask import DiffMaskConfig
 from ...explainer.modeling_diffmask import DiffMaskModel
 from ...explainer.outputs import DiffMaskOutput
 from ...masks.gates import log_keep_probability, sample
-from ...masks.noise import STATE_DRAW, hashed_uniform
+from ...masks.noise import STATE_DRAW, gate_noise, hashed_uniform
 from ...masks.units import mean_over_units
 from ...masks.votes import counting_votes, keep_at
-from .lagrangian import Drawn, LagrangianObjective
-from .recipe import Recipe
+from ..validation import StateRow
+from .lookahead import LookaheadRMSprop
+from .recipe import Objective, Recipe
+
+logger = logging.get_logger(__name__)
 
 
 class PaperRecipe(Recipe):
@@ -45,6 +59,7 @@ class PaperRecipe(Recipe):
         "path_gradient": False,
         "initial_logit": 5.0,
     }
+    relied_on = ("objective", "path_gradient")
 
     def objective(self, config: DiffMaskConfig, args: TrainingArguments) -> "PaperObjective":
         """See [`Recipe.objective`]."""
@@ -52,38 +67,25 @@ class PaperRecipe(Recipe):
         return PaperObjective(config.num_states, args.margin, rate, config.masks_inputs)
 
 
-class LookaheadRMSprop(torch.optim.RMSprop):
-    """
-    Centred RMSprop inside Lookahead (Zhang et al. 2019): every 6 steps the weights move half-way back to their values
-    6 steps before.
+@dataclass
+class Drawn:
+    """The masks of one step."""
 
-    Args:
-        groups (`list[dict]`): Parameter groups.
-    """
+    states: Tensor
+    """`(B,)`: state at which each example is masked."""
+    noise: Tensor
+    """`(B, T, S)`: uniform noise in (0, 1)."""
+    multiply: bool
+    """Whether votes multiply over states."""
 
-    ALPHA, PERIOD = 0.5, 6
-
-    def __init__(self, groups: list[dict[str, Any]]):
-        super().__init__(groups, centered=True)
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One step; see [`torch.optim.RMSprop`]."""
-        parameters = [value for group in self.param_groups for value in group["params"] if value.grad is not None]
-        # RMSprop sets up its state only if the state is empty, so "slow" is added after its step.
-        before = {value: value.clone() for value in parameters if "slow" not in self.state[value]}
-        result = super().step(closure)
-        for value in parameters:
-            state = self.state[value]
-            if value in before:
-                state["slow"] = before[value]
-            if int(state["step"]) % self.PERIOD == 0:
-                state["slow"].lerp_(value, self.ALPHA)
-                value.copy_(state["slow"])
-        return result
+    def __call__(self, explainer: DiffMaskModel, output: DiffMaskOutput, recorded: Recorded) -> None:
+        """Draws Hard Concrete gates (paper, section 3.2) and runs the masks; see [`Objective.drawn`]."""
+        gates = sample(output["logits"], self.noise)
+        counted = counting_votes(self.states, gates.shape[-1], self.multiply)
+        output.masked = explainer.masked(recorded, gates.masked_fill(~counted, 1.0).prod(-1), self.states)
 
 
-class PaperObjective(LagrangianObjective):
+class PaperObjective(Objective):
     """
     The authors' published objective: the log keep probability, minimised at one state for a whole batch.
 
@@ -101,8 +103,8 @@ class PaperObjective(LagrangianObjective):
 
     SPARSE, FAITHFUL, SETTLED, DECAY = 0.1, 0.75, 100, 0.9
     SMOOTHING, EPSILON = 0.99, 1e-8  # of the multipliers' RMSprop
-    CHECK_EVERY = 1
 
+    sums: Tensor
     draws: Tensor
     square: Tensor
     slow: Tensor
@@ -110,13 +112,20 @@ class PaperObjective(LagrangianObjective):
     running_kept: Tensor
 
     def __init__(self, num_states: int, margin: float, rate: float, multiply: bool = True):
-        super().__init__(num_states, multiply, 1.0)
+        super().__init__()
+        self.num_states, self.multiply = num_states, multiply
         self.bound, self.rate = margin, rate
+        self.multipliers = nn.Parameter(torch.ones(num_states), requires_grad=False)
+        self.register_buffer("sums", torch.zeros(4, num_states), persistent=False)
         self.register_buffer("draws", torch.zeros(num_states))
         self.register_buffer("square", torch.zeros(num_states))
         self.register_buffer("slow", torch.ones(num_states))
         self.register_buffer("running_agreement", torch.ones(num_states))
         self.register_buffer("running_kept", torch.ones(num_states))
+
+    def learns_baseline(self, args: TrainingArguments) -> bool:
+        """See [`Objective.learns_baseline`]: if `baseline_steps` is 0."""
+        return args.baseline_steps == 0
 
     def draw(self, seed: int, step: int, example_ids: Tensor) -> Tensor:
         """
@@ -136,11 +145,11 @@ class PaperObjective(LagrangianObjective):
         state = torch.searchsorted(weights.cumsum(0) / weights.sum(), uniform).clamp(max=self.num_states - 1)
         return state.expand(len(example_ids))
 
-    def run(self, drawn: Drawn, explainer: DiffMaskModel, output: DiffMaskOutput, recorded: Recorded) -> None:
-        """See [`LagrangianObjective.run`]: Hard Concrete gates (paper, section 3.2)."""
-        gates = sample(output["logits"], drawn.noise[..., : self.num_states])
-        counted = counting_votes(drawn.states, self.num_states, self.multiply)
-        output.masked = explainer.masked(recorded, gates.masked_fill(~counted, 1.0).prod(-1), drawn.states)
+    def drawn(self, seed: int, step: int, batch: Batch) -> Drawn:
+        """See [`Objective.drawn`]."""
+        assert batch.example_ids is not None
+        noise = gate_noise(seed, step, batch.example_ids, batch.units.long(), self.num_states)
+        return Drawn(self.draw(seed, step, batch.example_ids), noise, self.multiply)
 
     def loss(self, logits: Tensor, maskable: Tensor, states: Tensor, divergence: Tensor) -> Tensor:
         """
@@ -157,6 +166,24 @@ class PaperObjective(LagrangianObjective):
         """
         kept = mean_over_units(keep_at(log_keep_probability(logits), states, self.multiply), maskable)
         return (kept + self.multipliers[states] * (divergence - self.bound)).mean()
+
+    def step_loss(self, explainer: DiffMaskModel, output: DiffMaskOutput, drawn: Drawn) -> Tensor:
+        """See [`Objective.step_loss`]; also adds up the violations of the step."""
+        task, states, masked = explainer.task, drawn.states, output["masked"]
+        divergence = task.divergence(output["target"], masked)
+        at_state = states[:, None, None].expand(-1, drawn.noise.shape[1], 1)
+        kept = mean_over_units(output.keep_probability.gather(-1, at_state)[..., 0], output.maskable)
+        agreement = task.agreement(output.target, masked)
+        self.sums += violations(states, divergence, agreement, kept, self.num_states)
+        return self.loss(output.logits, output.maskable, states, divergence)
+
+    def before_step(self, reduce: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """See [`Objective.before_step`]: one update of the multipliers."""
+        sums = reduce(self.sums)
+        if sums.isfinite().all():
+            self.update(sums)
+        self.sums = torch.zeros_like(self.sums)
+        return [sums]
 
     def update(self, sums: Tensor) -> None:
         """
@@ -195,3 +222,38 @@ class PaperObjective(LagrangianObjective):
             `torch.optim.Optimizer`
         """
         return LookaheadRMSprop(groups)
+
+    def selection(self, ranked: Tensor | None, rows: Sequence[StateRow], config: DiffMaskConfig) -> float:
+        """
+        See [`Objective.selection`]: the kept share if the divergence is within the margin, else 1 plus the divergence;
+        mean over the judged states.
+        """
+        judged = [rows[number] for number in config.judged_states]
+        shares = [row.kept_share if row.divergence <= config.margin else 1 + row.divergence for row in judged]
+        return sum(shares) / len(shares)
+
+    def finish(self, explainer: DiffMaskModel, batches: Callable[[], list[Batch]] | None, best: float | None) -> None:
+        """See [`Objective.finish`]: warns if no checkpoint meets the margin. A mean over states cannot show this."""
+        if len(explainer.config.judged_states) == 1 and best is not None and best > 1:
+            logger.warning(
+                f"No checkpoint meets the margin of {explainer.margin():g}: the best has a divergence of "
+                f"{best - 1:.3f}. Train for longer with --max_steps, or allow a larger --margin."
+            )
+
+
+def violations(states: Tensor, divergence: Tensor, agreement: Tensor, kept: Tensor, num_states: int) -> Tensor:
+    """
+    Sums over a batch for each state.
+
+    Args:
+        states (`torch.Tensor` of shape `(B,)`): State of each example.
+        divergence (`torch.Tensor` of shape `(B,)`): Divergence of each example.
+        agreement (`torch.Tensor` of shape `(B,)`): Whether the prediction is unchanged.
+        kept (`torch.Tensor` of shape `(B,)`): Expected kept share.
+        num_states (`int`): `S`.
+
+    Returns:
+        `torch.Tensor` of shape `(4, S)`: Number of examples, and sums of divergence, agreement and kept share.
+    """
+    values = torch.stack([torch.ones_like(divergence), divergence, agreement.to(divergence), kept]).detach()
+    return values.new_zeros(4, num_states).index_add_(1, states, values)

@@ -230,7 +230,7 @@ class Recipe:
     """Whether the recipe learns from ablations."""
     needs_gradients: ClassVar[bool] = True
     """Whether the base model must give gradients to state 0."""
-    relied_on: ClassVar[tuple[str, ...]] = ("objective", "path_gradient")
+    relied_on: ClassVar[tuple[str, ...]] = ("objective",)
     """Names in `fields` that cannot be changed."""
 
     def config(self, masking: str, has_choices: bool, target: str | None) -> dict[str, Any]:
@@ -250,10 +250,7 @@ class Recipe:
         """
         if target is not None:
             raise DiffMaskError(f"The recipe {self.name!r} has no target but the distribution: leave it out.")
-        fields = {**self.fields, "masking": masking}
-        # With hidden masking, scores show what their state holds. A probe that knows the prediction would show which
-        # units suffice for the prediction, even if the state does not hold this information yet.
-        return {**fields, "class_conditional": False, "read_context": False} if masking == "hidden" else fields
+        return {**self.fields, "masking": masking}
 
     def check(self, args: TrainingArguments, has_validation: bool) -> None:
         """

@@ -2,33 +2,55 @@
 
 from typing import Any
 
+from ...errors import RETIRED, DiffMaskError, retired
 from ...tasks.registry import DEFAULT, TASKS
 from .ablation import AblationRecipe
-from .fast import FastRecipe
 from .paper import PaperRecipe
-from .path import PathRecipe
 from .recipe import Recipe
 
-RECIPES: dict[str, Recipe] = {one.name: one for one in (PathRecipe(), FastRecipe(), PaperRecipe(), AblationRecipe())}
+RECIPES: dict[str, Recipe] = {one.name: one for one in (AblationRecipe(), PaperRecipe())}
+DEFAULT_RECIPE = AblationRecipe.name
+
+
+def recipe_of(name: str) -> Recipe:
+    """
+    A recipe by its name.
+
+    Args:
+        name (`str`): `"ablation"` or `"paper"`.
+
+    Returns:
+        [`Recipe`]
+
+    Raises:
+        DiffMaskError: If there is no such recipe, or it has been retired.
+    """
+    if name in RETIRED:
+        raise retired(name)
+    if name not in RECIPES:
+        raise DiffMaskError(f"The recipe must be one of {', '.join(RECIPES)}, but is {name!r}.")
+    return RECIPES[name]
 
 
 def recipe_config(
-    recipe: str, masking: str = "input", task: str = DEFAULT, target: str | None = None
+    recipe: str = DEFAULT_RECIPE, masking: str = "input", task: str = DEFAULT, target: str | None = None
 ) -> dict[str, Any]:
     """
-    Config fields that a recipe sets. All can be changed except `objective` and `path_gradient`.
+    Config fields that a recipe sets. All can be changed except those that the recipe relies on, such as `objective`.
 
     Args:
-        recipe (`str`): `"ablation"`, `"path"`, `"fast"` or `"paper"`.
+        recipe (`str`, *optional*, defaults to `"ablation"`): `"ablation"` or `"paper"`.
         masking (`str`, *optional*, defaults to `"input"`): Where units are masked.
         task (`str`, *optional*, defaults to `"text-classification"`): What the base model predicts.
         target (`str`, *optional*):
-            What a path preserves; by default the predicted choice if the task has choices, else the whole output.
+            For `ablation`: what explanations preserve. By default the predicted choice if the task has choices, else
+            the whole output.
 
     Returns:
         `dict`: Fields of [`DiffMaskConfig`].
 
     Raises:
-        DiffMaskError: If the recipe has no target, or the task does not have this target.
+        DiffMaskError: If there is no such recipe, it has been retired, it has no such masking or target, or the task
+            does not have this target.
     """
-    return RECIPES[recipe].config(masking, TASKS[task].has_choices, target)
+    return recipe_of(recipe).config(masking, TASKS[task].has_choices, target)

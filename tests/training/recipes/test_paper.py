@@ -1,4 +1,4 @@
-"""The objective `paper`, checked by hand."""
+"""The objective `paper`, checked by hand and on a problem with a known answer."""
 
 import math
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from hf_diffmask.training.recipes.paper import LookaheadRMSprop, PaperObjective
+from hf_diffmask.masks import gates
+from hf_diffmask.training.recipes.paper import PaperObjective, violations
 
 
 def test_paper_loss_by_hand_and_one_state_for_all():
@@ -51,15 +52,33 @@ def test_paper_multipliers_ascend_and_stay_in_bounds():
     assert objective.multipliers[0] == 200
 
 
-def test_lookahead_by_hand():
-    weight = torch.nn.Parameter(torch.tensor([1.0]))
-    plain = torch.nn.Parameter(torch.tensor([1.0]))
-    ours = LookaheadRMSprop([{"params": [weight], "lr": 0.1}])
-    reference = torch.optim.RMSprop([plain], lr=0.1, centered=True)
-    for step in range(1, 7):
-        for value, optimizer in ((weight, ours), (plain, reference)):
-            value.grad = torch.tensor([0.5 + step])
-            optimizer.step()
-        if step < 6:
-            assert weight.item() == plain.item()
-    assert weight.item() == pytest.approx((1.0 + plain.item()) / 2)
+def test_violations_are_sums_for_each_state():
+    sums = violations(
+        torch.tensor([2, 0, 2]), torch.tensor([0.1, 0.2, 0.4]), torch.tensor([True, True, False]),
+        torch.tensor([0.5, 0.6, 0.7]), num_states=3,
+    )  # fmt: skip
+    expected = [[1, 0, 2], [0.2, 0, 0.5], [1, 0, 1], [0.6, 0, 1.2]]
+    assert sums.tolist() == [pytest.approx(row) for row in expected]
+
+
+def test_paper_solves_a_problem_whose_answer_is_known():
+    # Dropping unit k of four costs a divergence of cost[k]. The margin allows dropping the first two.
+    torch.manual_seed(0)
+    cost = torch.tensor([0.001, 0.002, 0.6, 0.9])
+    objective = PaperObjective(1, margin=0.1, rate=0.3)
+    logits = torch.full((1, 4, 1), 3.0, requires_grad=True)
+    optimizer = objective.optimizer([{"params": [logits], "lr": 0.02}], None)
+    for _ in range(800):
+        states = torch.zeros(16, dtype=torch.long)
+        drawn = logits.expand(16, 4, 1)
+        masks = gates.sample(drawn, torch.rand(16, 4, 1).clamp(1e-6, 1 - 1e-6))[..., 0]
+        divergence = ((1 - masks) * cost).sum(-1)
+        loss = objective.loss(drawn, torch.ones(16, 4), states, divergence)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        kept = (masks > 0).float().mean(-1)
+        objective.update(violations(states, divergence.detach(), states == 0, kept, 1))
+        objective.clamp()
+    keep = gates.log_keep_probability(logits).exp().flatten()
+    assert gates.hard_mask(keep).tolist() == [False, False, True, True]

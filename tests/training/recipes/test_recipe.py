@@ -17,8 +17,7 @@ class Own(Recipe):
 
 def test_fields_with_input_and_hidden_masking():
     assert Own().config("input", True, None) == {**Own.fields, "masking": "input"}
-    untold = {"class_conditional": False, "read_context": False}
-    assert Own().config("hidden", False, None) == {**Own.fields, **untold, "masking": "hidden"}
+    assert Own().config("hidden", False, None) == {**Own.fields, "masking": "hidden"}
     assert "masking" not in Own.fields
     with pytest.raises(DiffMaskError) as error:
         Own().config("input", True, "distribution")
