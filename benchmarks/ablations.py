@@ -1,6 +1,6 @@
-"""The recipe `ablation` compared with its rivals and with `path`: results in docs/ablations.md and the README.
+"""The recipe `ablation` compared with its rivals and with the retired `path`: see docs/ablations.md and the README.
 
-    python benchmarks/ablations.py train --folder FOLDER       (for each seed 12 minutes on 1 core; `path` 15)
+    python benchmarks/ablations.py train --folder FOLDER       (for each seed 12 minutes on 1 core)
     python benchmarks/ablations.py evaluate --folder FOLDER    (an hour on 1 core)
     python benchmarks/ablations.py compare --folder FOLDER     (seconds; reads the output of `evaluate`)
     python benchmarks/ablations.py few --folder FOLDER         (an hour)
@@ -10,7 +10,8 @@
 
 Base model: minilm-sst2, or another with --base_model, such as the model from llama_target.py (with --replacements
 mask attention delete). Explainers: recipes `ablation` and `path`, seeds 0, 1 and 2, trained on sst2_sentences_train;
-each seed draws masks, baseline and split. `ablation` sees its baseline and removed attention in training. Measured on
+each seed draws masks, baseline and split. `train` trains `ablation`; explainers of `path` (FOLDER/path-SEED) come from
+`train` of commit d7870d8. `ablation` sees its baseline and removed attention in training. Measured on
 all of sst2_dev, with the preset hf_diffmask (tokens become the mask token) and with the other replacements.
 
 - `evaluate` runs `hf-diffmask evaluate` for each explainer; for the first explainer also for its rivals.
@@ -44,6 +45,7 @@ from hf_diffmask.ablations.store import Ablations
 from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.data.reading import load_texts
 from hf_diffmask.data.sampling import train_validation_split
+from hf_diffmask.errors import RETIRED
 from hf_diffmask.evaluation.comparison import interval
 from hf_diffmask.evaluation.stability import rank_correlation
 from hf_diffmask.training.recipes import ablation
@@ -84,10 +86,10 @@ def base_model(args: argparse.Namespace) -> Path:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Trains an explainer for each recipe and seed."""
+    """Trains an explainer for each recipe and seed. Recipes that have been retired are left out."""
     for seed, recipe in itertools.product(args.seeds, args.recipes):
         folder = args.folder / f"{recipe}-{seed}"
-        if not (folder / "all_results.json").is_file():
+        if recipe not in RETIRED and not (folder / "all_results.json").is_file():
             run(
                 args, "train", "--base_model", str(base_model(args)), "--recipe", recipe, "--seed", str(seed),
                 "--dataset", str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"), "--use_cpu",
@@ -208,7 +210,9 @@ def forwards(args: argparse.Namespace) -> None:
     texts = load_texts(str(args.shared / "data" / "sst2_dev.jsonl.gz"))
     items = TextFeatures(tokenizer, texts, 512).items
     ours = {
-        recipe: DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe)).eval() for recipe in RECIPES
+        recipe: DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe)).eval()
+        for recipe in args.recipes
+        if recipe not in RETIRED
     }
     for explainer in ours.values():  # any thresholds: without calibration, masks are made as well
         explainer.thresholds.copy_(

@@ -136,14 +136,15 @@ def tried(make: Callable[[], Any], tokenizer: Any) -> dict[str, Any]:
     texts = ["a warm and quietly funny film", "the plot is dull , the cast looks tired and nobody laughs"]
     try:
         base = make()
-        explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("path")).eval()
+        explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config()).eval()
         explain = pipeline(hf_diffmask.TASK, model=explainer, tokenizer=tokenizer, device="cpu")
         found = {"batch and single differ by": difference(explain(texts, batch_size=2)[0], explain(texts[0]))}
         before = fingerprint(explainer.base, torch.float32)
         with tempfile.TemporaryDirectory() as folder:
             args = DiffMaskTrainingArguments(
-                output_dir=folder, max_steps=2, baseline_steps=1, per_device_train_batch_size=4, save_strategy="no",
-                load_best_model_at_end=False, use_cpu=True, report_to="none", disable_tqdm=True, logging_steps=1000,
+                output_dir=folder, max_steps=2, baseline_steps=1, masks=2, per_device_train_batch_size=4,
+                save_strategy="no", load_best_model_at_end=False, use_cpu=True, report_to="none", disable_tqdm=True,
+                logging_steps=1000,
             )  # fmt: skip
             train, validation = (TextFeatures(tokenizer, sentences(8, seed), 64) for seed in (0, 1))
             trainer = DiffMaskTrainer(explainer, args, train, validation, processing_class=tokenizer)

@@ -6,7 +6,7 @@
     python benchmarks/faithfulness.py parity --figures others/figures.json
     python benchmarks/faithfulness.py table
 
-Base model: minilm-sst2. Explainers: recipe `fast` with input and with hidden masking, seeds 0, 1 and 2, trained on
+Base model: minilm-sst2. Explainers: recipe `paper` with input and with hidden masking, seeds 0, 1 and 2, trained on
 sst2_sentences_train. Measured on all of sst2_dev; costly methods on its first 100 sentences.
 
 - `evaluate` runs `hf-diffmask evaluate` for each seed. For the first seed, --extended adds more figures, --bounds
@@ -66,7 +66,7 @@ def train(args: argparse.Namespace) -> None:
                 continue
             run(
                 *("train", "--base_model", str(args.shared / "models" / "minilm-sst2"), "--masking", masking),
-                *("--recipe", "fast"),
+                *("--recipe", "paper"),
                 *("--dataset", str(args.shared / "data" / "sst2_sentences_train.jsonl.gz"), "--seed", str(seed)),
                 *("--output_dir", str(folder), "--overwrite_output_dir", "--report_to", "none"),
             )  # fmt: skip

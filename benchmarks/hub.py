@@ -3,8 +3,9 @@
     python benchmarks/hub.py        (5 minutes)
 
 Base model: BERT-base with random weights and two classes; 14 states with the embeddings and the last output.
-Explainer: recipe `path`, target `prediction`. Sizes are for model.safetensors. Each load runs in a fresh process, from
-a folder in the file cache: in turns the base model, and the explainer with its base model. Imports are not timed.
+Explainer: the default recipe, target `prediction`. Sizes are for model.safetensors. Each load runs in a fresh
+process, from a folder in the file cache: in turns the base model, and the explainer with its base model. Imports are
+not timed.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def main() -> None:
         base_folder, folder, half = (Path(name) / part for part in ("base", "explainer", "half"))
         BertForSequenceClassification(BertConfig(num_labels=2)).save_pretrained(base_folder)
         base = BertForSequenceClassification.from_pretrained(base_folder)
-        explainer = DiffMaskModel.from_base_model(base, **recipe_config("path"))
+        explainer = DiffMaskModel.from_base_model(base, **recipe_config())
         explainer.save_pretrained(folder)
         explainer.half().save_pretrained(half)
         size, half_size = ((one / "model.safetensors").stat().st_size / 1e6 for one in (folder, half))

@@ -154,6 +154,7 @@ def main() -> None:
                 "base_model": hf_diffmask.BUNDLED_CLASSIFIER, "dataset": str(data), "output_dir": str(folder),
                 "recipe": recipe, "max_steps": args.steps, "per_device_train_batch_size": 8, "save_steps": 4,
                 "eval_steps": 4, "eval_delay": 0, "warmup_steps": 0, "baseline_steps": 5, "save_total_limit": 1,
+                "masks": 2,
             }  # fmt: skip
             return [
                 "train",

@@ -84,11 +84,11 @@ def score(mask: Tensor, optimal: Tensor) -> tuple[float, float, float]:
 
 
 def train(target: Any, tokenizer: Any, texts: list[str], seed: int) -> DiffMaskModel:
-    """An explainer trained with the recipe `fast`."""
+    """An explainer trained with the recipe `paper`."""
     set_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
-        explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("fast"))
-        args = DiffMaskTrainingArguments(output_dir=folder, recipe="fast", seed=seed, use_cpu=True, report_to="none")
+        explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("paper"))
+        args = DiffMaskTrainingArguments(output_dir=folder, recipe="paper", seed=seed, use_cpu=True, report_to="none")
         DiffMaskTrainer(
             explainer,
             args,

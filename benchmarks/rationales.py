@@ -2,8 +2,8 @@
 
     python benchmarks/rationales.py target toxic --encoder FOLDER --output toxic-minilm      (10 minutes on 2 cores)
     python benchmarks/rationales.py explainer toxic --target toxic-minilm --output toxic-diffmask
-    python benchmarks/rationales.py explainer toxic --target toxic-minilm --masking hidden --suffix _hidden \\
-        --output toxic-hidden
+    python benchmarks/rationales.py explainer toxic --target toxic-minilm --recipe paper --masking hidden \\
+        --suffix _hidden --output toxic-hidden
     python benchmarks/rationales.py measure toxic --target toxic-minilm --explainer toxic-diffmask \\
         --hidden toxic-hidden --methods diffmask,diffmask_hidden,ig,loo
 
@@ -53,7 +53,7 @@ from hf_diffmask.evaluation.faithfulness import PRESETS
 from hf_diffmask.evaluation.plausibility import plausibility, rationale
 from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.methods.registry import Explainers
-from hf_diffmask.training.recipes.registry import recipe_config
+from hf_diffmask.training.recipes.registry import DEFAULT_RECIPE, recipe_config
 from hf_diffmask.training.run import train
 
 RESULTS = Path(__file__).parent / "results" / "rationales.json"
@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--explainer", help="folder that `explainer` wrote")
     parser.add_argument("--hidden", help="the same, trained with --masking hidden")
     parser.add_argument("--output", help="folder to write to")
-    parser.add_argument("--recipe", default="fast", help="of `explainer`")
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="of `explainer`")
     parser.add_argument("--masking", default="input", help="of `explainer`")
     parser.add_argument("--methods", default=METHODS, help="of `measure`; those that are there already stay")
     parser.add_argument("--suffix", default="", help="added to what results are called")

@@ -136,7 +136,7 @@ def states_of(explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, feat
         return list(measure(explainer, explainer.record(explainer.batch(**batch))))
 
     found = in_batches(tokenizer, features.items, explainer.device, run, 64)
-    return table_of_states(list(explainer.config.state_names), torch.stack(found))
+    return table_of_states(explainer.config.columns, torch.stack(found))
 
 
 def explain_target(args: argparse.Namespace) -> None:
@@ -155,7 +155,7 @@ def explain_target(args: argparse.Namespace) -> None:
         folder = args.output / f"seed-{seed}"
         if not (folder / "minutes.json").is_file():
             set_seed(seed)
-            explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("path", task="regression"))
+            explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config(task="regression"))
             settings = DiffMaskTrainingArguments(output_dir=str(folder), seed=seed, overwrite_output_dir=True)
             begun = time.perf_counter()
             train(explainer, tokenizer, *train_validation_split(training, seed), settings)

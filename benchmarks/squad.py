@@ -2,7 +2,8 @@
 
     python benchmarks/squad_target.py --encoder FOLDER --output minilm-squad
     python benchmarks/squad.py --target minilm-squad --output minilm-squad-diffmask     (40 minutes on 2 cores)
-    python benchmarks/squad.py --target minilm-squad --output minilm-squad-path --recipe path
+    python benchmarks/squad.py --target minilm-squad --output minilm-squad-ablation --recipe ablation \\
+        --masking input
 
 Trains without answers, on questions of squad_v1.1_train_subset that fit into a window with their context. Prints the
 table of states over the first 1,000 questions of squad_v1.1_dev, which takes no part in any choice.
@@ -48,7 +49,7 @@ def table(explainer: DiffMaskModel, features: TextFeatures, tokenizer: Any) -> l
         batch = collate(tokenizer, [{**item, "example_ids": 0} for item in items[start : start + 16]])
         batch.pop("example_ids")
         measured.append(measure(explainer, explainer.record(explainer.batch(**batch))))
-    return table_of_states(list(explainer.config.state_names), torch.cat(measured))
+    return table_of_states(explainer.config.columns, torch.cat(measured))
 
 
 def main() -> None:
@@ -57,10 +58,10 @@ def main() -> None:
     parser.add_argument("--target", required=True, help="folder that squad_target.py wrote")
     parser.add_argument("--data", default="../shared/data", help="folder of the two SQuAD files")
     parser.add_argument("--output", required=True, help="folder to write the explainer and results.json to")
-    parser.add_argument("--recipe", default="fast", choices=["fast", "path"])
+    parser.add_argument("--recipe", default="paper", choices=["ablation", "paper"])
     parser.add_argument("--masking", default="hidden", choices=["input", "hidden"])
     parser.add_argument("--train_length", type=int, default=LENGTH, help="tokens of the longest question and context")
-    parser.add_argument("--max_steps", type=int, default=900)
+    parser.add_argument("--max_steps", type=int, help="by default those of the recipe")
     parser.add_argument("--questions", type=int, default=1000, help="of the dev set, to measure on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)

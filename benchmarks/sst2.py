@@ -1,8 +1,6 @@
-"""Explainers for a real classifier on real text: results for `fast` and `paper` in docs/recipe.md.
+"""Explainers for a real classifier on real text: results for `paper` in docs/recipe.md, costs in the README.
 
-    python benchmarks/sst2.py fast --seed 0      (and 1, 2: 6 minutes each on 2 cores)
     python benchmarks/sst2.py paper              (about 40 minutes)
-    python benchmarks/sst2.py pace               (training steps of each recipe, in turns)
     python benchmarks/sst2.py cost
     python benchmarks/sst2.py memory
     python benchmarks/sst2.py table
@@ -37,8 +35,6 @@ from hf_diffmask.data.sampling import train_validation_split
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.validation import measure, table_of_states
 
-# Goal for `fast` at the last state.
-BAR = {"kept_share": 0.35, "divergence": 0.06, "agreement": 0.95}
 RESULTS = Path(__file__).parent / "results" / "sst2.json"
 
 
@@ -134,7 +130,8 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
     base, tokenizer, _, dev = load(shared)
     base.eval()
     explainer, of_sets = (
-        DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe)).eval() for recipe in ("path", "fast")
+        DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe)).eval()
+        for recipe in ("ablation", "paper")
     )
     dev = dev[:512]
     batches = by_length(TextFeatures(tokenizer, dev, max_length(base, tokenizer)), tokenizer, 32)
@@ -153,7 +150,7 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
     ways = {
         "bare": over_batches(lambda batch, features: base(**features)),
         "forward": over_batches(lambda batch, features: explainer(**batch)),
-        "forward_fast": over_batches(lambda batch, features: of_sets(**batch)),
+        "forward_paper": over_batches(lambda batch, features: of_sets(**batch)),
         "forward_verified": over_batches(lambda batch, features: verified(batch)),
         "pipeline": lambda: explain(texts),
     }
@@ -180,48 +177,11 @@ def cost(shared: Path, rounds: int = 15) -> dict[str, Any]:
         "texts": len(texts),
         "bare_ms_per_text": 1000 * statistics.median(seconds["bare"]) / len(texts),
         "forward_over_bare": ratio("forward", "bare"),
-        "forward_fast_over_bare": ratio("forward_fast", "bare"),
+        "forward_paper_over_bare": ratio("forward_paper", "bare"),
         "verified_over_bare": ratio("forward_verified", "bare"),
         "pipeline_over_bare": ratio("pipeline", "bare"),
         "pipeline_overhead_ms_per_text": statistics.median(overhead),
     }
-
-
-def pace(shared: Path, rounds: int = 12, steps: int = 5) -> dict[str, float]:
-    """Seconds per training step of each recipe; recipes take turns, so times are comparable."""
-    base, tokenizer, texts, _ = load(shared)
-    features = TextFeatures(tokenizer, texts[:640], max_length(base, tokenizer))
-    seconds: dict[str, list[float]] = {"path": [], "fast": [], "paper": []}
-    trainers = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for recipe in seconds:
-            args = DiffMaskTrainingArguments(
-                output_dir=folder, recipe=recipe, max_steps=10**6, save_strategy="no", eval_strategy="no"
-            )
-            explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(recipe))
-            trainer = DiffMaskTrainer(explainer, args, train_dataset=features, processing_class=tokenizer)
-            trainer.cache = trainer._make_cache()
-            trainer.create_optimizer()
-            trainers[recipe] = trainer
-
-        def run(trainer: DiffMaskTrainer, batch: dict[str, torch.Tensor]) -> None:
-            trainer.compute_loss(trainer.model, batch).backward()
-            trainer.update_objective()
-            trainer.optimizer.step()
-            trainer.model.zero_grad()
-            trainer.state.global_step += 1  # a step depends on its number
-
-        batches = list(trainers["fast"].get_train_dataloader())
-        for batch in batches:  # fills the caches
-            for trainer in trainers.values():
-                run(trainer, batch)
-        for turn in range(rounds):
-            for recipe, trainer in trainers.items():
-                begun = time.perf_counter()
-                for k in range(steps):
-                    run(trainer, batches[(turn * steps + k) % len(batches)])
-                seconds[recipe].append((time.perf_counter() - begun) / steps)
-    return {recipe: statistics.median(values) for recipe, values in seconds.items()}
 
 
 def peak(shared: Path, what: str) -> float:
@@ -246,25 +206,16 @@ def do(shared: Path, what: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             args = DiffMaskTrainingArguments(
                 output_dir=folder,
-                recipe="fast",
+                recipe="paper",
                 num_train_epochs=2,
                 cache_memory=memory,
                 eval_strategy="no",
                 save_strategy="no",
             )
-            explainer = DiffMaskModel.from_base_model(base, tokenizer)
+            explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config("paper"))
             features = TextFeatures(tokenizer, texts[:1500], length)
             DiffMaskTrainer(explainer, args, train_dataset=features, processing_class=tokenizer).train()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
-def better(point: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether a point is at least as good as another in kept share, divergence and agreement."""
-    return (
-        point["kept_share"] <= other["kept_share"]
-        and point["divergence"] <= other["divergence"]
-        and point["agreement"] >= other["agreement"]
-    )
 
 
 def table(results: dict[str, Any]) -> str:
@@ -304,39 +255,6 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def race(results: dict[str, Any]) -> dict[str, Any]:
-    """
-    How much longer `paper` takes than `fast` (steps x pace) to reach our goal, and each point that `paper` reached.
-
-    Steps of `fast` are its baseline steps plus the median over seeds of the steps until its course is as good. A
-    baseline step costs less than a step of the probes: counting both alike favours `paper`.
-    """
-    (paper,) = results["paper"].values()
-    runs = list(results["fast"].values())
-    baseline = runs[0]["settings"]["baseline_steps"]
-    step_ratio = results["pace"]["paper"] / results["pace"]["fast"]
-
-    def reached(course: list[dict[str, Any]], goal: dict[str, Any]) -> int | None:
-        return next((point["step"] for point in course if better(point, goal)), None)
-
-    def against(goal: dict[str, Any]) -> dict[str, Any]:
-        steps = [reached(run["course"], goal) for run in runs]
-        if None in steps:
-            return {"fast_steps": steps}
-        fast_steps = baseline + statistics.median([step for step in steps if step is not None])
-        paper_steps = reached(paper["course"], goal)
-        ratio = (paper_steps or paper["steps"]) * step_ratio / fast_steps
-        return {"fast_steps": steps, "paper_steps": paper_steps, "at_least" if paper_steps is None else "ratio": ratio}
-
-    # Nearly everything kept is no explanation: only points that drop a third or more count.
-    points = [point for point in paper["course"] if point["kept_share"] <= 0.67]
-    columns = ("step", "kept_share", "divergence", "agreement")
-    return {
-        "bar": {**BAR, **against(BAR)},
-        "points_of_paper": [{**{name: point[name] for name in columns}, **against(point)} for point in points],
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part")
@@ -353,23 +271,17 @@ def main() -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results["machine"] = f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
     settings = {} if args.max_steps is None else {"max_steps": args.max_steps}
-    if args.part == "fast":
-        results.setdefault("fast", {})[str(args.seed)] = train(args.shared, "fast", args.seed, args.every, **settings)
-    elif args.part == "paper":
+    if args.part == "paper":
         settings |= {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
         run = train(args.shared, "paper", args.seed, args.every, **settings)
         results.setdefault("paper", {})[str(args.seed)] = run
     elif args.part == "cost":
         results["cost"] = cost(args.shared)
-    elif args.part == "pace":
-        results["pace"] = pace(args.shared)
     elif args.part == "memory":
         kinds = ("bare", "explain", "train", "train_on_disk", "train_uncached")
         results["memory_mib"] = {what: peak(args.shared, what) for what in kinds}
     elif args.part != "table":
-        parser.error("the part is one of fast, paper, cost, pace, memory, table")
-    if {"fast", "paper", "pace"} <= results.keys():
-        results["race"] = race(results)
+        parser.error("the part is one of paper, cost, memory, table")
     RESULTS.parent.mkdir(exist_ok=True)
     latest = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name, value in results.items():

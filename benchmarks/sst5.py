@@ -3,8 +3,9 @@
     python benchmarks/sst5_target.py --output sst5-gru
     python benchmarks/sst5.py --target sst5-gru --output sst5-gru-diffmask     (a few minutes on 2 cores)
 
-Trains each explainer with the recipe `fast` on the sentences of sst5_trees_train. Prints its table of states over the
-sentences of sst5_trees_dev, which takes no part in any choice. OUTPUT/input and OUTPUT/hidden hold the explainers, for
+Trains explainers with the recipes `ablation` (input masking) and `paper` (hidden masking) on the sentences of
+sst5_trees_train. Prints the table of states of each over the sentences of sst5_trees_dev, which take no part in any
+choice. OUTPUT/input and OUTPUT/hidden hold the explainers, for
 
     hf-diffmask analyze --trees sst5_trees_dev.txt.gz --model OUTPUT/input --hidden_model OUTPUT/hidden \\
         --output_dir report
@@ -55,12 +56,12 @@ def main() -> None:
         "seed": args.seed,
         "sentences": len(dev),
     }
-    for masking in ("input", "hidden"):
+    for recipe, masking in (("ablation", "input"), ("paper", "hidden")):
         set_seed(args.seed)
-        explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config("fast", masking))
+        explainer = DiffMaskModel.from_base_model(target, tokenizer, **recipe_config(recipe, masking))
         begun = time.perf_counter()
         folder = str(args.output / masking)
-        settings = DiffMaskTrainingArguments(output_dir=folder, recipe="fast", seed=args.seed)
+        settings = DiffMaskTrainingArguments(output_dir=folder, recipe=recipe, seed=args.seed)
         trainer, facts = train(explainer, tokenizer, training, validation, settings)
         add_training_results(folder, explainer, tokenizer, facts, trainer.rows)
         minutes = (time.perf_counter() - begun) / 60
