@@ -83,7 +83,7 @@ def smallest_shares(
     Each window of an input is searched, and the budgets are added up.
 
     Args:
-        explainer ([`DiffMaskModel`]): Explainer whose masks form a path (`--recipe path`).
+        explainer ([`DiffMaskModel`]): Explainer with evidence, whose masks form a path.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         texts (`Sequence`): `N` texts or pairs.
         margin (`float`, *optional*): Highest cost, see [`DiffMaskModel.cost`]; by default the explainer's margin.
@@ -96,7 +96,7 @@ def smallest_shares(
         DiffMaskError: If the explainer's masks form no path.
     """
     if not explainer.masks.any_margin:
-        raise DiffMaskError("Only a path can be cut at any budget: train an explainer with --recipe path.")
+        raise DiffMaskError("Only a path can be cut at any budget: train an explainer with --recipe ablation.")
     found = torch.zeros(2, len(texts), len(explainer.config.columns))
     for indices, recorded in _of_one_length(explainer, tokenizer, texts, batch_size, "Searching at each state"):
         output = explainer.explain(recorded)

@@ -40,9 +40,9 @@ DESCRIPTION = """Explains a data set and reports which tokens each state keeps: 
   hf-diffmask analyze --trees sst5_trees_dev.txt.gz --hidden_model my-hidden-explainer --output_dir report
 
 Figures (pip install 'hf-diffmask[plots]'): heat maps, tokens x states, for the first inputs; mean keep probability by
-state; share of predictions fixed by state; for --recipe path, the verified share of its tokens that an input needs, by
-state ("when was it decided?"); mean number of states that keep a token, by part of speech and by entity type (pip
-install 'hf-diffmask[tagging]' and a spaCy model, else left out) and, with --trees, by the sentiment of the word.
+state; share of predictions fixed by state; except with --recipe paper, the verified share of its tokens that an input
+needs, by state ("when was it decided?"); mean number of states that keep a token, by part of speech and by entity type
+(pip install 'hf-diffmask[tagging]' and a spaCy model, else left out) and, with --trees, by the sentiment of the word.
 
 Without --model the small bundled sentiment classifier is analysed."""
 

@@ -57,13 +57,13 @@ class DiffMaskConfig(PreTrainedConfig):
             base model continues from this state (paper, section 3).
         objective (`str`, *optional*, defaults to `"lagrangian"`):
             Objective of the probes. `"lagrangian"`: keep as few units as the margin allows (paper, equation 4).
-            `"path"`: rank the units. Masks of every budget preserve the prediction, their complements lose it, and
-            the margin chooses the budget afterwards. `"ablation"`: evidence in log-odds, fitted to random masks.
+            `"ablation"`: evidence in log-odds, fitted to random masks. `"path"`, of a retired recipe: a ranking of the
+            units; the margin chooses the budget.
         target (`str`, *optional*, defaults to `"distribution"`):
-            Part of the output that a path preserves. `"prediction"`: one choice, such as a class; scores are
-            evidence for or against this choice. `"distribution"`: the whole output.
+            With evidence, the part of the output that an explanation preserves. `"prediction"`: one choice, such as a
+            class; scores are evidence for or against this choice. `"distribution"`: the whole output.
         temperature (`float`, *optional*, defaults to `0.5`):
-            For a path, keep probabilities are `sigmoid((score - threshold) / temperature)`.
+            With evidence, keep probabilities are `sigmoid((score - threshold) / temperature)`.
         margin (`float`, *optional*, defaults to `0.1`):
             The largest cost of an explanation: a divergence (nats for classes and answers), or with
             `target="prediction"` the drop of the choice.
@@ -77,10 +77,11 @@ class DiffMaskConfig(PreTrainedConfig):
         read_context (`bool`, *optional*, defaults to `True`):
             Whether the probes also read the mean of their state, and the base model's confidence. Not in the paper.
         share_mean (`bool`, *optional*, defaults to `False`):
-            Whether all probes share the weights that read the mean. This saves a third of the explainer. The recipe
-            `path` sets it.
+            Whether all probes share the weights that read the mean. This saves a third of the explainer. Explainers
+            of the retired recipe `path` have it.
         path_gradient (`bool`, *optional*, defaults to `True`):
-            Whether [`~hf_diffmask.masks.gates.draw_with_fading`] draws the masks. The paper's gates are Hard Concrete.
+            Whether training drew masks by [`~hf_diffmask.masks.gates.draw_with_fading`], as the retired recipe `fast`
+            did. The paper's gates are Hard Concrete.
         initial_logit (`float`, *optional*, defaults to `3.0`):
             Gate logit of every unit before training (5 in the paper). Training starts with all units kept.
         read_flow (`bool`, *optional*, defaults to `False`):

@@ -299,7 +299,7 @@ class DiffMaskModel(SavedExplainer):
         Args:
             recorded ([`Recorded`]): The base model's output and states for the whole inputs.
             classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
-            margin (`float`, *optional*): For paths: the largest cost; by default the config's.
+            margin (`float`, *optional*): With evidence: the largest cost; by default the config's.
 
         Returns:
             [`DiffMaskOutput`]
@@ -328,7 +328,7 @@ class DiffMaskModel(SavedExplainer):
             special_tokens_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at special tokens.
             recorded ([`Recorded`], *optional*): The base model's output and states for this batch, if already known.
             classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
-            margin (`float`, *optional*): For paths: the largest cost; by default the config's.
+            margin (`float`, *optional*): With evidence: the largest cost; by default the config's.
             draw (`Callable`, *optional*): For training: draws masks, runs them, and adds their outputs to the result.
             features (`torch.Tensor`): Other arguments of the base model.
 

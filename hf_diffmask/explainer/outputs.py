@@ -20,7 +20,7 @@ class DiffMaskOutput(ModelOutput):
         maskable (`torch.BoolTensor` of shape `(B, T)`):
             Units that can be masked: not padding and, unless the config says otherwise, not special.
         logits (`torch.FloatTensor` of shape `(B, T, S)`):
-            Gate logits of each state, before votes are multiplied. For a path, its scores.
+            Gate logits of each state, before votes are multiplied. With evidence, the scores.
         evidence (`torch.FloatTensor` of shape `(B, T, C, K)`, *optional*, returned with an explanation head):
             Evidence of each unit for each choice, in log-odds.
         masked (`torch.FloatTensor` of the shape of `target`, *optional*, returned in training by the recipe `paper`):
