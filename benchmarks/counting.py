@@ -38,8 +38,10 @@ MARGIN = 0.05
 SETTINGS: dict[str, Any] = {
     "max_steps": 2500,
     "per_device_train_batch_size": 128,
-    "level_learning_rate": 5e-3,
-    "multiplier_learning_rate": 0.01,
+    "warmup_steps": 0,
+    "learning_rate": 1e-3,
+    "level_learning_rate": 1e-2,
+    "multiplier_learning_rate": 0.1,
 }
 
 

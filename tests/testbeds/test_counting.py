@@ -137,11 +137,12 @@ def test_explainer_finds_the_digits_that_count(tmp_path):
     assert accuracy > 0.97
     torch.manual_seed(0)
     explainer = DiffMaskModel.from_base_model(
-        target, states=["encoder"], margin=0.05, **{**recipe_config("fast", "hidden"), "normalize_states": False}
+        target, states=["encoder"], margin=0.05, **recipe_config("paper", "hidden")
     )
     args = DiffMaskTrainingArguments(
-        output_dir=str(tmp_path), recipe="fast", margin=0.05, max_steps=1200, per_device_train_batch_size=128,
-        level_learning_rate=5e-3, multiplier_learning_rate=0.01, use_cpu=True, disable_tqdm=True, report_to="none",
+        output_dir=str(tmp_path), recipe="paper", margin=0.05, max_steps=2000, per_device_train_batch_size=128,
+        warmup_steps=0, learning_rate=1e-3, level_learning_rate=1e-2, multiplier_learning_rate=0.1, use_cpu=True,
+        disable_tqdm=True, report_to="none",
     )  # fmt: skip
     trainer = DiffMaskTrainer(
         explainer, args, examples.features(), validation.features(), processing_class=counting.digit_tokenizer()
