@@ -278,7 +278,7 @@ def curve(args: argparse.Namespace) -> None:
     texts, validation = train_validation_split(texts, SEEDS[0])
     found = []
     for inputs, masks in PARTS:
-        ablation.Ablations = partial(Part, masks=masks)
+        vars(ablation)["Ablations"] = partial(Part, masks=masks)
         with tempfile.TemporaryDirectory() as output:
             settings = DiffMaskTrainingArguments(
                 output_dir=output, recipe=RECIPES[0], seed=SEEDS[0], use_cpu=True, report_to=[],

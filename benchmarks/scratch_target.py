@@ -10,13 +10,14 @@ also depends on relative positions. In training the mask token replaces a tenth 
 """
 
 from pathlib import Path
+from typing import Any
 
 from llama_target import begin, options, train
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 LEARNING_RATE = 5e-4
 SIZES = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 256}
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "modernbert": {"local_attention": 16, "global_attn_every_n_layers": 4},
     "deberta-v2": {
         "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 32, "pooler_hidden_size": 128,
