@@ -36,7 +36,12 @@ def test_what_was_tampered_with_is_refused(folder, tmp_path):
         weights.write_bytes(bad)
         with pytest.raises(DiffMaskError, match=says):
             DiffMaskModel.from_pretrained(folder)
-    save_file({**tensors, "baseline": tensors["baseline"] / 0}, weights, metadata={"format": "pt"})
+    changed = {**tensors, "baseline": tensors["baseline"] / 0}
+    save_file(changed, weights, metadata={"format": "pt"})
+    with pytest.raises(DiffMaskError, match="not those that were saved with its config"):
+        DiffMaskModel.from_pretrained(folder)
+    # Configs of earlier versions hold no hash of the weights.
+    config.write_text(json.dumps({name: value for name, value in fields.items() if name != "weights_digest"}))
     with pytest.raises(DiffMaskError, match="not all finite"):
         DiffMaskModel.from_pretrained(folder)
     lacking = {name: value for name, value in tensors.items() if name != "baseline"}
