@@ -19,7 +19,7 @@ all of sst2_dev, with the preset hf_diffmask (tokens become the mask token) and 
   those that no training used, and 95 % intervals of the paired difference, for each seed and for the seeds' mean.
 - `few` compares all methods, with the costly ones, to the best rankings of a beam search, on the first 100 sentences.
 - `forwards` times `model.forward` beside the bare base model, interleaved, on batches of 32 sentences.
-- `states` collects R2 of each state, and the minutes that training took.
+- `states` collects R2 of each state, and the minutes that training took, and prints a sentence's evidence.
 - `curve` fits explainers to a part of the inputs and masks of the first seed: R2 on the same validation ablations.
 """
 
@@ -60,6 +60,7 @@ COSTLY = ("kernel_shap",)
 REPLACEMENTS = ("mask", "pad", "unk", "attention", "delete")
 PARTS = ((1500, 4), (1500, 16), (3000, 8), (6228, 4), (6228, 16))  # inputs and masks of `curve`
 SEEN = ("attention",)  # by training; the learned baseline is no replacement here
+SENTENCE = "The plot is thin, but the two leads are a joy to watch."
 FIGURES = ("comprehensiveness", "sufficiency")
 
 
@@ -257,6 +258,14 @@ def states(args: argparse.Namespace) -> None:
         found[str(seed)] = {"r2": r2, "minutes": minutes, "masks": of_masks}
         print(seed, {name: round(value, 3) for name, value in (r2 | minutes | of_masks).items()})
     save(args, "states", found)
+    folder = args.folder / f"{RECIPES[0]}-{SEEDS[0]}"
+    explainer, tokenizer = DiffMaskModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    features = tokenizer(SENTENCE, return_tensors="pt", return_special_tokens_mask=True)
+    with torch.no_grad():
+        evidence = explainer(**features).logits[0]
+    print("| token |", " | ".join(explainer.config.columns), "|")
+    for token, row in zip(tokenizer.convert_ids_to_tokens(features["input_ids"][0]), evidence.tolist(), strict=True):
+        print("|", token, "|", " | ".join(f"{value:.1f}" for value in row), "|")
 
 
 class Part(Ablations):
