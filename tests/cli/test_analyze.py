@@ -101,7 +101,8 @@ def test_report_of_a_data_set(capsys, data, tmp_path):
     assert report["version"] == hf_diffmask.__version__ and report["data"] == "sentences.jsonl"
     assert report["inputs"] == report["available"] == 12 and report["tagger"] is None
     (explainer,) = report["explainers"]
-    assert explainer["margin"] == 0.1 and explainer["masking"] == "input" and len(explainer["states"]) == 5
+    assert explainer["margin"] == 0.1 and explainer["masking"] == "input"
+    assert len(explainer["states"]) == 6 and explainer["states"][-1] == "explanation"
     assert len(report["notes"]) == 1 and "spaCy" in report["notes"][0]
     names = [f"heat_map_{k}" for k in (1, 2, 3, 4)] + ["input_keep_by_state", "input_fixed_by_state"]
     names += ["input_decided_by_state"]
@@ -178,7 +179,8 @@ def test_report_of_trees_and_two_explainers(capsys, trees, hidden_model, tmp_pat
         data = load(out / f"{masking}_states_kept_by_sentiment_of_the_word.json")
         labels = [group["label"] for group in data["groups"]]
         assert labels == ["very positive", "neutral", "negative", "very negative", "[CLS]", "[SEP]"]
-        assert data["groups"][0]["count"] == 1 and data["groups"][-1]["mean"] == 5
+        columns = 6 if masking == "input" else 5  # the bundled explainer has an explanation head, too
+        assert data["groups"][0]["count"] == 1 and data["groups"][-1]["mean"] == columns
     report = load(out / "report.json")
     assert report["data"] == "trees.txt" and [e["masking"] for e in report["explainers"]] == ["input", "hidden"]
     text = Page(out / "index.html").text

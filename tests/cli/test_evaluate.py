@@ -47,7 +47,7 @@ def test_what_is_written_can_be_read_back(data, tmp_path, capsys):
     assert run(data, tmp_path / "out", *options) == 0
     printed = capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
-    assert found["inputs"] == 6 and found["preset"] == "hf_diffmask" and found["held_out"] == "attention"
+    assert found["inputs"] == 6 and found["preset"] == "hf_diffmask" and found["held_out"] == "delete"
     assert list(found["methods"]) == ["diffmask", "loo", "random"] and not found["on_few"]
     loo, chance = found["methods"]["loo"]["figures"], found["methods"]["random"]["figures"]
     assert loo["comprehensiveness"]["mean"] > chance["comprehensiveness"]["mean"]
