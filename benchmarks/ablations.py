@@ -254,7 +254,9 @@ def states(args: argparse.Namespace) -> None:
             name.removeprefix("eval_").removesuffix("_r2"): value for name, value in results.items() if "_r2" in name
         }
         minutes = json.loads((folder / "explainer_results.json").read_text())["training"]["minutes_of"]
-        of_masks = {name: results[f"eval_{name}"] for name in ("kept_share", "divergence", "within_margin")}
+        of_masks = {
+            name: results[f"eval_{name}"] for name in ("kept_share", "divergence", "agreement", "within_margin")
+        }
         found[str(seed)] = {"r2": r2, "minutes": minutes, "masks": of_masks}
         print(seed, {name: round(value, 3) for name, value in (r2 | minutes | of_masks).items()})
     save(args, "states", found)

@@ -61,11 +61,8 @@ def flow(attention: Attention, positions: Tensor, rows: int = 8) -> Flow:
     units, parts = attention.units, attention.parts
     with torch.autocast(units.device.type, enabled=False):  # sums of weights need float32
         if not parts:
-            return _flow(attention.runs[0], positions, units, rows)
-        found = [
-            _flow(run, part.take(positions), part.take(units), rows)
-            for run, part in zip(attention.runs, parts, strict=True)
-        ]
+            return _flow(attention.runs[0], positions, rows)
+        found = [_flow(run, part.take(positions), rows) for run, part in zip(attention.runs, parts, strict=True)]
     values = zip(*(one.values for one in found), strict=True)
     return Flow(
         tuple(spread(parts, of_block, units.shape) for of_block in values),
@@ -73,17 +70,18 @@ def flow(attention: Attention, positions: Tensor, rows: int = 8) -> Flow:
     )
 
 
-def _flow(run: list[BlockAttention], positions: Tensor, units: Tensor, rows: int) -> Flow:
+def _flow(run: list[BlockAttention], positions: Tensor, rows: int) -> Flow:
     first = positions.to(torch.promote_types(run[0].query.dtype, torch.float32))
     reads, is_long = int((first > 0).sum(-1).max()), len(first[0]) > LONGEST
-    weights, (heavy, places), found = first, _largest(first, reads), []
-    is_read = heavy > 0
+    weights, found = first, []
+    largest, places = _largest(first, reads)
+    is_read = largest > 0
     for block in reversed(run):
-        if weights is not first:
-            heavy, places = (
-                (weights.gather(1, places).where(is_read, 0), places) if reads > rows else _largest(weights, rows)
-            )
-        found.append(_shares(block, places, heavy))
+        if weights is not first and reads > rows:
+            largest = weights.gather(1, places).where(is_read, 0)
+        elif weights is not first:
+            largest, places = _largest(weights, rows)
+        found.append(_shares(block, places, largest))
         if not is_long:
             weights = (weights + found[-1].mean(1)) / 2
     values = tuple(_repeated(block).transpose(1, 2) for block in run)

@@ -206,7 +206,7 @@ class DiffMaskConfig(PreTrainedConfig):
 
     @property
     def state_probe_size(self) -> int:
-        """Hidden width of a state's probe beside an explanation head."""
+        """Hidden width of a state's probe beside an explanation head, and of the layer that reads flow."""
         return max(32, self.hidden_size // 8, self.embedding_size // 8)
 
     def validate_architecture(self):
