@@ -21,11 +21,11 @@ class PipelineError(Exception):
 
 def retired(recipe: str, asked: str | None = None) -> DiffMaskError:
     """
-    The error for what needs a recipe of earlier versions.
+    The error for training, or a step that trains, with a recipe of earlier versions.
 
     Args:
         recipe (`str`): One of `RETIRED`.
-        asked (`str`, *optional*): What needs it; by default the recipe itself was asked for.
+        asked (`str`, *optional*): The step that needs the recipe; by default training itself.
 
     Returns:
         [`DiffMaskError`]
@@ -33,6 +33,22 @@ def retired(recipe: str, asked: str | None = None) -> DiffMaskError:
     subject = f"The recipe {recipe!r}" if asked is None else f"{asked} needs the recipe {recipe!r}, which"
     return DiffMaskError(
         f"{subject} trains no explainers any more, only its saved explainers still load: train with --recipe ablation."
+    )
+
+
+def unrefined(asked: str) -> DiffMaskError:
+    """
+    The error for refining evidence, which took the training loss of the retired recipe `path`.
+
+    Args:
+        asked (`str`): The option or method that asks for it.
+
+    Returns:
+        [`DiffMaskError`]
+    """
+    return DiffMaskError(
+        f"{asked} is gone with the recipe 'path', which no longer trains: leave it out; explainers are trained "
+        "with --recipe ablation now."
     )
 
 

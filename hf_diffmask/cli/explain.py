@@ -77,6 +77,7 @@ class ExplainArguments:
         default=None,
         metadata={"help": "Highest cost of an explanation, not with --recipe paper. Default: the explainer's margin."},
     )
+    refine_steps: int | None = field(default=None, metadata={"help": "Retired: refused with the reason."})
     no_verify: bool = field(default=False, metadata={"help": "Skip the masked pass that verifies each explanation."})
     batch_size: int = field(default=8, metadata={"help": "Inputs per batch."})
     device: str | None = field(
@@ -146,6 +147,7 @@ def run(arguments: list[str]) -> None:
         aggregation=args.aggregation,
         on_violation=args.on_violation,
         margin=args.margin,
+        refine_steps=args.refine_steps,
         batch_size=batch_size,
     )
     results = ({**place, **result} for place, result in zip(places, results, strict=True))

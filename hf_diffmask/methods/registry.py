@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import DiffMaskError, retired
+from ..errors import DiffMaskError, unrefined
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .attention import attention
 from .gradients import gradient_norm, input_x_gradient, integrated_gradients, sequential_integrated_gradients
@@ -99,7 +99,7 @@ def check_refinable(explainer: DiffMaskModel) -> None:
         DiffMaskError: If its scores are evidence.
     """
     if explainer.masks.has_evidence:
-        raise retired("path", "Refining evidence with diffmask_refined")
+        raise unrefined("The method diffmask_refined")
 
 
 def random(explainers: Explainers, features: Features) -> Tensor:

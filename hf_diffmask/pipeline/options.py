@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..errors import DiffMaskError, retired
+from ..errors import DiffMaskError, unrefined
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..methods.per_example import per_example
 from ..methods.reinforce import reinforce
@@ -36,7 +36,7 @@ def sorted_options(
     Args:
         model ([`DiffMaskModel`]): The explainer.
         state, verify, aggregation, method, on_violation, margin, label, curve: See the pipeline.
-        refine_steps: Refused; see [`~hf_diffmask.errors.retired`].
+        refine_steps: Refused; see [`~hf_diffmask.errors.unrefined`].
         of_task: Options for the task, see [`Task.options`].
 
     Returns:
@@ -48,7 +48,7 @@ def sorted_options(
     forward: dict[str, Any] = {}
     post: dict[str, Any] = {}
     if refine_steps is not None:
-        raise retired("path", "`refine_steps`")
+        raise unrefined("`refine_steps`")
     model.masks.check(on_violation or "keep", margin=margin, label=label, curve=curve)
     if margin is not None:
         if isinstance(margin, bool | str):

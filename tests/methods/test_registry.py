@@ -90,7 +90,7 @@ def test_refined_scores_are_of_votes(explainers, base, batch):
     last = refine(trained, recorded_of(trained, **batch), output.keep_probability[..., -1])
     expected = torch.cat([output.keep_probability[..., :-1], last[..., None]], dim=-1).mean(-1)
     torch.testing.assert_close(refined(explainers, batch), expected)
-    with pytest.raises(DiffMaskError, match=r"^Refining evidence with diffmask_refined needs the recipe 'path'"):
+    with pytest.raises(DiffMaskError, match=r"^The method diffmask_refined is gone with .* --recipe ablation"):
         refined(explainers._replace(trained=path_of(base, None)), batch)
 
 

@@ -144,8 +144,8 @@ def test_no_scores_are_refined_any_more(classifier, tokenizer, objective, steps)
         with pytest.raises(DiffMaskError) as error:
             ask()
         assert str(error.value) == (
-            "`refine_steps` needs the recipe 'path', which trains no explainers any more, only its saved explainers "
-            "still load: train with --recipe ablation."
+            "`refine_steps` is gone with the recipe 'path', which no longer trains: leave it out; explainers are "
+            "trained with --recipe ablation now."
         )
 
 

@@ -125,10 +125,10 @@ def test_abstaining_hands_out_no_tokens(explain):
 def test_the_command(capsys, explain, tmp_path):
     explain.model.save_pretrained(tmp_path)
     explain.tokenizer.save_pretrained(tmp_path)
-    # The bundled explainer is a path.
+    # Masks of the bundled explainer form a path, others do not.
     for asked in (["refine", "--model", str(tmp_path)], ["search"]):
         assert main(["explain", "--on_violation", *asked, "--format", "json", *TEXTS]) == 0
         results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert len(results) == len(TEXTS) and all(result["within_margin"] for result in results)
         assert all("forwards" in result for result in results)
-    refused(capsys, ["explain", "--refine_steps", "2", TEXTS[0]], "--refine_steps")
+    refused(capsys, ["explain", "--refine_steps", "2", TEXTS[0]], "`refine_steps` is gone with the recipe 'path'")
