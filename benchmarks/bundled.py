@@ -64,7 +64,11 @@ def main() -> None:
     dev = load_texts(str(data / "sst2_dev.jsonl.gz"))
     trainer.evaluate(type(trainer.eval_dataset)(tokenizer, dev, tokenizer.model_max_length))
     # The card reports sst2_dev; checkpoints were chosen on the validation split.
-    training |= {"dataset": "sst2_sentences_train (figures: sst2_dev)", "validation_inputs": len(dev)}
+    training |= {
+        "dataset": "sst2_sentences_train (figures: sst2_dev)",
+        "validation_inputs": len(dev),
+        "reported_inputs": len(dev),
+    }
     add_training_results(str(target), stored, tokenizer, training, trainer.rows)
     print((target / "README.md").read_text())
 

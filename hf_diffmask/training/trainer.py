@@ -200,24 +200,25 @@ class DiffMaskTrainer(SavingTrainer):
         return self.sampler
 
     def _get_eval_sampler(self, eval_dataset: Features) -> list[int]:
-        return self.validation_numbers("report" if self.model.masks.is_calibrated else "select", dataset=eval_dataset)
+        # Results are sums, so any order works; order by length needs the least padding.
+        if eval_dataset is not self.eval_dataset:
+            return sorted(range(len(eval_dataset)), key=eval_dataset.lengths.__getitem__)
+        return self.validation_numbers("report" if self.model.masks.is_calibrated else "select")
 
-    def validation_numbers(self, use: str, most: int | None = None, dataset: Features | None = None) -> list[int]:
+    def validation_numbers(self, use: str, most: int | None = None) -> list[int]:
         """
         Numbers of the validation inputs for one use; all, if a use would have none.
 
         Args:
             use (`str`): See [`Objective.part`].
             most (`int`, *optional*): Largest number of inputs.
-            dataset ([`~hf_diffmask.data.features.Features`], *optional*): By default the trainer's data set.
 
         Returns:
             `list[int]`: In the order of their lengths.
         """
-        dataset = self.eval_dataset if dataset is None else dataset
-        picked = self.objective.part(torch.arange(len(dataset)), use).nonzero()[:, 0].tolist()
-        # Results are sums, so any order works; order by length needs the least padding.
-        return sorted(picked or range(len(dataset)), key=dataset.lengths.__getitem__)[:most]
+        lengths = self.eval_dataset.lengths
+        picked = self.objective.part(torch.arange(len(lengths)), use).nonzero()[:, 0].tolist()
+        return sorted(picked or range(len(lengths)), key=lengths.__getitem__)[:most]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """One optimiser for probes, levels and baseline, with separate learning rates."""
@@ -295,7 +296,7 @@ class DiffMaskTrainer(SavingTrainer):
         Measures hard masks at every state.
 
         Args:
-            eval_dataset ([`~hf_diffmask.data.features.Features`], *optional*): By default the trainer's data set.
+            eval_dataset ([`Features`], *optional*): Another data set; by default the reported validation inputs.
             ignore_keys (*optional*): No effect; part of the `Trainer` interface.
             metric_key_prefix (`str`, *optional*, defaults to `"eval"`): Prefix of each metric's name.
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments
 from hf_diffmask.ablations.store import Ablations
+from hf_diffmask.data.features import TextFeatures, collate
 from hf_diffmask.masks.gates import hard_mask
 from hf_diffmask.tasks.registry import task_of
 from hf_diffmask.tasks.text_classification import TextClassification
@@ -97,6 +98,18 @@ def test_a_run_explains_ablations_of_other_inputs(trained, tokenizer, classifier
 def test_the_parts_of_the_validation_inputs_are_disjoint(trained):
     uses = [set(trained.validation_numbers(use)) for use in ("select", "calibrate", "report")]
     assert set.union(*uses) == set(range(24)) and sum(map(len, uses)) == 24
+
+
+def test_of_another_data_set_all_inputs_are_measured(trained, tokenizer):
+    """Only validation inputs have parts. The table has means over inputs, and one share of all units."""
+    texts = ["the film was warm and funny", "a dull plot", "the cast is not bad", "the plot was very dull", "a film"]
+    other = TextFeatures(tokenizer, texts, 32)
+    trained.evaluate(other)
+    features = collate(tokenizer, [other[k] for k in range(len(texts))])
+    features.pop("example_ids")
+    output = trained.model(**features)
+    kept = (hard_mask(output.keep_probability)[..., -1].bool() & output.maskable).sum().item()
+    assert trained.rows[-1].kept_share == pytest.approx(kept / output.maskable.sum().item())
 
 
 def test_given_ablations_are_used_with_their_baseline(trained, classifier, tokenizer, tmp_path):
