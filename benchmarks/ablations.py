@@ -3,7 +3,7 @@
     python benchmarks/ablations.py train --folder FOLDER       (for each seed 12 minutes on 1 core)
     python benchmarks/ablations.py evaluate --folder FOLDER    (an hour on 1 core)
     python benchmarks/ablations.py compare --folder FOLDER     (seconds; reads the output of `evaluate`)
-    python benchmarks/ablations.py few --folder FOLDER         (an hour)
+    python benchmarks/ablations.py few --folder FOLDER         (15 minutes on 1 core; with --bounds an hour)
     python benchmarks/ablations.py forwards --folder FOLDER    (5 minutes on 1 core)
     python benchmarks/ablations.py states --folder FOLDER      (seconds; reads the output of `train`)
     python benchmarks/ablations.py curve --folder FOLDER       (10 minutes; reads ablations that `train` made)
@@ -17,7 +17,8 @@ all of sst2_dev, with the preset hf_diffmask (tokens become the mask token) and 
 - `evaluate` runs `hf-diffmask evaluate` for each explainer; for the first explainer also for its rivals.
 - `compare` compares each explainer with each rival: means of both figures for each replacement, over all, and over
   those that no training used, and 95 % intervals of the paired difference, for each seed and for the seeds' mean.
-- `few` compares all methods, with the costly ones, to the best rankings of a beam search, on the first 100 sentences.
+- `few` compares all methods, with the costly ones, on the first 100 sentences; with --bounds also to the best rankings
+  of a beam search, under the mask token.
 - `forwards` times `model.forward` beside the bare base model, interleaved, on batches of 32 sentences.
 - `states` collects R2 of each state, and the minutes that training took, and prints a sentence's evidence.
 - `curve` fits explainers to a part of the inputs and masks of the first seed: R2 on the same validation ablations.
@@ -108,7 +109,7 @@ def evaluate(args: argparse.Namespace) -> None:
                 args, "evaluate", "--model", str(args.folder / f"{recipe}-{seed}"), "--seed", str(seed),
                 "--methods", ",".join(methods), "--overwrite_output_dir", "--output_dir", str(output),
                 "--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--device", "cpu",
-                "--held_out", ",".join(args.replacements[1:]),
+                "--held_out", ",".join(args.replacements[1:]), "--costly_limit", "100" if len(methods) > 1 else "1",
             )  # fmt: skip
 
 
@@ -186,20 +187,27 @@ def few(args: argparse.Namespace) -> None:
     names = ["diffmask", *RIVALS, *COSTLY]
     if not (output / "attributions" / f"{names[-1]}.jsonl").is_file():
         run(
-            args, "evaluate", "--model", str(args.folder / f"{RECIPES[0]}-{SEEDS[0]}"), "--limit", "100", "--bounds",
+            args, "evaluate", "--model", str(args.folder / f"{RECIPES[0]}-{SEEDS[0]}"), "--limit", "100",
             "--methods", ",".join(names), "--output_dir", str(output), "--overwrite_output_dir", "--device", "cpu",
-            "--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--held_out", "attention",
+            "--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"),
+            "--held_out", ",".join(args.replacements[1:]), *(["--bounds"] if args.bounds else []),
         )  # fmt: skip
     found = json.loads((output / "faithfulness.json").read_text())
+    unseen = [way for way in args.replacements if way not in SEEN]
+    groups = {way: [way] for way in args.replacements} | {"every": args.replacements, "unseen": unseen}
     leads: dict[str, Any] = {}
     own = lines_of(output, "diffmask")
     for name in names[1:]:
         others = lines_of(output, name)
-        for way, (figure, sign) in itertools.product(("mask", "attention"), zip(FIGURES, (1, -1), strict=True)):
-            less = [sign * (a[figure][way] - b[figure][way]) for a, b in zip(own, others, strict=True)]
-            leads.setdefault(name, {}).setdefault(figure, {})[way] = interval(np.array(less))
+        for (group, ways), (figure, sign) in itertools.product(groups.items(), zip(FIGURES, (1, -1), strict=True)):
+            less = [
+                sign * np.mean([a[figure][way] - b[figure][way] for way in ways])
+                for a, b in zip(own, others, strict=True)
+            ]
+            leads.setdefault(name, {}).setdefault(figure, {})[group] = interval(np.array(less))
         print(name, leads[name])
-    save(args, "few", {**{name: found[name] for name in ("inputs", "bounds", "on_few")}, "leads": leads})
+    kept = ("inputs", "on_few", "random_masks", *(["bounds"] if args.bounds else []))
+    save(args, "few", {**{name: found[name] for name in kept}, "leads": leads})
 
 
 def forwards(args: argparse.Namespace) -> None:
@@ -317,6 +325,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bounds", action="store_true", help="with `few`: search the best and the worst rankings")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     parts[args.part](args)
