@@ -35,7 +35,7 @@ from hf_diffmask.data.windows import Window, windows
 from hf_diffmask.evaluation.squad import exact_match, f1
 from hf_diffmask.tasks.answers import decode
 
-LENGTH = 256  # tokens of a window
+LENGTH = 256  # tokens of a window, at most
 BATCH_SIZE = 16
 
 
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="folder to write the target to")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--learning_rate", type=float, default=1e-4)
+    parser.add_argument("--train_length", type=int, default=LENGTH, help="tokens of the longest window to train on")
     parser.add_argument("--questions", type=int, default=1000, help="of the dev set, to measure on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -155,7 +156,7 @@ def main() -> None:
     questions, _ = load_squad(Path(args.data) / "squad_v1.1_train_subset.json.gz")
     dev, _ = load_squad(Path(args.data) / "squad_v1.1_dev.json.gz")
     begun = time.perf_counter()
-    items = training_items(tokenizer, questions)
+    items = [one for one in training_items(tokenizer, questions) if len(one["input_ids"]) <= args.train_length]
     train(model, tokenizer, items, args.epochs, args.learning_rate, args.seed, args.output, args.bf16)
     minutes = (time.perf_counter() - begun) / 60
     tokenizer.save_pretrained(args.output)
@@ -163,6 +164,7 @@ def main() -> None:
     result = {
         "exact_match": found, "f1": overlap, "questions": args.questions, "minutes": minutes, "epochs": args.epochs,
         "learning_rate": args.learning_rate, "seed": args.seed, "threads": args.threads, "bf16": args.bf16,
+        "windows": len(items),
     }  # fmt: skip
     (Path(args.output) / "results.json").write_text(json.dumps(result, indent=2))
     print(json.dumps(result))
