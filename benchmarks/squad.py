@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="paper", choices=["ablation", "paper"])
     parser.add_argument("--masking", default="hidden", choices=["input", "hidden"])
     parser.add_argument("--train_length", type=int, default=LENGTH, help="tokens of the longest question and context")
+    parser.add_argument("--inputs", type=int, help="train on the first N questions; by default on all")
     parser.add_argument("--max_steps", type=int, help="by default those of the recipe")
     parser.add_argument("--questions", type=int, default=1000, help="of the dev set, to measure on")
     parser.add_argument("--seed", type=int, default=0)
@@ -74,6 +75,7 @@ def main() -> None:
     pairs = [(question.question, question.context) for question in questions]
     pairs = [pair for pair in pairs if len(encode(tokenizer, pair).tokens) <= args.train_length]
     training, validation = train_validation_split(pairs, args.seed)
+    training = training[: args.inputs]
     set_seed(args.seed)
     config = recipe_config(args.recipe, args.masking, "question-answering")
     explainer = DiffMaskModel.from_base_model(target, tokenizer, **{**config, "margin": SETTINGS["margin"]})
