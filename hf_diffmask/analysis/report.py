@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..data.writing import write_text, writing
+from ..data.writing import make_folder, write_text, writing
 from ..display.page import PAGE_STYLE
 from ..display.wording import visible
 
@@ -99,12 +99,13 @@ def write(folder: Path, facts: dict[str, Any], sections: dict[str, list[Entry]])
     Writes a report: `index.html`, `report.json`, and a PNG and a JSON file for each figure.
 
     Args:
-        folder (`Path`): Existing output folder.
+        folder (`Path`): Output folder.
         facts (`dict`):
             Facts about the run, ready for JSON: `version`, `explainers` (each with `model`, `base_model`, `masking`,
             `margin` in nats and `states`), `data`, `inputs`, `available` and `notes`.
         sections (`dict[str, list[Entry]]`): Title and figures of each section.
     """
+    make_folder(folder)
     entries = [entry for section in sections.values() for entry in section]
     for entry in entries:
         write_text(folder / f"{entry.name}.json", json.dumps(entry.data, indent=1) + "\n")

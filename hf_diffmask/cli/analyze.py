@@ -24,7 +24,6 @@ from ..analysis.report import write
 from ..analysis.tagging import Tag
 from ..data.encoding import Text
 from ..data.sst import LABELS, Sentence, load_trees
-from ..data.writing import check_folder
 from ..display import plots
 from ..errors import DiffMaskError
 from ..pipeline.loading import load_pipeline
@@ -85,7 +84,7 @@ class AnalyzeArguments(DatasetArguments):
 
 
 def _check(args: AnalyzeArguments) -> Path:
-    """Makes and returns the output folder, after all options are checked."""
+    """Returns the output folder, after all options are checked."""
     if (args.dataset is None) == (args.trees is None):
         raise DiffMaskError("Name the inputs with either --dataset or --trees.")
     if args.trees is not None and args.text_pair_column is not None:
@@ -94,7 +93,6 @@ def _check(args: AnalyzeArguments) -> Path:
         raise DiffMaskError("--limit and --batch_size must be at least 1, and --examples at least 0.")
     plots.check_matplotlib()
     folder = output_folder(args.output_dir, args.overwrite_output_dir)
-    check_folder(folder)
     return folder
 
 

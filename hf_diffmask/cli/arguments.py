@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import HfArgumentParser
 
+from ..data.writing import check_folder
 from ..errors import DiffMaskError, reason
 
 
@@ -93,7 +94,7 @@ def _texts_last(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
 
 def output_folder(name: str, overwrite: bool) -> Path:
     """
-    Makes a command's output folder.
+    A command's output folder. It is not made yet, so a run that is refused leaves nothing.
 
     Args:
         name (`str`): The folder.
@@ -103,14 +104,11 @@ def output_folder(name: str, overwrite: bool) -> Path:
         `Path`
 
     Raises:
-        DiffMaskError: If the folder cannot be made, or holds files and `overwrite` is off.
+        DiffMaskError: If the folder cannot be written, or holds files and `overwrite` is off.
     """
     folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiffMaskError(f"{folder} cannot be made ({reason(error)}): name a folder with --output_dir.") from error
-    if any(folder.iterdir()) and not overwrite:
+    check_folder(folder)
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise DiffMaskError(
             f"The folder {folder} is not empty: name another with --output_dir, or add --overwrite_output_dir."
         )

@@ -20,7 +20,7 @@ from ..audit.retraining import (
 from ..audit.run import audit
 from ..data.encoding import encode, max_length
 from ..data.windows import windows
-from ..data.writing import check_folder, write_text
+from ..data.writing import make_folder, write_text
 from ..errors import DiffMaskError
 from ..hub.card_folder import check_local, update_card
 from ..pipeline.loading import load_pipeline
@@ -95,7 +95,6 @@ def run(arguments: list[str]) -> None:
         check_local(args.model)
     settings = {} if args.train_dataset is None else settings_of(args.model)
     folder = output_folder(args.output_dir, args.overwrite_output_dir)
-    check_folder(folder)
     logging.disable_progress_bar()
     explain = load_pipeline(args.model, device=args.device)
     explainer, tokenizer, base = explain.model, explain.tokenizer, explain.model.base
@@ -143,6 +142,7 @@ def run(arguments: list[str]) -> None:
         "class_conditional": explainer.config.class_conditional,
         "findings": [one._asdict() for one in findings],
     }
+    make_folder(folder)
     write_text(folder / "audit.json", json.dumps(result, indent=1))
     print(f"\n{len(inputs)} inputs of {result['dataset']}\n{format_findings(findings)}")
     counts = Counter(one.verdict for one in findings)

@@ -10,7 +10,7 @@ from ..data.encoding import max_length
 from ..data.features import TextFeatures
 from ..data.files import is_file
 from ..data.reading import is_on_hub
-from ..data.writing import check_folder, writing
+from ..data.writing import writing
 from ..display import plots
 from ..errors import DiffMaskError
 from ..evaluation.ablated import MASKS
@@ -150,7 +150,6 @@ def _check(args: EvaluateArguments) -> tuple[Path, list[str], dict[str, Path]]:
         check_local(args.model)
     plots.check_matplotlib()
     folder = output_folder(args.output_dir, args.overwrite_output_dir)
-    check_folder(folder)
     return folder, methods, files
 
 

@@ -160,6 +160,22 @@ def check_folder(folder: str | os.PathLike) -> None:
         raise DiffMaskError(not_written(folder, errno.EACCES))
 
 
+def make_folder(folder: str | os.PathLike) -> None:
+    """
+    Makes an output folder with its parents, if it is not there.
+
+    Args:
+        folder (`str` or `os.PathLike`): The folder.
+
+    Raises:
+        DiffMaskError: If the folder cannot be made.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise DiffMaskError(not_written(folder, error.errno)) from error
+
+
 def _own(path: str | os.PathLike) -> int | None:
     """The number of this process's output that a path names, if any: 1 or 2."""
     for number in (1, 2):

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from ..data.writing import write_text
+from ..data.writing import make_folder, write_text
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..methods.registry import COSTLY, Explainers, explains_log_odds
 from .ablated import masked_log_odds
@@ -94,7 +94,7 @@ def compare_methods(
         explainers.trained.base, tokenizer, few, replacements, None, seed, batch_size=plan.batch_size,
         task=explainers.trained.task,
     )  # fmt: skip
-    (folder / "attributions").mkdir(exist_ok=True)
+    make_folder(folder / "attributions")
     first: dict[str, dict[str, dict[str, np.ndarray]]] = {"methods": {}, "on_few": {}}
     for name in [*plan.methods, *plan.read]:
         of_method, is_read = few if name in COSTLY else inputs, name in plan.read
