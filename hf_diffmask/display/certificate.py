@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..tasks.registry import task_of_result
 from ..tasks.words import margin_words, printed
-from .wording import visible
+from .wording import at_state, visible
 
 HOLDS, FAILS, UNCHECKED = "holds", "does not hold", "not checked"
 ICONS = {HOLDS: "\u2713", FAILS: "\u2717", UNCHECKED: "?"}
@@ -48,16 +48,16 @@ def certificate(result: dict[str, Any]) -> Certificate:
     Returns:
         [`Certificate`]
     """
-    at = f"at state {result['state']}"
+    at = at_state(result["state"])
     if result.get("abstained"):
-        return Certificate(verdict(result), visible(f"No explanation: the mask {at} {_effect(result)}."))
+        return Certificate(verdict(result), visible(f"No explanation: the mask{at} {_effect(result)}."))
     dropped = _share(1 - result["kept_share"])
     if verdict(result) == UNCHECKED:
-        words = f"Not checked. The mask drops {dropped} {at}; what this does to the output was not verified."
+        words = f"Not checked. The mask drops {dropped}{at}; what this does to the output was not verified."
         return Certificate(UNCHECKED, visible(words))
     if verdict(result) == HOLDS and result["same_prediction"]:
-        return judged(result, f"{dropped[0].upper()}{dropped[1:]} can go {at}: this")
-    return judged(result, f"Dropping {dropped} {at}")
+        return judged(result, f"{dropped[0].upper()}{dropped[1:]} can go{at}: this")
+    return judged(result, f"Dropping {dropped}{at}")
 
 
 def certificate_at(result: dict[str, Any], number: int) -> Certificate:
@@ -73,13 +73,12 @@ def certificate_at(result: dict[str, Any], number: int) -> Certificate:
     """
     if result["states"][number] == result["state"]:
         return certificate(result)
+    at = at_state(result["states"][number])
     if verdict(result) == UNCHECKED:
-        words = f"Not checked. The mask at state {result['states'][number]} was not verified."
+        words = f"Not checked. The mask{at} was not verified."
     else:
-        words = (
-            f"Not checked. The mask at state {result['states'][number]} was not verified; the check is for state "
-            f"{result['state']}."
-        )
+        checked = at_state(result["state"]).removeprefix(" at ") or "the explanation head"
+        words = f"Not checked. The mask{at} was not verified; the check is for {checked}."
     return Certificate(UNCHECKED, visible(words))
 
 

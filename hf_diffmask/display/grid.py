@@ -6,7 +6,7 @@ from typing import Any
 
 from .certificate import ICONS, Certificate, certificate, certificate_at
 from .colors import paint
-from .wording import fate, kept_at, predicted, visible
+from .wording import at_state, fate, kept_at, predicted, visible
 
 # Shared by all grids. Unpainted parts inherit their colours, for dark pages.
 STYLE = """
@@ -146,8 +146,8 @@ def _line(result: dict[str, Any], number: int, name: str) -> str:
             f'<button type="button" class="dm-unit{"" if kept else " dm-dropped"}" popovertarget="{name}-t{unit}" '
             f'style="{paint(value)}" title="{title}">{shown(token["token"])}</button>'
         )
-    state = shown(result["states"][number])
-    return f'<p class="dm-units" aria-label="Tokens at state {state}">{" ".join(units)}</p>'
+    at = shown(at_state(result["states"][number]))
+    return f'<p class="dm-units" aria-label="Tokens{at}">{" ".join(units)}</p>'
 
 
 def _curve(token: dict[str, Any], states: list[str], name: str) -> str:

@@ -3,6 +3,7 @@
 import unicodedata
 from typing import Any
 
+from ..masks.evidence import EvidenceMasks
 from ..tasks.registry import task_of_result
 
 
@@ -33,6 +34,19 @@ def predicted(result: dict[str, Any]) -> str:
         `str`: The label or answer.
     """
     return visible(task_of_result(result).headline(result))
+
+
+def at_state(column: str) -> str:
+    """
+    The place of a mask, after a noun.
+
+    Args:
+        column (`str`): A column of a result: a state, or the explanation head, which is no state.
+
+    Returns:
+        `str`: Such as `" at state embeddings"`; empty for the explanation head, whose mask is the explainer's.
+    """
+    return "" if column in EvidenceMasks.beside_states else f" at state {column}"
 
 
 def kept_at(result: dict[str, Any], token: dict[str, Any], number: int) -> bool:

@@ -166,6 +166,13 @@ def test_only_the_mask_at_the_state_of_the_result_was_checked():
     assert certificate_at(unchecked(), 0) == (UNCHECKED, words)
 
 
+def test_the_explanation_head_is_no_state():
+    result = make([("film", [0.9, 0.8, 0.2])], state="explanation") | {"states": ["embeddings", "last", "explanation"]}
+    assert certificate(result).words.startswith("Holds. 64 % of the tokens can go: this moves ")
+    words = "Not checked. The mask at state embeddings was not verified; the check is for the explanation head."
+    assert certificate_at(result, 0) == (UNCHECKED, words)
+
+
 def test_names_are_safe_to_show():
     result = make([], drop=0.05, explained_label="<b>\x1b[2J", state="a\u202eb")
     assert "<b>\\x1b[2J" in certificate(result).words and "a\\u202eb" in certificate(result).words
