@@ -6,7 +6,7 @@
     python benchmarks/ablations.py few --folder FOLDER         (15 minutes on 1 core; with --bounds an hour)
     python benchmarks/ablations.py forwards --folder FOLDER    (5 minutes on 1 core)
     python benchmarks/ablations.py states --folder FOLDER      (seconds; reads the output of `train`)
-    python benchmarks/ablations.py curve --folder FOLDER       (10 minutes; reads ablations that `train` made)
+    python benchmarks/ablations.py curve --folder FOLDER       (25 minutes; reads ablations that `train` made)
 
 Base model: minilm-sst2, or another with --base_model, such as the model from llama_target.py (with --replacements
 mask attention delete). Explainers: recipes `ablation` and `path`, seeds 0, 1 and 2, trained on sst2_sentences_train;
@@ -21,7 +21,8 @@ all of sst2_dev, with the preset hf_diffmask (tokens become the mask token) and 
   of a beam search, under the mask token.
 - `forwards` times `model.forward` beside the bare base model, interleaved, on batches of 32 sentences.
 - `states` collects R2 of each state, and the minutes that training took, and prints a sentence's evidence.
-- `curve` fits explainers to a part of the inputs and masks of the first seed: R2 on the same validation ablations.
+- `curve` fits explainers to a part of the inputs and masks of the first seed: R2 on the same validation ablations, and
+  for some parts the means of both figures.
 """
 
 import argparse
@@ -31,7 +32,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ from hf_diffmask.data.sampling import train_validation_split
 from hf_diffmask.errors import RETIRED
 from hf_diffmask.evaluation.comparison import interval
 from hf_diffmask.evaluation.stability import rank_correlation
+from hf_diffmask.hub.training_results import add_training_results
 from hf_diffmask.training.recipes import ablation
 from hf_diffmask.training.recipes.registry import recipe_config
 from hf_diffmask.training.run import train as fit
@@ -59,7 +60,8 @@ RECIPES = ("ablation", "path")
 RIVALS = ("ig", "loo")
 COSTLY = ("kernel_shap",)
 REPLACEMENTS = ("mask", "pad", "unk", "attention", "delete")
-PARTS = ((1500, 4), (1500, 16), (3000, 8), (6228, 4), (6228, 16))  # inputs and masks of `curve`
+PARTS = ((1500, 4), (1500, 16), (3000, 8), (6228, 4), (6228, 8))  # inputs and masks of `curve`
+MEASURED = ((3000, 8), (6228, 8))  # parts whose faithfulness is measured, too
 SEEN = ("attention",)  # by training; the learned baseline is no replacement here
 SENTENCE = "The plot is thin, but the two leads are a joy to watch."
 FIGURES = ("comprehensiveness", "sufficiency")
@@ -105,12 +107,17 @@ def evaluate(args: argparse.Namespace) -> None:
         output = args.folder / f"measured-{recipe}-{seed}"
         methods = ["diffmask", *RIVALS] if (seed, recipe) == (SEEDS[0], RECIPES[0]) else ["diffmask"]
         if not (output / "attributions" / f"{methods[-1]}.jsonl").is_file():
-            run(
-                args, "evaluate", "--model", str(args.folder / f"{recipe}-{seed}"), "--seed", str(seed),
-                "--methods", ",".join(methods), "--overwrite_output_dir", "--output_dir", str(output),
-                "--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--device", "cpu",
-                "--held_out", ",".join(args.replacements[1:]), "--costly_limit", "100" if len(methods) > 1 else "1",
-            )  # fmt: skip
+            measure(args, args.folder / f"{recipe}-{seed}", output, methods, seed)
+
+
+def measure(args: argparse.Namespace, explainer: Path, output: Path, methods: list[str], seed: int) -> None:
+    """Measures an explainer and other methods on sst2_dev with all replacements; LDS only beside other methods."""
+    run(
+        args, "evaluate", "--model", str(explainer), "--seed", str(seed), "--methods", ",".join(methods),
+        "--output_dir", str(output), "--overwrite_output_dir", "--device", "cpu",
+        "--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"), "--held_out", ",".join(args.replacements[1:]),
+        "--costly_limit", "100" if len(methods) > 1 else "1",
+    )  # fmt: skip
 
 
 def lines_of(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -298,16 +305,22 @@ def curve(args: argparse.Namespace) -> None:
     found = []
     for inputs, masks in PARTS:
         vars(ablation)["Ablations"] = partial(Part, masks=masks)
-        with tempfile.TemporaryDirectory() as output:
-            settings = DiffMaskTrainingArguments(
-                output_dir=output, recipe=RECIPES[0], seed=SEEDS[0], use_cpu=True, report_to=[],
-                ablations=str(folder / "ablations"),
-            )  # fmt: skip
-            set_seed(SEEDS[0])
-            explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(RECIPES[0]))
-            _, facts = fit(explainer, tokenizer, texts[:inputs], validation, settings)
-            r2 = json.loads((Path(output) / "all_results.json").read_text())["eval_r2"]
+        output = args.folder / f"part-{inputs}-{masks}"
+        settings = DiffMaskTrainingArguments(
+            output_dir=str(output), recipe=RECIPES[0], seed=SEEDS[0], use_cpu=True, report_to=[],
+            ablations=str(folder / "ablations"), overwrite_output_dir=True,
+        )  # fmt: skip
+        set_seed(SEEDS[0])
+        explainer = DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(RECIPES[0]))
+        trainer, facts = fit(explainer, tokenizer, texts[:inputs], validation, settings)
+        add_training_results(str(output), explainer, tokenizer, facts, trainer.rows)
+        r2 = json.loads((output / "all_results.json").read_text())["eval_r2"]
         found.append({"inputs": inputs, "masks": masks, "r2": r2, "minutes": facts["minutes_of"]})
+        if (inputs, masks) in MEASURED:
+            measure(args, output, args.folder / f"measured-{output.name}", ["diffmask"], SEEDS[0])
+            lines = lines_of(args.folder / f"measured-{output.name}", "diffmask")
+            every = {name: [[line[name][way] for way in args.replacements] for line in lines] for name in FIGURES}
+            found[-1] |= {name: float(np.mean(of_lines)) for name, of_lines in every.items()}
         print(found[-1], flush=True)
     save(args, "curve", found)
 
