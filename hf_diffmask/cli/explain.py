@@ -17,6 +17,7 @@ from ..data.writing import is_stream, writing
 from ..display.page import to_html
 from ..display.terminal import to_text
 from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
 from ..pipeline.loading import load_pipeline
 from ..tasks.task import Task
 from .arguments import parse, parser_of
@@ -73,6 +74,13 @@ class ExplainArguments:
             "refine (with --recipe paper): search a mask within the margin, 260 passes per window."
         },
     )
+    label: str | None = field(
+        default=None,
+        metadata={
+            "help": "Class to explain; several, separated by commas, give an explanation each. predicted: those that "
+            "hold. Default: the most probable."
+        },
+    )
     margin: float | None = field(
         default=None,
         metadata={"help": "Highest cost of an explanation, not with --recipe paper. Default: the explainer's margin."},
@@ -100,6 +108,13 @@ def _inputs(args: ExplainArguments, given: list[str], task: Task) -> list[tuple[
     if not found:
         raise DiffMaskError("There is no text to explain: the input is empty.")
     return found
+
+
+def _labels(label: str | None, model: DiffMaskModel) -> str | list[str] | None:
+    """A class, or several. The name of a class may hold commas."""
+    if label is None or "," not in label or label in model.task.choice_names(model.base.config):
+        return label
+    return [name.strip() for name in label.split(",")]
 
 
 def _write(results: Iterator[dict[str, Any]], args: ExplainArguments, color: bool) -> Iterator[str]:
@@ -147,11 +162,15 @@ def run(arguments: list[str]) -> None:
         aggregation=args.aggregation,
         on_violation=args.on_violation,
         margin=args.margin,
+        label=_labels(args.label, explain.model),
         refine_steps=args.refine_steps,
         batch_size=batch_size,
     )
-    results = ({**place, **result} for place, result in zip(places, results, strict=True))
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
+    of_each = (
+        (place, found if isinstance(found, list) else [found]) for place, found in zip(places, results, strict=True)
+    )
+    results = ({**place, **result} for place, found in of_each for result in found)
     if args.output:
         with writing(args.output) as file:
             file.writelines(_write(results, args, color=False))

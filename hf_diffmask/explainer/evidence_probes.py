@@ -23,8 +23,8 @@ class EvidenceProbes(nn.Module):
     Evidence of each unit for each choice, in log-odds: what a mask loses by leaving the unit out.
 
     A state's probe reads only `h_0` and `h_l`, so it shows what the state knows. The explanation head reads everything
-    that helps, see [`ExplanationHead`]; its evidence is the last column. For two choices, evidence for one is evidence
-    against the other.
+    that helps, see [`ExplanationHead`]; its evidence is the last column. Of two exclusive choices, evidence for one is
+    evidence against the other.
 
     Args:
         config ([`DiffMaskConfig`]): The explainer's config.
@@ -36,7 +36,8 @@ class EvidenceProbes(nn.Module):
         self.task = TASKS[config.task](config.task_constants)
         count, width = config.num_states, config.state_probe_size
         self.choices = max(1, self.task.choices(config))
-        outputs = 1 if self.choices == 2 else self.choices
+        self.is_opposed = self.task.exclusive and self.choices == 2
+        outputs = 1 if self.is_opposed else self.choices
         self.embedding_weight = nn.Parameter(torch.empty(config.embedding_size, width))
         self.state_weight = nn.Parameter(torch.empty(max(0, count - 1), config.hidden_size, width))
         self.bias = nn.Parameter(torch.empty(count, width))
@@ -80,9 +81,11 @@ class EvidenceProbes(nn.Module):
             columns.append(F.gelu(shared + bias + last @ weight) @ out_weight)
         columns.append(self.head(first, last, recorded))
         evidence = widen(torch.stack(columns, dim=2))
-        return torch.cat([-evidence, evidence], dim=-1) if self.choices == 2 else evidence
+        return torch.cat([-evidence, evidence], dim=-1) if self.is_opposed else evidence
 
-    def score(self, recorded: Recorded, choice: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def score(
+        self, recorded: Recorded, choice: Tensor | None = None, evidence: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """
         Scores of the units: evidence for the explained choice; for the whole output, the mean size of the evidence
         for all choices, weighted by their probabilities.
@@ -90,15 +93,16 @@ class EvidenceProbes(nn.Module):
         Args:
             recorded ([`Recorded`]): The base model's output, states and flow for the whole inputs.
             choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice; by default the predicted one.
+            evidence (`torch.Tensor`, *optional*): Result of [`EvidenceProbes.forward`], if already known.
 
         Returns:
             `tuple`: Scores, `(B, T, S + 1)`, and evidence for every choice, see [`EvidenceProbes.forward`].
         """
-        evidence, target = self(recorded), recorded.target
+        evidence, target = self(recorded) if evidence is None else evidence, recorded.target
         if PRESERVED[self.config.target].of_choice:
             chosen = self.task.predicted(target) if choice is None else choice
             logits = evidence.gather(-1, chosen[:, None, None, None].expand(*evidence.shape[:-1], 1))[..., 0]
-        elif self.choices > 1:
+        elif self.task.has_choices:
             logits = (evidence.abs() * self.task.choice_log_probabilities(target).exp()[:, None, None]).sum(-1)
         else:
             logits = evidence[..., 0]

@@ -291,7 +291,11 @@ class DiffMaskModel(SavedExplainer):
         return self.masks.attribution(output["logits"], output["keep_probability"])
 
     def explain(
-        self, recorded: Recorded, classes: Tensor | None = None, margin: float | None = None
+        self,
+        recorded: Recorded,
+        classes: Tensor | None = None,
+        margin: float | None = None,
+        evidence: Tensor | None = None,
     ) -> DiffMaskOutput:
         """
         Keep probability of each unit at each state, without running the base model.
@@ -300,11 +304,12 @@ class DiffMaskModel(SavedExplainer):
             recorded ([`Recorded`]): The base model's output and states for the whole inputs.
             classes (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
             margin (`float`, *optional*): With evidence: the largest cost; by default the config's.
+            evidence (`torch.Tensor`, *optional*): `evidence` of an earlier result for these inputs.
 
         Returns:
             [`DiffMaskOutput`]
         """
-        logits, evidence = self.probes.score(recorded, classes)
+        logits, evidence = self.probes.score(recorded, classes, evidence)
         keep = self.masks.keep(logits, recorded.batch.maskable, self.margin(margin))
         return DiffMaskOutput(keep, recorded.target, recorded.batch.maskable, logits, evidence)
 

@@ -73,13 +73,16 @@ class DiffMaskProbes(nn.Module):
         if hasattr(self, "out_bias"):
             init.constant_(self.out_bias, float(config.initial_logit))
 
-    def score(self, recorded: Recorded, choice: Tensor | None = None) -> tuple[Tensor, None]:
+    def score(
+        self, recorded: Recorded, choice: Tensor | None = None, evidence: Tensor | None = None
+    ) -> tuple[Tensor, None]:
         """
         Scores of the units, see [`DiffMaskProbes.forward`].
 
         Args:
             recorded ([`Recorded`]): The base model's output and states for the whole inputs.
             choice (`torch.Tensor` of shape `(B,)`, *optional*): The choice to explain; by default the predicted one.
+            evidence (`torch.Tensor`, *optional*): Always `None`: these probes have no evidence for every choice.
 
         Returns:
             `tuple`: Gate logits or scores, `(B, T, S)`, and `None`.

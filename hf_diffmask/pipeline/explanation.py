@@ -13,6 +13,43 @@ from .violations import SEARCHES
 
 # Kept shares of tokens at which a curve is measured.
 CURVE = tuple(k / 16 for k in range(17))
+# Entries of an explanation that depend on the choice.
+OF_CHOICE = ("keep_probability", "kept", "forwards", "searched", "masked", "evidence", "curve")
+
+
+def explain_choices(explainer: DiffMaskModel, recorded: Recorded, choices: Tensor, **options: Any) -> dict[str, Any]:
+    """
+    Explanations of a batch of windows for several choices each, from one pass of base model and probes.
+
+    Args:
+        explainer ([`DiffMaskModel`]): The explainer.
+        recorded ([`Recorded`]): The base model's output and states for the whole windows.
+        choices (`torch.Tensor` of shape `(B, N)`): The choices.
+        options: Arguments of [`explain_windows`].
+
+    Returns:
+        `dict`: As from [`explain_windows`], with the choices in dimension 1 of all except `target`; and `choices`.
+    """
+    evidence = explainer.probes(recorded) if explainer.masks.adds_up else None
+    # One choice after the other: masked passes of all at once would take N times the memory.
+    found = [explain_windows(explainer, recorded, choice=one, evidence=evidence, **options) for one in choices.T]
+    target = {"target": found[0].pop("target"), "choices": choices}
+    return {**{name: torch.stack([one[name] for one in found], dim=1) for name in found[0]}, **target}
+
+
+def of_choice(found: dict[str, Any], number: int) -> dict[str, Any]:
+    """
+    The explanation of one choice of one window.
+
+    Args:
+        found (`dict`): Result of [`explain_choices`] for one window, with further entries for the window.
+        number (`int`): The choice.
+
+    Returns:
+        `dict`: As from [`explain_windows`] for this choice.
+    """
+    place = found["choices"][0].tolist().index(number)
+    return {name: value[:, place] if name in OF_CHOICE else value for name, value in found.items()}
 
 
 def explain_windows(
@@ -24,6 +61,7 @@ def explain_windows(
     verify: bool = True,
     on_violation: str = "keep",
     curve: bool = False,
+    evidence: Tensor | None = None,
 ) -> dict[str, Any]:
     """
     Explanations of a batch of windows.
@@ -38,6 +76,7 @@ def explain_windows(
         verify (`bool`, *optional*, defaults to `True`): Whether to run the base model with the returned mask.
         on_violation (`str`, *optional*, defaults to `"keep"`): Treatment of masks outside the margin.
         curve (`bool`, *optional*, defaults to `False`): Whether to run a mask at each kept share of `CURVE`.
+        evidence (`torch.Tensor`, *optional*): Evidence for every choice, see [`DiffMaskModel.explain`].
 
     Returns:
         `dict`: `target`, the outputs `(B, ...)`; `keep_probability` `(B, T, S)`; `kept` `(B, T, 1)`; `forwards`
@@ -45,7 +84,7 @@ def explain_windows(
         `verify`, `masked`, the outputs under the mask; with evidence, `evidence` `(B, T, S)`; with `curve`, the
         outputs at each kept share, stacked in dimension 1.
     """
-    output, margin = explainer.explain(recorded, choice, margin), explainer.margin(margin)
+    output, margin = explainer.explain(recorded, choice, margin, evidence), explainer.margin(margin)
     maskable = recorded.batch.maskable
     keep, logits = output["keep_probability"], output["logits"]
     scores = logits[..., state]

@@ -1,5 +1,6 @@
 """Checks the pipeline's arguments and sorts them by step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import DiffMaskError, unrefined
@@ -8,6 +9,7 @@ from ..methods.per_example import per_example
 from ..methods.reinforce import reinforce
 from ..tasks.inputs import whole_number
 from ..tasks.registry import TASKS
+from .labels import asked_labels
 from .violations import SEARCHES
 
 AGGREGATIONS = ("token", "word")
@@ -25,7 +27,7 @@ def sorted_options(
     method: str | None = None,
     on_violation: str | None = None,
     margin: float | None = None,
-    label: str | int | None = None,
+    label: str | int | Sequence[str | int] | None = None,
     curve: bool | None = None,
     refine_steps: int | None = None,
     **of_task: Any,
@@ -57,7 +59,7 @@ def sorted_options(
             raise DiffMaskError(f"`margin` must be greater than 0, but is {margin}.")
         forward["margin"] = post["margin"] = float(margin)
     if label is not None:
-        forward["label"] = post["label"] = label_index(model, label)
+        forward["label"] = post["label"] = asked_labels(model, label)
     if curve is not None:
         forward["curve"] = curve
     if state is not None:
@@ -160,28 +162,3 @@ def state_index(model: DiffMaskModel, state: str | int) -> int:
     if number is not None and -len(names) <= number < len(names):
         return number % len(names)
     raise DiffMaskError(f"There is no state {state!r}: name one of {', '.join(names)}, or a number from 0.")
-
-
-def label_index(model: DiffMaskModel, label: str | int) -> int:
-    """
-    The number of a choice.
-
-    Args:
-        model ([`DiffMaskModel`]): The explainer.
-        label (`str` or `int`): Name, or number of any library.
-
-    Returns:
-        `int`
-
-    Raises:
-        DiffMaskError: If the explainer cannot explain one choice, or the choice does not exist.
-    """
-    if not model.preserved.of_choice:
-        raise DiffMaskError("This explainer explains the whole output, not a class: leave `label` out.")
-    names = model.task.choice_names(model.base.config)
-    if isinstance(label, str) and label in names:
-        return names.index(label)
-    number = whole_number(label)
-    if number is not None and 0 <= number < len(names):
-        return number
-    raise DiffMaskError(f"There is no class {label!r}: name one of {', '.join(names)}, or its number.")

@@ -10,23 +10,20 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.utils import logging
 
 from ..data.encoding import EncodedText, check_vocabulary, max_length
-from ..data.merging import merge_words, tokens_of
 from ..data.windows import windows
-from ..display.certificate import HOLDS, verdict
-from ..display.grid import Attribution
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..masks.gates import hard_mask
-from ..tasks.words import Check
-from .explanation import CURVE, explain_windows
+from .explanation import explain_choices, explain_windows, of_choice
 from .inputs import check_on_error, explained, read_input, with_keywords
+from .labels import Asked, choices_of, numbers_of
 from .options import PER_EXAMPLE, check_together, count_of, sorted_options
-from .violations import SEARCHES
+from .results import read, result_of
 
 logger = logging.get_logger(__name__)
 
 # Keys that the pipeline adds to a window; the base model does not take them.
-_OWN_KEYS = ("is_last", "encoded", "units")
+_OWN_KEYS = ("is_last", "is_whole", "encoded", "units")
 
 
 class DiffMaskAttributionPipeline(ChunkPipeline):
@@ -66,8 +63,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             [`~hf_diffmask.methods.budget_search.smallest_budget`].
         margin (`float`, *optional*, defaults to the config's):
             Not for the recipe `paper`: the largest cost of an explanation, see [`DiffMaskConfig`].
-        label (`str` or `int`, *optional*, defaults to the prediction):
-            With `target="prediction"`: the choice to explain, its name or number.
+        label (`str`, `int`, or a list of them, *optional*, defaults to the prediction):
+            With `target="prediction"`: the choice to explain, its name or number. For a list the result of an input is
+            a list, one explanation for each label, from one forward pass and one masked pass a label.
+            `"predicted"` stands for all labels that hold: those above 0.5 of a multi-label model.
         curve (`bool`, *optional*, defaults to `False`): Not for the recipe `paper`: whether to run masks at
             17 kept shares, 0 to 1.
         top_k (`int`, *optional*): For question answering: number of `answers` to list; by default none.
@@ -82,7 +81,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
 
     Returns (for each input, a `dict` that notebooks show as the grid of tokens and states):
         - **label**, **score** -- the base model's prediction and its probability; for regression the name of the
-          label, the number, and **direction**, `"up"` or `"down"` from the mean. **task** names the task.
+          label, the number, and **direction**, `"up"` or `"down"` from the mean; for several labels also **labels**,
+          those above 0.5. **task** names the task.
         - **answer**, **start**, **end**, **score** -- for question answering, instead of the label: the answer, its
           characters in the context, and its probability. No answer is the empty text, 0 and 0. `top_k` adds
           **answers**, a list of such `dict`s, the best first.
@@ -203,7 +203,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         parts = list(windows(encoded, self.length))
         for position, window in enumerate(parts):
             features = {name: torch.tensor([values]) for name, values in window.features.items()}
-            yield {**features, "is_last": position == len(parts) - 1, "encoded": encoded, "units": window.units}
+            place = {"is_last": position == len(parts) - 1, "is_whole": len(parts) == 1}
+            yield {**features, **place, "encoded": encoded, "units": window.units}
 
     def _forward(
         self,
@@ -213,22 +214,27 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         method: str = "amortised",
         on_violation: str = "keep",
         margin: float | None = None,
-        label: int | None = None,
+        label: Asked | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         check_together(self.model, verify, method, on_violation, margin, label=label is not None, **options)
         features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
         recorded = self.model.record(self.model.batch(**features))
-        if method == "amortised":
-            choice = None if label is None else torch.full_like(recorded.batch.maskable[:, 0], label, dtype=torch.long)
-            found = explain_windows(self.model, recorded, state, margin, choice, verify, on_violation, **options)
-        else:
+        given = {"state": state, "margin": margin, "verify": verify, "on_violation": on_violation, **options}
+        if method != "amortised":
             keep = PER_EXAMPLE[method](self.model, features, self.model.config.masked_at(state))
             # One column for the one state. Units that cannot be masked are kept.
             keep = keep.masked_fill(~recorded.batch.maskable, 1.0)[..., None]
             found = {"target": recorded.target, "keep_probability": keep, "kept": hard_mask(keep)}
             if verify:
                 found["masked"] = self.model.masked(recorded, found["kept"][..., 0], state)
+        elif label is None or isinstance(label, int):
+            choice = None if label is None else torch.full_like(recorded.batch.maskable[:, 0], label, dtype=torch.long)
+            found = explain_windows(self.model, recorded, choice=choice, **given)
+        else:
+            is_whole = bool(torch.as_tensor(model_inputs["is_whole"]).all())
+            choices = choices_of(self.model, label, recorded.target, is_whole)
+            found = explain_choices(self.model, recorded, choices, **given)
         return {
             **found,
             "attention_mask": features["attention_mask"],
@@ -236,93 +242,16 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         }
 
     def postprocess(
-        self,
-        model_outputs: list[dict[str, Any]],
-        state: int = -1,
-        aggregation: str = "token",
-        method: str = "amortised",
-        on_violation: str = "keep",
-        margin: float | None = None,
-        label: int | None = None,
-        **of_task: Any,
-    ) -> dict[str, Any]:
-        encoded: EncodedText = model_outputs[0]["encoded"]
-        names, config = self.model.config.columns, self.model.config
-        if method != "amortised":
-            names, state = [config.state_names[config.masked_at(state)]], 0
-        tokens = tokens_of(model_outputs, encoded, state)
-        ordinary = [token for token in tokens if not token["special"]]
-        prediction, check = self.read(model_outputs, label, **of_task)
-        own = self.tokenizer.get_added_vocab() if aggregation == "word" else ()
-        result: dict[str, Any] = {
-            **prediction,
-            "task": config.task,
-            "tokens": merge_words(tokens, encoded, own) if aggregation == "word" else tokens,
-            "states": names,
-            "state": names[state],
-            "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
-            "margin": self.model.margin(margin),
-        }
-        if label is not None:
-            result["explained_label"] = self.model.task.choice_names(self.model.base.config)[label]
-        if check is not None:
-            result |= self.figures(check)
-            result["within_margin"] = verdict(result) == HOLDS
-        result["certificate"] = verdict(result)
-        if "curve" in model_outputs[0]:
-            result["curve"] = self._curve(model_outputs, label, of_task)
-        if on_violation in SEARCHES:
-            result["forwards"] = sum(int(window["forwards"]) for window in model_outputs)
-        if any(bool(window["searched"]) for window in model_outputs if "searched" in window):
-            result["searched"] = True
-        if on_violation == "abstain":
-            result["abstained"] = not result["within_margin"]
-            if result["abstained"]:
-                result["tokens"], result["kept_share"] = [], None
-        return Attribution(result)
-
-    def read(
-        self, model_outputs: list[dict[str, Any]], label: int | None = None, **of_task: Any
-    ) -> tuple[dict[str, Any], Check | None]:
-        """
-        The prediction for an input, and its comparison with the masked prediction; see [`Task.readable`].
-
-        Args:
-            model_outputs (`list[dict]`):
-                For each window the features from [`~ChunkPipeline.preprocess`]; `target`, the output `(1, ...)`;
-                `masked`, the output for the masked window, if there was a masked pass.
-            label (`int`, *optional*): The choice to explain; by default the predicted one.
-            of_task: Options for the task.
-
-        Returns:
-            `tuple`: Fields of the prediction, and a [`Check`] if there was a masked pass.
-        """
-        model, encoded = self.model, model_outputs[0]["encoded"]
-        return model.task.readable(model_outputs, encoded, model.base.config, model.cost, label, **of_task)
-
-    def figures(self, check: Check) -> dict[str, Any]:
-        """
-        The fields of a result that hold a check.
-
-        Args:
-            check ([`Check`]): Comparison of the masked and the whole output.
-
-        Returns:
-            `dict`: `divergence`, `same_prediction`, and `drop` if one choice is explained.
-        """
-        found = {"divergence": check.divergence, "same_prediction": check.same_prediction}
-        return {**found, self.model.preserved.figure: check.cost} if self.model.preserved.of_choice else found
-
-    def _curve(
-        self, model_outputs: list[dict[str, Any]], label: int | None, of_task: dict[str, Any]
-    ) -> list[dict[str, float]]:
-        """Costs of masks on a path, from no token kept to all tokens kept."""
-        found = []
-        for number, share in enumerate(CURVE):
-            parts = [{**window, "masked": window["curve"][:, number]} for window in model_outputs]
-            _, check = self.read(parts, label, **of_task)
-            assert check is not None
-            figures = self.figures(check)
-            del figures["same_prediction"]
-            found.append({"kept_share": share, **figures})
-        return found
+        self, model_outputs: list[dict[str, Any]], label: Asked | None = None, **options: Any
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        own = self.tokenizer.get_added_vocab() if options.get("aggregation") == "word" else ()
+        if label is None or isinstance(label, int):
+            return result_of(self.model, model_outputs, label, own, **options)
+        # Without its masked pass: this is for the prediction alone.
+        whole = [{name: window[name] for name in window if name != "masked"} for window in model_outputs]
+        numbers = numbers_of(self.model, label, read(self.model, whole)[0])
+        of_each = ([of_choice(window, number) for window in model_outputs] for number in numbers)
+        return [
+            result_of(self.model, windows, number, own, **options)
+            for windows, number in zip(of_each, numbers, strict=True)
+        ]

@@ -10,6 +10,7 @@ from ..errors import DiffMaskError
 from ..tasks.inputs import whole_number
 from .inputs import read_input
 from .options import state_index
+from .results import figures, read
 
 if TYPE_CHECKING:
     from .pipeline_diffmask import DiffMaskAttributionPipeline
@@ -62,13 +63,13 @@ def what_if(
         shared = {**window, "attention_mask": tensors["attention_mask"].cpu(), "masked": masked}
         outputs.append({**shared, "target": recorded.target.cpu()})
         masked_outputs.append({**shared, "target": masked})
-    whole, check = explain.read(outputs)
+    whole, check = read(model, outputs)
     assert check is not None
-    parts = {"whole": whole, "masked": explain.read(masked_outputs)[0]}
+    parts = {"whole": whole, "masked": read(model, masked_outputs)[0]}
     for part, of_part in (("whole", outputs), ("masked", masked_outputs)):
         if probabilities := model.task.distribution(of_part, model.base.config):
             parts[part]["probabilities"] = probabilities
-    checked = {**explain.figures(check), "margin": model.margin(margin)}
+    checked = {**figures(model, check), "margin": model.margin(margin)}
     found = verdict(checked)
     return {
         **parts,

@@ -6,12 +6,15 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..errors import DiffMaskError
+from .multi_label import MultiLabelClassification
 from .question_answering import QuestionAnswering
 from .regression import Regression
 from .task import Task
 from .text_classification import TextClassification
 
-TASKS: dict[str, type[Task]] = {one.name: one for one in (TextClassification, QuestionAnswering, Regression)}
+TASKS: dict[str, type[Task]] = {
+    one.name: one for one in (TextClassification, MultiLabelClassification, QuestionAnswering, Regression)
+}
 DEFAULT = TextClassification.name
 
 

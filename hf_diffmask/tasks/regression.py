@@ -125,6 +125,10 @@ class Regression(Task):
         same = bool(self.agreement(target, masked))
         return prediction, Check(self.divergence(target, masked).item(), same, found)
 
+    def held_names(self, prediction: Mapping[str, Any]) -> list[str]:
+        """See [`Task.held_names`]: the direction."""
+        return [prediction["direction"]]
+
     def headline(self, result: Mapping[str, Any]) -> str:
         """See [`Task.headline`]."""
         return f"{result['label']} ({result['direction']})"

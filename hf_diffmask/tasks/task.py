@@ -38,6 +38,8 @@ class Task(TaskInputs, TaskWords):
     """Value of an output at padding, with `by_unit`."""
     has_choices: ClassVar[bool] = True
     """Whether there are choices to explain."""
+    exclusive: ClassVar[bool] = True
+    """Whether exactly one choice holds. Of two such choices, evidence for one is evidence against the other."""
     value_bounds: ClassVar[tuple[float, float]] = (-6.0, 6.0)
     """Least and largest log-odds that evidence adds up to, in nats."""
 
@@ -79,8 +81,8 @@ class Task(TaskInputs, TaskWords):
             attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 0 at padding.
 
         Returns:
-            `torch.Tensor` of shape `(B, ...)`, at least `float32`: log-probabilities in nats, or the number that
-            the task predicts.
+            `torch.Tensor` of shape `(B, ...)`, at least `float32`: log-probabilities or log-odds in nats, or the
+            number that the task predicts.
         """
         raise NotImplementedError
 
@@ -158,6 +160,19 @@ class Task(TaskInputs, TaskWords):
             `torch.Tensor` of shape `(B,)`, `int64`.
         """
         raise NotImplementedError
+
+    def holding(self, target: Tensor) -> Tensor:
+        """
+        Which choices hold: by default only the predicted one.
+
+        Args:
+            target (`torch.Tensor` of shape `(B, ...)`): Output.
+
+        Returns:
+            `torch.Tensor` of shape `(B, K)`, `bool`.
+        """
+        logs = self.choice_log_probabilities(target)
+        return torch.zeros_like(logs, dtype=torch.bool).scatter(-1, self.predicted(target)[:, None], True)
 
     def choice_log_probabilities(self, target: Tensor) -> Tensor:
         """

@@ -157,6 +157,18 @@ class TaskWords:
         """
         return {}
 
+    def held_names(self, prediction: Mapping[str, Any]) -> list[str]:
+        """
+        Names of the choices that hold, the most probable first.
+
+        Args:
+            prediction (`Mapping`): Fields of a result that hold the prediction.
+
+        Returns:
+            `list[str]`: By default the predicted one.
+        """
+        return [str(prediction["label"])]
+
     def headline(self, result: Mapping[str, Any]) -> str:
         """
         The prediction in one line.

@@ -298,7 +298,7 @@ def test_true_is_no_number(explain, truth):
         what_if(explain, TEXTS[0], [1], state=truth)
 
 
-@pytest.mark.parametrize("other", [1.0, np.float64(1), "1", None, [1], np.array([1, 2]), np.array(["POSITIVE", "b"])])
+@pytest.mark.parametrize("other", [1.0, np.float64(1), "1", None, [9], np.array([1, 2]), np.array(["POSITIVE", "b"])])
 def test_what_is_no_whole_number(explain, other):
     assert whole_number(other) is None
     if other is not None:

@@ -6,7 +6,7 @@ from transformers import pipeline
 
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
-from hf_diffmask.pipeline.options import check_together, label_index, sorted_options, state_index
+from hf_diffmask.pipeline.options import check_together, sorted_options, state_index
 from tests.helpers import path_config, path_of, path_pipeline
 
 
@@ -80,17 +80,6 @@ def test_states_by_name_and_by_number(explainer):
             state_index(explainer, unknown)
         said = f"There is no state {unknown!r}: name one of {', '.join(names)}, or a number from 0."
         assert str(error.value) == said
-
-
-def test_labels_by_name_and_by_number(path, explainer):
-    assert [label_index(path, one) for one in ("NEGATIVE", "POSITIVE", 0, 1)] == [0, 1, 0, 1]
-    for unknown in (2, -1, "positive", "1"):
-        with pytest.raises(DiffMaskError) as error:
-            label_index(path, unknown)
-        said = f"There is no class {unknown!r}: name one of NEGATIVE, POSITIVE, or its number."
-        assert str(error.value) == said
-    with pytest.raises(DiffMaskError, match="explains the whole output, not a class: leave `label` out"):
-        label_index(explainer, 0)
 
 
 def test_what_goes_together(path, explainer):

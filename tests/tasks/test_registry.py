@@ -45,10 +45,10 @@ def test_other_heads_are_refused_by_the_class_that_the_folder_names(tmp_path, ca
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])
-def test_other_problems_are_refused(tmp_path, kind):
-    base = folder_of(tmp_path, BertConfig(**SMALL, num_labels=3, problem_type=kind), "BertForSequenceClassification")
-    with pytest.raises(DiffMaskError, match=f"3 label.*'{kind}'"):
+def test_other_problems_are_refused(tmp_path):
+    config = BertConfig(**SMALL, num_labels=3, problem_type="regression")
+    base = folder_of(tmp_path, config, "BertForSequenceClassification")
+    with pytest.raises(DiffMaskError, match=r"3 label.*'regression'"):
         load_base(base)
 
 

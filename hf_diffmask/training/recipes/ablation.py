@@ -248,7 +248,7 @@ def residuals(task: Task, evidence: Tensor, labels: Labels) -> tuple[Tensor, Ten
         finite do not count.
     """
     values, masks = task.log_odds(labels.outputs), labels.masks.to(evidence.dtype)
-    if values.shape[-1] == 2:  # evidence for one choice is evidence against the other
+    if task.exclusive and values.shape[-1] == 2:  # evidence for one choice is evidence against the other
         values, evidence = values[..., 1:], evidence[..., 1:]
     sums = torch.einsum("bmt,btck->bmck", masks, evidence)
     usable = labels.outputs.isfinite().all(-1)
