@@ -13,6 +13,8 @@ from .padding import spread
 LONGEST = 4096
 # Rows of attention that are in memory at once.
 ROWS_AT_ONCE = 64
+# Largest number of attention weights, in all blocks, that are computed at once.
+SMALL = 2**17
 
 
 class Flow(NamedTuple):
@@ -73,19 +75,42 @@ def flow(attention: Attention, positions: Tensor, rows: int = 8) -> Flow:
 def _flow(run: list[BlockAttention], positions: Tensor, rows: int) -> Flow:
     first = positions.to(torch.promote_types(run[0].query.dtype, torch.float32))
     reads, is_long = int((first > 0).sum(-1).max()), len(first[0]) > LONGEST
-    weights, found = first, []
+    weights, found, every = first, [], _every_row(run)
     largest, places = _largest(first, reads)
-    is_read = largest > 0
-    for block in reversed(run):
+    is_read, batch = largest > 0, torch.arange(len(first), device=first.device)[:, None]
+    for number, block in reversed(list(enumerate(run))):
         if weights is not first and reads > rows:
             largest = weights.gather(1, places).where(is_read, 0)
         elif weights is not first:
             largest, places = _largest(weights, rows)
-        found.append(_shares(block, places, largest))
+        if every is None:
+            found.append(_shares(block, places, largest))
+        else:
+            picked = every[number].transpose(1, 2)[batch, places]  # (B, R, H, T); other rows may be NaN
+            found.append((largest[:, None] @ picked.flatten(2)).view(picked[:, 0].shape))
         if not is_long:
             weights = (weights + found[-1].mean(1)) / 2
     values = tuple(_repeated(block).transpose(1, 2) for block in run)
     return Flow(values, torch.stack(found[::-1], 1).permute(0, 3, 1, 2))
+
+
+def _every_row(run: list[BlockAttention]) -> Tensor | None:
+    """Attention of all blocks, `(L, B, H, T, T)`, if it is small: then fewer operations are faster than fewer rows."""
+    first = run[0]
+    size = len(run) * first.query.shape[2] * first.query[..., 0].numel()
+    if size > SMALL or any(
+        one.mask is not first.mask
+        or (one.is_causal, one.scale) != (first.is_causal, first.scale)
+        or (one.query.shape, one.key.shape) != (first.query.shape, first.key.shape)
+        for one in run
+    ):
+        return None
+    query, key = torch.stack([one.query for one in run]), torch.stack([one.key for one in run])
+    layers, rows, heads, length, width = query.shape
+    scores = query.view(layers, rows, key.shape[2], -1, width) @ key.transpose(3, 4)
+    scores = scores.view(layers, rows, heads, length, length)
+    where = torch.arange(length, device=scores.device)
+    return _softmax(scores, first, first.mask, where[:, None] if first.is_causal else None)
 
 
 def _repeated(block: BlockAttention) -> Tensor:
@@ -116,14 +141,19 @@ def _rows(block: BlockAttention, where: Tensor) -> Tensor:
     rows, heads, count, width = query.shape
     # Heads of a group are neighbours, so that they can stand side by side as rows.
     scores = query.reshape(rows, key.shape[1], -1, width) @ key
-    scores = scores.view(rows, heads, count, -1).to(torch.promote_types(scores.dtype, torch.float32))
-    scores = scores * (width**-0.5 if block.scale is None else block.scale)
-    if block.is_causal:
-        later = torch.arange(scores.shape[-1], device=where.device) > where[..., None]
-        scores = scores.masked_fill(later[:, None], -torch.inf)
-    if block.mask is not None:
-        mask = block.mask.expand(rows, -1, -1, -1)
-        if mask.shape[2] > 1:
-            mask = mask.transpose(1, 2)[batch, where].transpose(1, 2)
+    mask = None if block.mask is None else block.mask.expand(rows, -1, -1, -1)
+    if mask is not None and mask.shape[2] > 1:
+        mask = mask.transpose(1, 2)[batch, where].transpose(1, 2)
+    scores = scores.view(rows, heads, count, -1)
+    return _softmax(scores, block, mask, where[:, None, :, None] if block.is_causal else None)
+
+
+def _softmax(scores: Tensor, block: BlockAttention, mask: Tensor | None, where: Tensor | None) -> Tensor:
+    """Attention from products of queries and keys; with `where`, the positions of the queries, it is causal."""
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    scores = scores * (block.query.shape[-1] ** -0.5 if block.scale is None else block.scale)
+    if where is not None:
+        scores = scores.masked_fill(torch.arange(scores.shape[-1], device=scores.device) > where, -torch.inf)
+    if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(-1)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .modules import modules_of
+
 
 class _Switch:
     """Turns parts of models off while at least one run needs them off. Models may share parts."""
@@ -39,7 +41,7 @@ def _set_training(module: nn.Module, value: bool) -> None:
     module.training = value
 
 
-_training = _Switch(nn.Module.modules, lambda module: module.training, _set_training)
+_training = _Switch(modules_of, lambda module: module.training, _set_training)
 _trainable = _Switch(nn.Module.parameters, lambda one: one.requires_grad, lambda one, value: one.requires_grad_(value))
 
 

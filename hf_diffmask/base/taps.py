@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .modules import modules_of
+
 Inputs = tuple[tuple, dict[str, Any]]
 
 
@@ -102,7 +104,7 @@ def look_into_compiled(model: nn.Module) -> None:
     Args:
         model (`torch.nn.Module`): The model. The model itself is called uncompiled by its caller.
     """
-    for module in model.modules():
+    for module in modules_of(model):
         if module is not model and module._compiled_call_impl is not None:
             _dispatch(module)
 

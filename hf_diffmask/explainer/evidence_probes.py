@@ -16,6 +16,8 @@ from ..tasks.task import Task
 from .configuration_diffmask import DiffMaskConfig
 
 Features = dict[str, Tensor]
+# Largest number of values, in all states but the first, that are read at once.
+SMALL = 2**16
 
 
 class EvidenceProbes(nn.Module):
@@ -72,16 +74,25 @@ class EvidenceProbes(nn.Module):
         first, *others = recorded.states
         last = first = _normalised(first, self.bias.dtype)
         shared = first @ self.embedding_weight
-        columns = [F.gelu(shared + self.bias[0]) @ self.out_weight[0]]
-        # State by state: a normalised state does not outlive its column, which saves memory and time.
-        for state, weight, bias, out_weight in zip(
-            others, self.state_weight, self.bias[1:], self.out_weight[1:], strict=True
-        ):
-            last = _normalised(state, self.bias.dtype)
-            columns.append(F.gelu(shared + bias + last @ weight) @ out_weight)
-        columns.append(self.head(first, last, recorded))
-        evidence = widen(torch.stack(columns, dim=2))
+        if others and len(others) * others[0].numel() <= SMALL:
+            columns, last = self._at_once(shared, others)
+        else:
+            columns = [F.gelu(shared + self.bias[0]) @ self.out_weight[0]]
+            # State by state: a normalised state does not outlive its column, which saves memory and time.
+            for state, weight, bias, out_weight in zip(
+                others, self.state_weight, self.bias[1:], self.out_weight[1:], strict=True
+            ):
+                last = _normalised(state, self.bias.dtype)
+                columns.append(F.gelu(shared + bias + last @ weight) @ out_weight)
+        evidence = widen(torch.stack([*columns, self.head(first, last, recorded)], dim=2))
         return torch.cat([-evidence, evidence], dim=-1) if self.is_opposed else evidence
+
+    def _at_once(self, shared: Tensor, others: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Evidence of every state, and the last state, normalised: few operations, which is faster for small inputs."""
+        states = _normalised(torch.stack(others), self.bias.dtype).flatten(1, 2)
+        read = F.pad(states @ self.state_weight, (0, 0, 0, 0, 1, 0)) + shared.flatten(0, 1) + self.bias[:, None]
+        evidence = F.gelu(read) @ self.out_weight
+        return list(evidence.view(-1, *shared.shape[:2], evidence.shape[-1])), states[-1].view(others[-1].shape)
 
     def score(
         self, recorded: Recorded, choice: Tensor | None = None, evidence: Tensor | None = None

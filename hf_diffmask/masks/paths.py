@@ -19,6 +19,8 @@ class PathMasks(Masks):
 
     name, has_levels, any_margin, has_evidence = "path", False, True, True
     on_violation = ("keep", "search", "abstain")
+    # The last result of `threshold_at`, and what it was computed from: most calls ask for the same margin.
+    _last: tuple[Tensor, Tensor, tuple[float, int, int], tuple[Tensor, Tensor]] | None = None
 
     @classmethod
     def buffers(cls, columns: int) -> dict[str, Tensor]:
@@ -60,7 +62,13 @@ class PathMasks(Masks):
             `tuple`: Threshold and coverage of each state, `(S,)` each. Without calibration the coverage is 1, because
             the path keeps everything.
         """
-        return threshold_at(self.store.thresholds, self.store.costs, margin)
+        thresholds, costs = self.store.thresholds, self.store.costs
+        if thresholds.is_inference() or costs.is_inference():  # their changes are not counted
+            return threshold_at(thresholds, costs, margin)
+        state, last = (margin, thresholds._version, costs._version), self._last
+        if last is None or last[0] is not thresholds or last[1] is not costs or last[2] != state:
+            self._last = last = (thresholds, costs, state, threshold_at(thresholds, costs, margin))
+        return last[3]
 
     def coverage(self, margin: float) -> float | None:
         """See [`Masks.coverage`]."""

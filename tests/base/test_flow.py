@@ -24,6 +24,13 @@ READS = {
 LONG = [[3 + (7 * k + row) % 57 for k in range(length)] for row, length in enumerate((30, 24))]
 
 
+@pytest.fixture(autouse=True, params=["all blocks at once", "block by block"])
+def way(request, monkeypatch):
+    """Small inputs run at once. Both ways must give the same."""
+    if request.param == "block by block":
+        monkeypatch.setattr(module, "SMALL", 0)
+
+
 def batch_of(texts, side="right"):
     if side == "none":  # no padding and no mask: models then take other ways through attention
         return {"input_ids": torch.tensor(texts)}

@@ -98,3 +98,13 @@ def test_a_base_whose_flow_cannot_be_read_is_refused_when_it_is_loaded(explainer
     with pytest.raises(DiffMaskError, match='attn_implementation="sdpa"'):
         DiffMaskModel.from_pretrained(tmp_path, base_model=eager)
     assert DiffMaskModel.from_pretrained(tmp_path)(**batch).evidence.isfinite().all()
+
+
+def test_small_inputs_are_read_at_once_with_the_same_evidence(explainer, batch, monkeypatch):
+    recorded, probes = explainer.record(explainer.batch(**batch)), explainer.probes
+    calls, at_once = [], probes._at_once
+    monkeypatch.setattr(probes, "_at_once", lambda *given: calls.append(1) or at_once(*given))
+    expected = probes(recorded)
+    monkeypatch.setattr("hf_diffmask.explainer.evidence_probes.SMALL", 0)
+    torch.testing.assert_close(probes(recorded), expected, atol=1e-5, rtol=1e-5)
+    assert len(calls) == 1

@@ -81,3 +81,10 @@ def test_coverage_is_read_off_the_quantiles(classifier, tokenizer):
     cuts, coverage = explainer.masks.threshold_at(0.4)
     torch.testing.assert_close(cuts, torch.full_like(cuts, 4.0))
     torch.testing.assert_close(coverage, torch.full_like(coverage, 1.0))
+    # What is known is not used for other values, wherever they were written.
+    explainer.thresholds += 1
+    torch.testing.assert_close(explainer.masks.threshold_at(0.4)[0], torch.full_like(cuts, 5.0))
+    explainer.costs.mul_(0.5)
+    assert not torch.equal(explainer.masks.threshold_at(0.4)[0], torch.full_like(cuts, 5.0))
+    explainer.to(torch.float64)
+    assert explainer.masks.threshold_at(0.4)[0].dtype == torch.float64
