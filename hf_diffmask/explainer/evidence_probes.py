@@ -88,7 +88,7 @@ class EvidenceProbes(nn.Module):
         return torch.cat([-evidence, evidence], dim=-1) if self.is_opposed else evidence
 
     def _at_once(self, shared: Tensor, others: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Evidence of every state, and the last state, normalised: few operations, which is faster for small inputs."""
+        """Evidence of every state, and the last state, normalised. Few operations are faster for small inputs."""
         states = _normalised(torch.stack(others), self.bias.dtype).flatten(1, 2)
         read = F.pad(states @ self.state_weight, (0, 0, 0, 0, 1, 0)) + shared.flatten(0, 1) + self.bias[:, None]
         evidence = F.gelu(read) @ self.out_weight
