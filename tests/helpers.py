@@ -35,6 +35,8 @@ ARCHITECTURES = {
     "roberta": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24},
     "electra": {"hidden_size": 16, "embedding_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2,
                 "intermediate_size": 24},
+    "albert": {"hidden_size": 16, "embedding_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2,
+               "intermediate_size": 24},
     "deberta-v2": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24},
     "ctrl": {"n_embd": 16, "n_layer": 3, "n_head": 2, "dff": 24, "n_positions": 40},
     "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 40},

@@ -1,6 +1,6 @@
 """Reads queries, keys and values of a base model while it runs, without changing it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -72,12 +72,14 @@ class AttentionReader(TorchFunctionMode):
             blocks (`Sequence[torch.nn.Module]`): The `L` blocks.
         """
         self._found = [[] for _ in blocks]
-        for number, block in enumerate(blocks):
-            taps.on_input(block, partial(self._enter, number))
+        for block in dict.fromkeys(blocks):
+            # A block may run several times.
+            numbers = iter([number for number, one in enumerate(blocks) if one is block])
+            taps.on_input(block, partial(self._enter, numbers))
             taps.on_output(block, self._leave)
 
-    def _enter(self, number: int, args: tuple, kwargs: dict[str, Any]) -> None:
-        self._block = number
+    def _enter(self, numbers: Iterator[int], args: tuple, kwargs: dict[str, Any]) -> None:
+        self._block = next(numbers, None)
 
     def _leave(self, args: tuple, output: Any) -> None:
         self._block = None

@@ -1,8 +1,9 @@
 """One forward pass of the base model: records states, or replaces one and runs the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel
 from ..errors import DiffMaskError
 from .attention_read import AttentionReader
 from .calling import call, prepared
-from .states import _blocks_for, _site, find_blocks
+from .states import _blocks_for, _Site, _site, find_blocks
 from .taps import Taps
 
 
@@ -49,19 +50,20 @@ def record_once(
     Raises:
         DiffMaskError: If a state does not exist, or a forward pass does not compute it exactly once.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    found: dict[tuple, list[Tensor]] = {}  # by module and kind of site, one state for each call
+    places: dict[str, _Site] = {}
     blocks, taps = _blocks_for(model, names), Taps()
     view, inputs = prepared(model, features, units)
 
-    def keep_input(name: str, args: tuple, kwargs: dict[str, Any]) -> None:
-        found[name].append(args[0] if args else kwargs["hidden_states"])
+    def keep_input(kept: list[Tensor], args: tuple, kwargs: dict[str, Any]) -> None:
+        kept.append(args[0] if args else kwargs["hidden_states"])
 
-    def keep_output(name: str, args: tuple, output: Any) -> None:
-        found[name].append(_hidden(output))
+    def keep_output(kept: list[Tensor], args: tuple, output: Any) -> None:
+        kept.append(_hidden(output))
 
-    def keep_embeddings(name: str, args: tuple, output: Any) -> None:
+    def keep_embeddings(kept: list[Tensor], args: tuple, output: Any) -> None:
         if _are_ids(args, inputs):
-            found[name].append(_hidden(output).clone())  # a copy, see replace_once
+            kept.append(_hidden(output).clone())  # a copy, see replace_once
 
     def see(module: nn.Module, args: tuple, output: Any) -> None:
         if isinstance(output, Tensor):
@@ -71,31 +73,39 @@ def record_once(
 
     below: dict[nn.Module, None] = {}
     for name in names:
-        site = _site(model, name, blocks)
+        site = places[name] = _site(model, name, blocks)
         below.update(dict.fromkeys(site.below))
+        if site[:3] in found:  # another call of a module
+            continue
+        kept = found[site[:3]] = []
         if site.is_input:
-            taps.on_input(site.module, partial(keep_input, name))
+            taps.on_input(site.module, partial(keep_input, kept))
         else:
-            taps.on_output(site.module, partial(keep_embeddings if site.is_table else keep_output, name))
+            taps.on_output(site.module, partial(keep_embeddings if site.is_table else keep_output, kept))
     for module in below:
         if module not in _returned:
             taps.on_output(module, partial(see, module))
     if reader is not None:
-        reader.tap(taps, blocks or list(find_blocks(model)))
+        reader.tap(taps, blocks or find_blocks(model))
     with reader or nullcontext():
         output = call(model, view, inputs, taps)
-    for name, states in found.items():
-        if len(states) != 1:
+    states = []
+    for name, site in places.items():
+        computed = found[site[:3]]
+        if len(computed) != site.calls:
+            expected = "once" if site.calls == 1 else f"{site.calls} times"
             raise DiffMaskError(
-                f"{type(model).__name__} computed the state {name!r} {len(states)} times in one forward pass instead "
-                "of once: this model is not supported."
+                f"{type(model).__name__} computed the state {name!r} {len(computed)} times in one forward pass "
+                f"instead of {expected}: this model is not supported."
             )
-        if states[0].shape[:2] != units.shape:
+        state = computed[site.call]
+        if state.shape[:2] != units.shape:
             raise DiffMaskError(
-                f"{type(model).__name__} has the state {name!r} in the shape {tuple(states[0].shape)} for an input of "
+                f"{type(model).__name__} has the state {name!r} in the shape {tuple(state.shape)} for an input of "
                 f"{tuple(units.shape)}: models with one vector for each token are supported."
             )
-    return output, [states[0] for states in found.values()]
+        states.append(state)
+    return output, states
 
 
 def replace_once(model: PreTrainedModel, features: dict[str, Tensor], name: str, hidden: Tensor, units: Tensor) -> Any:
@@ -134,8 +144,16 @@ def replace_once(model: PreTrainedModel, features: dict[str, Tensor], name: str,
         else:
             taps.instead[module] = (hidden, *[None] * (length - 1)) if length else hidden
     if site.is_input:  # always needed: some models change the state between two blocks
-        taps.on_input(site.module, give_input)
+        taps.on_input(site.module, _at_call(site.call, give_input))
+    elif not site.is_table and site.module not in site.below:
+        taps.on_output(site.module, _at_call(site.call, give_output))
     return call(model, view, inputs, taps)
+
+
+def _at_call(number: int, tap: Callable) -> Callable:
+    """The tap, only at one call of its module, from 0."""
+    calls = count()
+    return lambda *given: tap(*given) if next(calls) == number else None
 
 
 def _are_ids(args: tuple, inputs: dict[str, Tensor]) -> bool:

@@ -2,27 +2,67 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
+from .calling import call, prepared
+from .taps import Taps
+
+# Blocks of models that run a block several times, as found by a run.
+_repeated: WeakKeyDictionary[PreTrainedModel, tuple[list[nn.Module], list[nn.Module]]] = WeakKeyDictionary()
 
 
-def find_blocks(model: PreTrainedModel) -> nn.ModuleList:
+def find_blocks(model: PreTrainedModel) -> list[nn.Module]:
     """
-    The list of blocks: the longest outermost `nn.ModuleList` with members of one class.
+    The blocks in the order in which they run. A block that all layers share, as in ALBERT, is there once for each run.
+
+    They are the longest outermost `nn.ModuleList` with members of one class. If the config counts more layers than it
+    has members, the model runs on its dummy inputs, and the calls are counted.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
 
     Returns:
-        `nn.ModuleList`: The `L` blocks, first to last.
+        `list[torch.nn.Module]`: The `L` blocks, first to last.
 
     Raises:
         DiffMaskError: If the model has an encoder and a decoder, no list of blocks, or several longest lists.
     """
+    blocks = list(_list_of_blocks(model))
+    if (getattr(model.config, "num_hidden_layers", None) or 0) <= len(blocks):
+        return blocks
+    if model not in _repeated or _repeated[model][0] != blocks:
+        _repeated[model] = blocks, _in_order_of_calls(model, blocks)
+    return _repeated[model][1]
+
+
+def _call_of(called: list[nn.Module], block: nn.Module, args: tuple, output: Any) -> None:
+    called.append(block)
+
+
+@torch.no_grad()
+def _in_order_of_calls(model: PreTrainedModel, blocks: list[nn.Module]) -> list[nn.Module]:
+    """The blocks as a run calls them; the list itself if the model cannot run on its dummy inputs."""
+    inputs = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+    called: list[nn.Module] = []
+    taps = Taps()
+    for block in blocks:
+        taps.on_output(block, partial(_call_of, called, block))
+    try:
+        call(model, *prepared(model, inputs, torch.ones_like(inputs["input_ids"], dtype=torch.bool)), taps)
+    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, KeyError):
+        return blocks
+    return called
+
+
+def _list_of_blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """The longest outermost list with members of one class."""
     if getattr(model.config, "is_encoder_decoder", False):
         raise DiffMaskError(
             f"{type(model).__name__} has an encoder and a decoder: only models with one stack of blocks are supported."
@@ -85,11 +125,15 @@ class _Site(NamedTuple):
     """Whether the module is the embedding table."""
     below: list[nn.Module]
     """Modules that need not run if the state is replaced: each returns the new state instead."""
+    call: int = 0
+    """Number of the module's call in a run that has the state."""
+    calls: int = 1
+    """How often a run calls the module."""
 
 
 def _blocks_for(model: PreTrainedModel, names: Sequence[str]) -> list[nn.Module]:
     """The blocks, or an empty list if no name needs a block: the search visits all modules."""
-    return list(find_blocks(model)) if any(name.startswith("block.") for name in names) else []
+    return find_blocks(model) if any(name.startswith("block.") for name in names) else []
 
 
 def _site(model: PreTrainedModel, name: str, blocks: list[nn.Module]) -> _Site:
@@ -99,8 +143,11 @@ def _site(model: PreTrainedModel, name: str, blocks: list[nn.Module]) -> _Site:
         number = int(match[1])
         if number >= len(blocks):
             raise DiffMaskError(f"{type(model).__name__} has {len(blocks)} blocks, so there is no state {name!r}.")
-        is_input = match[2] == "input"
-        return _Site(blocks[number], is_input, False, blocks[: number + (not is_input)])
+        is_input, block = match[2] == "input", blocks[number]
+        below = blocks[: number + (not is_input)]
+        # A block that runs again above the state cannot be left out.
+        below = [one for one in below if one not in blocks[len(below) :]]
+        return _Site(block, is_input, False, below, blocks[:number].count(block), blocks.count(block))
     try:
         module = model.get_submodule(name)
     except AttributeError:

@@ -20,6 +20,7 @@ FAMILIES = {
     "roberta": (WIDE, *BERT),
     "xlm-roberta": (WIDE, *BERT),
     "electra": ({**WIDE, "embedding_size": 8}, *BERT),
+    "albert": ({**WIDE, "embedding_size": 8}, "albert_layers.0.attention.value", "whole"),
     "esm": ({**WIDE, "mask_token_id": 4}, *BERT),
     "distilbert": ({**SMALL, "dim": 16, "n_layers": 3, "n_heads": 4, "hidden_dim": 24}, "attention.v_lin", "whole"),
     "modernbert": ({**WIDE, "local_attention": 4, "global_attn_every_n_layers": 2}, "attn.Wqkv", "third"),
@@ -67,7 +68,7 @@ def weights_and_values(name, model, text):
     def see(module, args, output):
         seen.append(output[0].double().numpy())
 
-    handles = [block.get_submodule(path).register_forward_hook(see) for block in find_blocks(model)]
+    handles = [block.get_submodule(path).register_forward_hook(see) for block in dict.fromkeys(find_blocks(model))]
     output = model(input_ids=torch.tensor([text]), output_attentions=True, use_cache=False)
     for handle in handles:
         handle.remove()

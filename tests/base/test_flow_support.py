@@ -13,9 +13,8 @@ from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.testbeds.gru import GruConfig
 from tests.base.flow_families import FAMILIES, WIDE, family
 
-# No block calls PyTorch's attention once: they have functions of their own, or one block for all layers.
+# No block calls PyTorch's attention once: they have functions of their own.
 OTHERS = {
-    "albert": {**WIDE, "embedding_size": 8},
     "big_bird": {**WIDE, "sep_token_id": 3},
     "bloom": {"hidden_size": 16, "n_layer": 2, "n_head": 4, "vocab_size": 60, "pad_token_id": 0},
     "convbert": {**WIDE, "embedding_size": 16, "head_ratio": 2},

@@ -53,7 +53,9 @@ def test_replacing_by_itself_changes_nothing_and_by_another_token_is_that_token(
             torch.testing.assert_close(replace(model, features, state, hidden_of_other).logits, changed.logits)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "name", [name for name in ARCHITECTURES if name != "albert"]
+)  # its one block has to run again
 def test_blocks_below_the_state_are_not_run(name, features):
     model = build(name).eval()
     with torch.no_grad():

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from hf_diffmask.base.running import record, replace
 from hf_diffmask.base.states import find_blocks, state_names
 from hf_diffmask.errors import DiffMaskError
-from tests.helpers import SMALL, build
+from tests.helpers import build
 
 
 def test_states_by_module_path(features):
@@ -36,23 +36,32 @@ def _shared_activation(model):
 def test_blocks_are_the_outermost_list():
     model = build("bert")
     model.bert.encoder.layer[0].experts = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(9))
-    assert find_blocks(model) is model.bert.encoder.layer
+    assert find_blocks(model) == list(model.bert.encoder.layer)
 
 
-def test_models_without_one_stack_of_blocks_are_refused(features):
+def test_a_shared_block_is_there_once_for_each_layer():
+    model = build("albert").eval()
+    (group,) = model.albert.encoder.albert_layer_groups
+    assert find_blocks(model) == [group] * 3
+    assert state_names(model) == ["embeddings", *(f"block.{k}.input" for k in range(3)), "block.2.output"]
+    two = build("albert", num_hidden_layers=4, num_hidden_groups=2).eval()
+    first, second = two.albert.encoder.albert_layer_groups
+    assert find_blocks(two) == [first, first, second, second]
+
+
+def test_a_model_that_cannot_run_on_dummy_inputs_has_its_list(monkeypatch):
+    model = build("albert")
+    monkeypatch.setattr(type(model), "dummy_inputs", {"input_ids": torch.tensor([[10**6]])})
+    assert find_blocks(model) == list(model.albert.encoder.albert_layer_groups)
+
+
+def test_models_without_one_stack_of_blocks_are_refused():
     config = AutoConfig.for_model(
         "bart", vocab_size=60, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=40,
     )  # fmt: skip
     with pytest.raises(DiffMaskError, match="encoder and a decoder"):
         find_blocks(AutoModelForSequenceClassification.from_config(config))
-    shared = AutoConfig.for_model(
-        "albert", **SMALL, hidden_size=16, embedding_size=8, num_hidden_layers=3, num_attention_heads=2,
-        intermediate_size=24,
-    )  # fmt: skip
-    with pytest.raises(DiffMaskError, match="not supported"):
-        model = AutoModelForSequenceClassification.from_config(shared).eval()
-        record(model, features, state_names(model))
 
 
 def test_models_with_blocks_in_parallel_lists_are_refused():
