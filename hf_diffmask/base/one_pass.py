@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from ..errors import DiffMaskError
 from .attention_read import AttentionReader
 from .calling import call, prepared
-from .states import _blocks_for, _Site, _site, find_blocks
+from .states import _blocks_for, _Site, _site, embedding_tables, find_blocks
 from .taps import Taps
 
 
@@ -62,7 +62,7 @@ def record_once(
         kept.append(_hidden(output))
 
     def keep_embeddings(kept: list[Tensor], args: tuple, output: Any) -> None:
-        if _are_ids(args, inputs):
+        if not kept and _are_ids(args, inputs):  # a decoder may use the same table later
             kept.append(_hidden(output).clone())  # a copy, see replace_once
 
     def see(module: nn.Module, args: tuple, output: Any) -> None:
@@ -130,13 +130,18 @@ def replace_once(model: PreTrainedModel, features: dict[str, Tensor], name: str,
         return given if isinstance(output, Tensor) else (given, *output[1:])
 
     def give_embeddings(args: tuple, output: Any) -> Any:
-        return give_output(args, output) if _are_ids(args, inputs) else None
+        if _are_ids(args, inputs):
+            return give_output(args, output)
+        if len(tables) > 1 and _are_shifted_ids(args, inputs):
+            return torch.cat([_hidden(output)[:, :1], hidden[:, :-1].to(_hidden(output).dtype)], dim=1)
+        return None
 
     def give_input(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})
 
-    if site.is_table:
-        taps.on_output(site.module, give_embeddings)
+    tables = embedding_tables(model) if site.is_table else []
+    for table in dict.fromkeys(tables):
+        taps.on_output(table, give_embeddings)
     for module in site.below:
         length = _returned.get(module)
         if length is None:
@@ -148,6 +153,12 @@ def replace_once(model: PreTrainedModel, features: dict[str, Tensor], name: str,
     elif not site.is_table and site.module not in site.below:
         taps.on_output(site.module, _at_call(site.call, give_output))
     return call(model, view, inputs, taps)
+
+
+def _are_shifted_ids(args: tuple, inputs: dict[str, Tensor]) -> bool:
+    """Whether the embedding table is called with `input_ids` one position later, as decoders of classifiers do."""
+    found, ids = args[0], inputs["input_ids"]
+    return found.shape == ids.shape and torch.equal(found[:, 1:], ids[:, :-1].to(found.device))
 
 
 def _at_call(number: int, tap: Callable) -> Callable:

@@ -14,6 +14,35 @@ from ..errors import DiffMaskError
 from .calling import call, prepared
 from .taps import Taps
 
+
+def has_decoder(model: PreTrainedModel) -> bool:
+    """
+    Whether a model has an encoder and a decoder. Its units are those of the encoder.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+
+    Returns:
+        `bool`
+    """
+    return bool(getattr(model.config, "is_encoder_decoder", False))
+
+
+def embedding_tables(model: PreTrainedModel) -> list[nn.Module]:
+    """
+    The modules that embed the input: one table, and that of a decoder, which reads the input as well.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+
+    Returns:
+        `list[torch.nn.Module]`: State 0 is the output of the first one. An encoder and its decoder may share one.
+    """
+    if not has_decoder(model):
+        return [model.get_input_embeddings()]
+    return [part.get_input_embeddings() for part in (model.get_encoder(), model.get_decoder())]
+
+
 # Blocks of models that run a block several times, as found by a run.
 _repeated: WeakKeyDictionary[PreTrainedModel, tuple[list[nn.Module], list[nn.Module]]] = WeakKeyDictionary()
 
@@ -22,8 +51,8 @@ def find_blocks(model: PreTrainedModel) -> list[nn.Module]:
     """
     The blocks in the order in which they run. A block that all layers share, as in ALBERT, is there once for each run.
 
-    They are the longest outermost `nn.ModuleList` with members of one class. If the config counts more layers than it
-    has members, the model runs on its dummy inputs, and the calls are counted.
+    They are the longest outermost `nn.ModuleList` with members of one class; in an encoder-decoder, the encoder's. If
+    the config counts more layers than it has members, the model runs on its dummy inputs, and the calls are counted.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): The base model.
@@ -32,7 +61,7 @@ def find_blocks(model: PreTrainedModel) -> list[nn.Module]:
         `list[torch.nn.Module]`: The `L` blocks, first to last.
 
     Raises:
-        DiffMaskError: If the model has an encoder and a decoder, no list of blocks, or several longest lists.
+        DiffMaskError: If the model has no list of blocks, or several longest lists.
     """
     blocks = list(_list_of_blocks(model))
     if (getattr(model.config, "num_hidden_layers", None) or 0) <= len(blocks):
@@ -62,12 +91,9 @@ def _in_order_of_calls(model: PreTrainedModel, blocks: list[nn.Module]) -> list[
 
 
 def _list_of_blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """The longest outermost list with members of one class."""
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise DiffMaskError(
-            f"{type(model).__name__} has an encoder and a decoder: only models with one stack of blocks are supported."
-        )
-    lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    """The longest outermost list with members of one class; that of the encoder, if there is a decoder beside it."""
+    stack = model.get_encoder() if has_decoder(model) else model
+    lists = {name: module for name, module in stack.named_modules() if isinstance(module, nn.ModuleList)}
     outermost = [
         module
         for name, module in lists.items()
@@ -138,7 +164,7 @@ def _blocks_for(model: PreTrainedModel, names: Sequence[str]) -> list[nn.Module]
 
 def _site(model: PreTrainedModel, name: str, blocks: list[nn.Module]) -> _Site:
     if name == "embeddings":
-        return _Site(model.get_input_embeddings(), False, True, [])
+        return _Site(embedding_tables(model)[0], False, True, [])
     if match := re.fullmatch(r"block\.(\d+)\.(input|output)", name):
         number = int(match[1])
         if number >= len(blocks):

@@ -13,7 +13,7 @@ from ..base.flow import flow
 from ..base.flow_support import reads_flow
 from ..base.head import head_reads
 from ..base.running import record_with_attention, state_widths
-from ..base.states import state_names
+from ..base.states import has_decoder, state_names
 from ..data.encoding import check_vocabulary
 from ..errors import DiffMaskError
 from ..masks.registry import MASKS
@@ -41,6 +41,11 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
     task = task_of(base_model)
     if not task.has_choices:
         config["class_conditional"] = False
+    if has_decoder(base_model) and config.get("masking", DiffMaskConfig.masking) == "hidden":
+        raise DiffMaskError(
+            f"{type(base_model).__name__} has a decoder that reads the input beside the encoder's states, so masking "
+            "these hides nothing: train with input masking."
+        )
     table = base_model.get_input_embeddings().weight
     if states is not None and not states:
         raise DiffMaskError("An explainer needs at least one state: name some, or leave `states` out.")

@@ -55,15 +55,6 @@ def test_a_model_that_cannot_run_on_dummy_inputs_has_its_list(monkeypatch):
     assert find_blocks(model) == list(model.albert.encoder.albert_layer_groups)
 
 
-def test_models_without_one_stack_of_blocks_are_refused():
-    config = AutoConfig.for_model(
-        "bart", vocab_size=60, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=40,
-    )  # fmt: skip
-    with pytest.raises(DiffMaskError, match="encoder and a decoder"):
-        find_blocks(AutoModelForSequenceClassification.from_config(config))
-
-
 def test_models_with_blocks_in_parallel_lists_are_refused():
     config = AutoConfig.for_model("flaubert", vocab_size=60, emb_dim=16, n_layers=3, n_heads=2)
     with pytest.raises(DiffMaskError, match="separate lists, so no block can run alone"):
