@@ -19,7 +19,7 @@ RUNS = [name for name in NUMBERS if name.startswith("run-") and name.removeprefi
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Uses one thread, as the saved numbers did: another order of sums changes the seventh digit."""
+    """Uses one thread, as the saved numbers did: another order of sums changes the last digits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -27,7 +27,12 @@ def one_thread():
 
 
 def assert_same(found, wanted, where=""):
-    """Compares to 1e-6. Fields that a later version adds are allowed."""
+    """
+    Compares to 5e-6. Fields that a later version adds are allowed.
+
+    The numbers are in single precision. A processor without AVX-512 gave 51 of all 10,711 another sixth digit: 2.6e-6
+    at most, with the code that gave the saved numbers on another processor.
+    """
     if isinstance(wanted, dict):
         assert wanted.keys() <= found.keys(), where
         for name, value in wanted.items():
@@ -37,7 +42,7 @@ def assert_same(found, wanted, where=""):
         for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
             assert_same(one, other, f"{where}[{number}]")
     elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=1e-6, rel=1e-6), where
+        assert found == pytest.approx(wanted, abs=5e-6, rel=5e-6), where
     else:
         assert found == wanted, where
 
