@@ -146,7 +146,7 @@ def _line(result: dict[str, Any], number: int, name: str) -> str:
             f'<button type="button" class="dm-unit{"" if kept else " dm-dropped"}" popovertarget="{name}-t{unit}" '
             f'style="{paint(value)}" title="{title}">{shown(token["token"])}</button>'
         )
-    at = shown(at_state(result["states"][number]))
+    at = shown(at_state(result["states"][number]) or " of the explanation")
     return f'<p class="dm-units" aria-label="Tokens{at}">{" ".join(units)}</p>'
 
 
