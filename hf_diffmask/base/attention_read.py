@@ -111,7 +111,7 @@ class AttentionReader(TorchFunctionMode):
         query, mask = call["query"], call.get("attn_mask")
         if self._shape[1] == 1 and query.dim() == 4:  # heads of a group may stand in the place of positions
             query, mask = query.reshape(len(query), -1, 1, query.shape[-1]), None
-        if mask is not None:
+        if mask is not None and mask.dim() < 4:
             mask = mask[(None,) * (4 - mask.dim())]
         return BlockAttention(query, call["key"], call["value"], mask, call.get("is_causal", False), call.get("scale"))
 

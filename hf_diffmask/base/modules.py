@@ -7,8 +7,8 @@ from torch import nn
 
 def modules_of(model: nn.Module) -> Iterator[nn.Module]:
     """
-    All modules of a model, each once, in any order. Takes a fifth of the time of `Module.modules`, which counts in
-    small runs.
+    All modules of a model, each once, in any order. Unlike `Module.modules` it names none, and is faster in small
+    runs.
 
     Args:
         model (`torch.nn.Module`): The model.

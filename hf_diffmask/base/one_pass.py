@@ -132,9 +132,14 @@ def replace_once(model: PreTrainedModel, features: dict[str, Tensor], name: str,
     def give_embeddings(args: tuple, output: Any) -> Any:
         if _are_ids(args, inputs):
             return give_output(args, output)
-        if len(tables) > 1 and _are_shifted_ids(args, inputs):
+        if len(tables) < 2:
+            return None
+        if _are_shifted_ids(args, inputs):
             return torch.cat([_hidden(output)[:, :1], hidden[:, :-1].to(_hidden(output).dtype)], dim=1)
-        return None
+        raise DiffMaskError(
+            f"The decoder of {type(model).__name__} does not read the input one position later, so masked units "
+            "cannot be hidden from it: this model is not supported."
+        )
 
     def give_input(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})

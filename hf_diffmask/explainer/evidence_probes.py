@@ -90,6 +90,7 @@ class EvidenceProbes(nn.Module):
     def _at_once(self, shared: Tensor, others: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Evidence of every state, and the last state, normalised. Few operations are faster for small inputs."""
         states = _normalised(torch.stack(others), self.bias.dtype).flatten(1, 2)
+        # The probe of state 0 reads the embeddings only: a row of zeros stands in the place of its own state.
         read = F.pad(states @ self.state_weight, (0, 0, 0, 0, 1, 0)) + shared.flatten(0, 1) + self.bias[:, None]
         evidence = F.gelu(read) @ self.out_weight
         return list(evidence.view(-1, *shared.shape[:2], evidence.shape[-1])), states[-1].view(others[-1].shape)

@@ -65,7 +65,7 @@ def choices_of(model: DiffMaskModel, asked: Asked, target: Tensor, is_whole: boo
             every window, and all choices are explained.
 
     Returns:
-        `torch.Tensor` of shape `(B, N)`: As many for each window, so some may not hold.
+        `torch.Tensor` of shape `(B, N)`: The same number for each window, so some may not hold.
     """
     logs = model.task.choice_log_probabilities(target)
     if isinstance(asked, tuple):

@@ -8,13 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
-from ..data.encoding import EncodedText
 from ..data.merging import length_weighted_mean
 from .heads import has_head, widen
 from .text_classification import TextClassification
-from .words import Check, Cost, Window
-
-HOLDS = 0.5  # least probability of a label that holds
+from .words import Window
 
 
 class MultiLabelClassification(TextClassification):
@@ -67,39 +64,21 @@ class MultiLabelClassification(TextClassification):
 
     def log_odds(self, kept: Tensor) -> Tensor:
         """See [`Task.log_odds`]."""
-        return _log_odds(kept).clamp(*self.value_bounds)
+        return (kept - torch.log(-torch.expm1(kept))).clamp(*self.value_bounds)
 
-    def readable(
-        self,
-        windows: list[Window],
-        encoded: EncodedText,
-        config: PreTrainedConfig,
-        cost: Cost,
-        choice: int | None = None,
-        **options: Any,
-    ) -> tuple[dict[str, Any], Check | None]:
-        """See [`Task.readable`]: `label` and `score` of the most probable label, and `labels`, those that hold."""
-        target = _mean(windows, "target")
-        names, chances = self.choice_names(config), target[0].sigmoid().tolist()
-        best = int(target.argmax())
-        held = sorted((k for k, chance in enumerate(chances) if chance > HOLDS), key=lambda k: -chances[k])
-        prediction = {
-            "label": names[best],
-            "score": chances[best],
-            "labels": [{"label": names[k], "score": chances[k]} for k in held],
-        }
-        if "masked" not in windows[0]:
-            return prediction, None
-        masked = _mean(windows, "masked")
-        # Rounding can make a divergence of 0 slightly negative. In this order, `max` returns a NaN.
-        divergence = max(self.divergence(target, masked).item(), 0.0)
-        found = cost(target, masked, torch.tensor([best if choice is None else choice])).item()
-        return prediction, Check(divergence, bool(self.agreement(target, masked)), found)
+    def merged(self, windows: list[Window], key: str) -> Tensor:
+        """See [`TextClassification.merged`]."""
+        # Of each label, the chance that it holds and the chance that it does not: neither is lost in rounding.
+        logs = [[{**window, key: F.logsigmoid(sign * window[key])} for window in windows] for sign in (1, -1)]
+        holds, fails = (length_weighted_mean(one, key) for one in logs)
+        return (holds - fails)[None]
 
-    def distribution(self, windows: list[Window], config: PreTrainedConfig) -> dict[str, float]:
-        """See [`Task.distribution`]: they do not add up to 1."""
-        chances = _mean(windows, "target")[0].sigmoid().tolist()
-        return dict(zip(self.choice_names(config), chances, strict=True))
+    def prediction(self, target: Tensor, config: PreTrainedConfig) -> dict[str, Any]:
+        """See [`TextClassification.prediction`]: also `labels`, those that hold, the most probable first."""
+        names, chances = self.choice_names(config), self.choice_log_probabilities(target)[0].exp().tolist()
+        order = target[0].argsort(descending=True).tolist()
+        held = [{"label": names[k], "score": chances[k]} for k in order if self.holding(target)[0, k]]
+        return {**super().prediction(target, config), "labels": held}
 
     def held_names(self, prediction: Mapping[str, Any]) -> list[str]:
         """See [`Task.held_names`]: labels with a probability above 0.5."""
@@ -108,14 +87,3 @@ class MultiLabelClassification(TextClassification):
     def headline(self, result: Mapping[str, Any]) -> str:
         """See [`Task.headline`]: the labels that hold."""
         return ", ".join(self.held_names(result)) or f"no label (nearest: {result['label']})"
-
-
-def _log_odds(logs: Tensor) -> Tensor:
-    """Log-odds from log-probabilities."""
-    return logs - torch.log(-torch.expm1(logs))
-
-
-def _mean(windows: list[Window], key: str) -> Tensor:
-    """Log-odds of the windows' mean probabilities, `(1, C)`."""
-    logs = [{"units": window["units"], key: F.logsigmoid(window[key])} for window in windows]
-    return _log_odds(length_weighted_mean(logs, key))[None]

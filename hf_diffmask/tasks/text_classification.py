@@ -75,20 +75,47 @@ class TextClassification(Task):
         choice: int | None = None,
         **options: Any,
     ) -> tuple[dict[str, Any], Check | None]:
-        """See [`Task.readable`]: `label` and `score`, from mean probabilities over windows."""
-        target = length_weighted_mean(windows, "target")
-        best = int(target.argmax())
-        prediction = {"label": config.id2label[best], "score": target[best].exp().item()}
+        """See [`Task.readable`]: the prediction from mean probabilities over windows."""
+        target = self.merged(windows, "target")
+        prediction = self.prediction(target, config)
         if "masked" not in windows[0]:
             return prediction, None
-        masked = length_weighted_mean(windows, "masked")
-        chosen = torch.tensor([best if choice is None else choice])
+        masked = self.merged(windows, "masked")
+        chosen = self.predicted(target) if choice is None else torch.tensor([choice])
         # Rounding can make a divergence of 0 slightly negative. In this order, `max` returns a NaN.
-        divergence = max(self.divergence(target[None], masked[None]).item(), 0.0)
-        found = cost(target[None], masked[None], chosen).item()
-        return prediction, Check(divergence, int(masked.argmax()) == best, found)
+        divergence = max(self.divergence(target, masked).item(), 0.0)
+        same = bool(self.agreement(target, masked))
+        return prediction, Check(divergence, same, cost(target, masked, chosen).item())
+
+    def merged(self, windows: list[Window], key: str) -> Tensor:
+        """
+        The output for an input of several windows, from their mean probabilities, weighted by length.
+
+        Args:
+            windows (`list[dict]`): As for [`Task.readable`].
+            key (`str`): Key of the outputs in a window: `"target"` or `"masked"`.
+
+        Returns:
+            `torch.Tensor` of shape `(1, C)`: In nats.
+        """
+        return length_weighted_mean(windows, key)[None]
+
+    def prediction(self, target: Tensor, config: PreTrainedConfig) -> dict[str, Any]:
+        """
+        Fields of the pipeline's result that hold the prediction.
+
+        Args:
+            target (`torch.Tensor` of shape `(1, C)`): Output for the whole input.
+            config ([`~transformers.PreTrainedConfig`]): The base model's config.
+
+        Returns:
+            `dict`: `label`, the name of the most probable class, and its probability `score`.
+        """
+        best = int(self.predicted(target))
+        chance = self.choice_log_probabilities(target)[0, best].exp().item()
+        return {"label": self.choice_names(config)[best], "score": chance}
 
     def distribution(self, windows: list[Window], config: PreTrainedConfig) -> dict[str, float]:
         """See [`Task.distribution`]."""
-        values = length_weighted_mean(windows, "target").exp().tolist()
-        return {config.id2label[number]: value for number, value in enumerate(values)}
+        chances = self.choice_log_probabilities(self.merged(windows, "target"))[0].exp().tolist()
+        return dict(zip(self.choice_names(config), chances, strict=True))

@@ -78,6 +78,15 @@ def test_an_input_that_is_masked_has_no_effect(name, features):
 
 
 @torch.no_grad()
+def test_a_decoder_that_reads_something_else_is_refused(features):
+    model = build("bart")
+    _, (hidden,) = record(model, features, ["embeddings"])
+    given = {**features, "decoder_input_ids": features["input_ids"].flip(1)}
+    with pytest.raises(DiffMaskError, match="decoder of BartForSequenceClassification does not read the input one"):
+        replace(model, given, "embeddings", hidden)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_changes_nothing(name, side):

@@ -31,6 +31,19 @@ def way(request, monkeypatch):
         monkeypatch.setattr(module, "SMALL", 0)
 
 
+def test_small_batches_with_and_without_padding_run_at_once(way, monkeypatch):
+    """The comparisons below say nothing about a way that is never taken."""
+    model, taken, at_once = family("bert"), [], module._every_row
+    monkeypatch.setattr(module, "_every_row", lambda run: taken.append(at_once(run) is not None))
+    for side in ("none", "left", "right"):
+        texts = [LONG[0][:9]] * 2 if side == "none" else [LONG[0][:9], LONG[1][:5]]
+        batch = batch_of(texts, side)
+        positions = torch.ones(batch["input_ids"].shape) / 9
+        with torch.no_grad():
+            flow(record_with_attention(model, batch, [])[2], positions)
+    assert len(taken) == 3 and set(taken) == {module.SMALL > 0}
+
+
 def batch_of(texts, side="right"):
     if side == "none":  # no padding and no mask: models then take other ways through attention
         return {"input_ids": torch.tensor(texts)}

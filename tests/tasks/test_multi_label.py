@@ -104,6 +104,25 @@ def test_numbers_by_hand():
     torch.testing.assert_close(task.log_odds(task.kept(far, far)), torch.tensor([[6.0, -6.0, 5.5]]))
 
 
+def test_windows_of_sure_labels_lose_nothing_in_rounding():
+    task, units = MultiLabelClassification(), range(3)
+    config = BertConfig(num_labels=3, problem_type="multi_label_classification")
+    sure = torch.tensor([[120.0, -120.0, 0.25]])
+    torch.testing.assert_close(task.merged([{"units": units, "target": sure}], "target"), sure)
+    # Two windows of one length: means of the chances. That of the last label is (0.75 + 0.25) / 2.
+    log_odds = math.log(3)
+    windows = [
+        {"units": units, "target": torch.tensor([[120.0, -120.0, way * log_odds]]), "masked": sure}
+        for way in (1, -1)
+    ]  # fmt: skip
+    torch.testing.assert_close(task.merged(windows, "target"), torch.tensor([[120.0, -120.0, 0.0]]))
+    prediction, check = task.readable(windows, None, config, task.drop)
+    assert prediction["labels"] == [{"label": "LABEL_0", "score": 1.0}], "0.5 is not above 0.5"
+    chance = 1 / (1 + math.exp(-0.25))
+    expected = 0.5 * math.log(0.5 / chance) + 0.5 * math.log(0.5 / (1 - chance))
+    assert check.divergence == pytest.approx(expected, abs=1e-6) and check.cost == 0 and not check.same_prediction
+
+
 def test_two_labels_have_evidence_of_their_own():
     """Of two exclusive classes only one column is fitted. Two labels have an error each."""
     task, masks = MultiLabelClassification(), torch.tensor([[[True, False], [False, True]]])
