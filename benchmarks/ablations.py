@@ -185,7 +185,8 @@ def compare(args: argparse.Namespace) -> None:
     of_first = json.loads((first / "faithfulness.json").read_text())
     found["machine_of_costs"] = of_first["machine"]
     found["forwards"] = {name: one["forwards"] for name, one in of_first["methods"].items()}
-    save(args, "compare", found)
+    what = f"{', '.join(args.recipes)}, seeds {', '.join(map(str, args.seeds))}"
+    save(args, f"compare {what}", found)
 
 
 def few(args: argparse.Namespace) -> None:

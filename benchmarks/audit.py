@@ -38,7 +38,7 @@ from hf_diffmask.training.recipes.calibration import MOST, calibrate
 from hf_diffmask.training.recipes.registry import RECIPES, recipe_config
 from hf_diffmask.training.run import train
 
-RESULTS = Path(__file__).parent / "results" / "audit.json"
+RESULTS = Path(__file__).parent / "results" / "audit_ablation.json"
 MASKS, FEW_MASKS = 16, 4  # the explainer for the second random base model only has to be wrong
 
 
@@ -112,6 +112,23 @@ def random_weights(base: Any, seed: int) -> Any:
     return type(base)(base.config).eval()
 
 
+def run_audits(
+    args: argparse.Namespace, tokenizer: Any, inputs: list, audited: dict[str, tuple[DiffMaskModel, list, Any]]
+) -> None:
+    """Audits each explainer, with others of its kind and one on a random base model. Prints and saves the findings."""
+    result: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}",
+        "inputs": len(inputs),
+        "audits": {},
+    }
+    for name, (explainer, others, random_one) in audited.items():
+        torch.manual_seed(0)
+        findings = audit(explainer, tokenizer, inputs, None, others, random_one)
+        result["audits"][name] = [one._asdict() for one in findings]
+        print(f"\n{name}\n{format_findings(findings)}", flush=True)
+        RESULTS.write_text(json.dumps(result, indent=1))
+
+
 def main() -> None:
     """Trains, breaks and audits the explainers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,6 +136,10 @@ def main() -> None:
     parser.add_argument("--explainers", required=True, help="folder of ablation-0, ablation-1 and ablation-2")
     parser.add_argument("--output", required=True, help="folder for the explainers that are trained here")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sound_only", action="store_true", help="audit the sound explainers, without training any")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="explainers in --explainers; two or more"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     logging.disable_progress_bar()
@@ -141,8 +162,12 @@ def main() -> None:
         other = DiffMaskModel.from_base_model(random, tokenizer, target=explainer.config.target).eval()
         return margin_alike(explainer, other, tokenizer, texts, inputs, arguments(output, 0.1, MASKS))
 
-    seeds = [of_seed(seed) for seed in range(3)]
-    outputs = [of_output(one, tokenizer, split(texts, k)[1]) for k, one in enumerate(seeds)]
+    seeds = [of_seed(seed) for seed in args.seeds]
+    outputs = [of_output(one, tokenizer, split(texts, k)[1]) for k, one in zip(args.seeds, seeds, strict=True)]
+    if args.sound_only:
+        sound = {"prediction": (seeds[0], seeds[1:], None), "output": (outputs[0], outputs[1:], None)}
+        run_audits(args, tokenizer, inputs, sound)
+        return
     random, other = random_weights(base, 0), random_weights(base, 1)
     on_random = trained(random, tokenizer, texts, arguments(output / "random", scaled(seeds[0], random), MASKS))
     output_on_random = of_output(on_random, tokenizer, validation, scaled(outputs[0], random))
@@ -159,17 +184,7 @@ def main() -> None:
         "broken: random": (lost, outputs[1:2], output_on_random),
         "broken: trained on a random base model": (broken, outputs[1:], output_on_random),
     }
-    result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}",
-        "inputs": len(inputs),
-        "audits": {},
-    }
-    for name, (explainer, others, random_one) in audited.items():
-        torch.manual_seed(0)
-        findings = audit(explainer, tokenizer, inputs, None, others, random_one)
-        result["audits"][name] = [one._asdict() for one in findings]
-        print(f"\n{name}\n{format_findings(findings)}", flush=True)
-        RESULTS.write_text(json.dumps(result, indent=1))
+    run_audits(args, tokenizer, inputs, audited)
 
 
 if __name__ == "__main__":

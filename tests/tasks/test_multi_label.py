@@ -200,6 +200,16 @@ def test_all_labels_that_hold(trained):
     assert "no label (nearest: " in to_text(explain("dull"), color=False)
 
 
+def test_masks_are_calibrated_for_every_label_that_holds(trained):
+    """ "anything" is the most probable label of most sentences, and needs no token. The others need some."""
+    explain = pipeline("diffmask-attribution", model=str(trained))
+    found = [one for of_text in explain(sentences(60, seed=3), label="predicted", batch_size=20) for one in of_text]
+    for name in NAMES[:2]:
+        of_label = [one for one in found if one["explained_label"] == name]
+        assert len(of_label) > 10
+        assert sum(one["within_margin"] for one in of_label) / len(of_label) > 0.6
+
+
 def test_the_prediction_names_the_labels_that_hold(trained, tokenizer):
     explain = pipeline("diffmask-attribution", model=str(trained))
     result = explain("the music is superb .", label="praises")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...base.running import Batch
+from ...base.running import Batch, Recorded
 from ...explainer.modeling_diffmask import DiffMaskModel
 from ...masks.thresholds import COST_LEVELS, KEPT_SHARES
 
@@ -18,7 +18,8 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     Measures the costs of masks at increasing thresholds, for the columns that have thresholds: all states of a path,
     or only the explanation head.
 
-    All inputs have the same thresholds, so an input with much evidence keeps many units.
+    All inputs have the same thresholds, so an input with much evidence keeps many units. If one choice is preserved,
+    an input counts once for each choice that holds.
 
     Args:
         explainer ([`DiffMaskModel`]): Its `thresholds` and `costs` are changed in place.
@@ -26,8 +27,9 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     """
     values, count = [], len(explainer.thresholds)
     for batch in batches:
-        logits, _ = explainer.probes.score(explainer.record(batch))
-        values.append(logits[batch.maskable][:, -count:])
+        recorded, choices = _cases(explainer, explainer.record(batch))
+        logits, _ = explainer.probes.score(recorded, choices)
+        values.append(logits[recorded.batch.maskable][:, -count:])
     units = torch.cat(values).double().cpu()
     if not len(units):
         return
@@ -36,13 +38,13 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     cuts = torch.cat([units.amin(0)[:, None] - 1, cuts], dim=1).to(explainer.thresholds)
     costs = []
     for batch in batches:
-        recorded = explainer.record(batch)
-        logits = explainer.probes.score(recorded)[0][..., -count:]
+        recorded, choices = _cases(explainer, explainer.record(batch))
+        logits = explainer.probes.score(recorded, choices)[0][..., -count:]
         found = torch.zeros(*cuts.shape, len(recorded.target), device=cuts.device)
         for column, of_column in enumerate(cuts):
             for number, cut in enumerate(of_column[1:], 1):
                 masked = explainer.masked(recorded, logits[..., column] > cut, column - count)
-                found[column, number] = explainer.cost(recorded.target, masked)
+                found[column, number] = explainer.cost(recorded.target, masked, choices)
         costs.append(found)
     every = torch.cat(costs, dim=-1)
     spread = torch.quantile(
@@ -50,6 +52,17 @@ def calibrate(explainer: DiffMaskModel, batches: Sequence[Batch]) -> None:
     )
     explainer.thresholds.copy_(cuts)
     explainer.costs.copy_(torch.cat([every.mean(-1, keepdim=True), spread.movedim(0, -1).to(every)], dim=-1))
+
+
+def _cases(explainer: DiffMaskModel, recorded: Recorded) -> tuple[Recorded, Tensor | None]:
+    """The inputs, one row for each choice that holds, or for the predicted one if none does; and these choices."""
+    if not explainer.preserved.of_choice:
+        return recorded, None
+    holds = explainer.task.holding(recorded.target)
+    none = ~holds.any(-1)
+    holds[none, explainer.task.predicted(recorded.target)[none]] = True
+    rows, choices = holds.nonzero(as_tuple=True)
+    return (recorded if len(rows) == len(holds) else recorded.rows(rows)), choices
 
 
 def _cuts(scores: Tensor) -> Tensor:
