@@ -195,7 +195,7 @@ def few(args: argparse.Namespace) -> None:
     names = ["diffmask", *RIVALS, *COSTLY]
     if not (output / "attributions" / f"{names[-1]}.jsonl").is_file():
         run(
-            args, "evaluate", "--model", str(args.folder / f"{RECIPES[0]}-{SEEDS[0]}"), "--limit", "100",
+            args, "evaluate", "--model", str(args.folder / f"{RECIPES[0]}-{args.seeds[0]}"), "--limit", "100",
             "--methods", ",".join(names), "--output_dir", str(output), "--overwrite_output_dir", "--device", "cpu",
             "--dataset", str(args.shared / "data" / "sst2_dev.jsonl.gz"),
             "--held_out", ",".join(args.replacements[1:]), *(["--bounds"] if args.bounds else []),
@@ -215,7 +215,7 @@ def few(args: argparse.Namespace) -> None:
             leads.setdefault(name, {}).setdefault(figure, {})[group] = interval(np.array(less))
         print(name, leads[name])
     kept = ("inputs", "on_few", "random_masks", *(["bounds"] if args.bounds else []))
-    save(args, "few", {**{name: found[name] for name in kept}, "leads": leads})
+    save(args, f"few, seed {args.seeds[0]}", {**{name: found[name] for name in kept}, "leads": leads})
 
 
 def forwards(args: argparse.Namespace) -> None:

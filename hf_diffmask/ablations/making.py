@@ -155,7 +155,7 @@ def record_first(explainer: DiffMaskModel, batch: Batch) -> Recorded:
     """
     with torch.no_grad():
         output, states = record(explainer.base, batch.inputs, explainer.config.state_names[:1], batch.units)
-    return Recorded(explainer.task.target(output, batch.inputs.get("attention_mask")), states, batch)
+    return Recorded(explainer.task.target(output, batch.inputs.get("attention_mask"), batch.explained), states, batch)
 
 
 def _begin(folder: str | os.PathLike, description: Description, explainer: DiffMaskModel) -> None:

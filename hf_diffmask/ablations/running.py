@@ -132,7 +132,8 @@ def _unattended(explainer: DiffMaskModel, recorded: Recorded, mask: Tensor) -> T
     seen = batch.units & (mask | ~batch.maskable)
     attention = seen.to(batch.inputs.get("attention_mask", seen.long()).dtype)
     output = run(explainer.base, {**batch.inputs, "attention_mask": attention}, batch.units)
-    return explainer.task.target(output, attention)  # an answer cannot be at a unit that is left out
+    # An answer cannot be at a unit that is left out.
+    return explainer.task.target(output, attention, batch.explained)
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from ..base.running import Recorded
-from ..data.encoding import Text, encode, max_length
-from ..data.windows import Window, windows
+from ..data.encoding import Text
 from ..display.plot_data import DecidedByState, FixedByState
 from ..errors import DiffMaskError
+from ..explainer.inputs import inputs_of
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..methods.budget_search import smallest_budget
 from ..training.validation import COLUMNS, measure
@@ -25,7 +25,7 @@ def unchanged_predictions(
     Whether each state's hard mask leaves each input's prediction unchanged; one masked pass per state.
 
     The prediction is the label, or the most probable start and end of an answer. A prediction over several windows is
-    unchanged if all windows agree.
+    unchanged if all windows agree, and one for several entities if all are unchanged.
 
     Args:
         explainer ([`DiffMaskModel`]): The explainer.
@@ -48,13 +48,11 @@ def _of_one_length(
     explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], batch_size: int, title: str
 ) -> Iterator[tuple[list[int], Recorded]]:
     """Yields text numbers and recorded passes, in batches of equal length: not all tokenizers can pad."""
-    length = max_length(explainer.base, tokenizer)
-    parts: list[tuple[int, Window]] = [
-        (index, window) for index, text in enumerate(texts) for window in windows(encode(tokenizer, text), length)
-    ]
+    made = inputs_of(explainer, tokenizer, texts)
+    parts = list(zip(made.of_text, made.items, strict=True))
 
-    def size(part: tuple[int, Window]) -> int:
-        return len(part[1].units)
+    def size(part: tuple[int, dict[str, list[int]]]) -> int:
+        return len(part[1]["input_ids"])
 
     with tqdm(total=len(parts), desc=title, unit="window", disable=len(parts) < 20) as progress:
         for _, group in itertools.groupby(sorted(parts, key=size), key=size):
@@ -62,8 +60,8 @@ def _of_one_length(
             for start in range(0, len(of_one_length), batch_size):
                 batch = of_one_length[start : start + batch_size]
                 features = {
-                    name: torch.tensor([window.features[name] for _, window in batch], device=explainer.device)
-                    for name in batch[0][1].features
+                    name: torch.tensor([item[name] for _, item in batch], device=explainer.device)
+                    for name in batch[0][1]
                 }
                 yield [index for index, _ in batch], explainer.record(explainer.batch(**features))
                 progress.update(len(batch))
@@ -80,7 +78,7 @@ def smallest_shares(
     """
     Share of each input that a path must keep at each state: its smallest verified budget within a margin.
 
-    Each window of an input is searched, and the budgets are added up.
+    Each window of an input is searched, or each of its entities, and the budgets are added up.
 
     Args:
         explainer ([`DiffMaskModel`]): Explainer with evidence, whose masks form a path.

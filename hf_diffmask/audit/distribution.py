@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..base.running import masked_state, record
 from ..data.batching import in_batches
-from ..data.features import aligned
+from ..data.features import aligned, model_inputs
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .explained import Explained
@@ -59,8 +59,8 @@ def distance(
         """Mean last states, `(N, d)`, with a vector in place of masked tokens."""
 
         def run(batch: dict[str, Tensor]) -> list[np.ndarray]:
-            rows, embedded = batch.pop("example_ids").tolist(), embed(batch.pop("input_ids"))
-            del batch["special_tokens_mask"]
+            rows, batch = batch["example_ids"].tolist(), model_inputs(batch)
+            embedded = embed(batch.pop("input_ids"))
             if vector is not None:
                 kept = aligned([found[row].kept for row in rows], batch["attention_mask"])
                 embedded = masked_state(embedded, kept, vector.to(embedded.dtype))

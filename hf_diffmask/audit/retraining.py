@@ -11,13 +11,14 @@ import torch
 from transformers import PreTrainedModel, set_seed
 from transformers.utils import cached_file
 
-from ..data.encoding import Text, max_length
-from ..data.features import TextFeatures, collate
+from ..data.encoding import Text
+from ..data.features import collate
 from ..data.json_files import read_json
 from ..data.sampling import train_validation_split
 from ..data.writing import write_text
 from ..errors import RETIRED, DiffMaskError, reason, retired
 from ..explainer.from_base import named_states
+from ..explainer.inputs import inputs_of
 from ..explainer.loading import load_explainer
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..training.arguments import DiffMaskTrainingArguments
@@ -179,7 +180,7 @@ def margin_alike(
     Raises:
         DiffMaskError: If masking everything costs nothing.
     """
-    data = TextFeatures(tokenizer, texts, max_length(other.base, tokenizer))
+    data = inputs_of(other, tokenizer, texts, for_training=True)
 
     def collator(items: list[dict[str, Any]]) -> dict[str, Any]:
         return collate(tokenizer, items)

@@ -20,7 +20,8 @@ def without(
         keep (`Sequence[bool]`): For each token, whether to keep it.
         replacement (`str`):
             `"mask"`, `"pad"` or `"unk"` puts the special token at the removed position. `"attention"` keeps the token,
-            and no other token can attend to it. `"delete"` shortens the input. `"mean"` returns the features
+            and no other token can attend to it. `"delete"` shortens the input; a token that is explained becomes the
+            mask token or else the unknown token, since its label needs a position. `"mean"` returns the features
             unchanged, see [`class_probabilities`].
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
 
@@ -37,10 +38,7 @@ def without(
     if replacement == "delete":
         if not any(keep):
             raise DiffMaskError("An input without tokens has no prediction: mask tokens instead of deleting them.")
-        return {
-            name: [value for value, stays in zip(values, keep, strict=True) if stays]
-            for name, values in features.items()
-        }
+        return _deleted(features, keep, tokenizer)
     if replacement == "attention":
         seen = [int(value and stays) for value, stays in zip(features["attention_mask"], keep, strict=True)]
         return {**features, "attention_mask": seen}
@@ -48,6 +46,21 @@ def without(
     token = getattr(tokenizer, f"{replacement}_token_id")
     ids = [value if stays else token for value, stays in zip(features["input_ids"], keep, strict=True)]
     return {**features, "input_ids": ids}
+
+
+def _deleted(
+    features: dict[str, list[int]], keep: Sequence[bool], tokenizer: PreTrainedTokenizerBase
+) -> dict[str, list[int]]:
+    explained = features.get("explained_mask", [0] * len(keep))
+    token = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+    if token is not None:
+        hidden = [bool(mark) and not stays for mark, stays in zip(explained, keep, strict=True)]
+        ids = [token if is_hidden else old for old, is_hidden in zip(features["input_ids"], hidden, strict=True)]
+        features = {**features, "input_ids": ids}
+    there = [stays or bool(mark) for stays, mark in zip(keep, explained, strict=True)]
+    return {
+        name: [value for value, stays in zip(values, there, strict=True) if stays] for name, values in features.items()
+    }
 
 
 def check_replacement(tokenizer: PreTrainedTokenizerBase, replacement: str) -> None:

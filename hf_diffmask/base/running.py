@@ -28,6 +28,8 @@ class Batch:
     """`(B, T)`, `bool`: special tokens."""
     example_ids: Tensor | None = None
     """`(B,)`: number of each example in its data set, for training."""
+    explained: Tensor | None = None
+    """`(B, T)`, `bool`: the positions whose output is explained, for a task with outputs at positions."""
 
     @property
     def units(self) -> Tensor:
@@ -37,8 +39,9 @@ class Batch:
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """The inputs and `special_tokens_mask`, as arguments for methods."""
-        return {**self.inputs, "special_tokens_mask": self.special}
+        """The inputs, `special_tokens_mask` and `explained_mask`, as arguments for methods."""
+        explained = {} if self.explained is None else {"explained_mask": self.explained}
+        return {**self.inputs, "special_tokens_mask": self.special, **explained}
 
     def rows(self, pick: Tensor) -> "Batch":
         """
@@ -55,6 +58,7 @@ class Batch:
             self.maskable[pick],
             self.special[pick],
             None if self.example_ids is None else self.example_ids[pick],
+            None if self.explained is None else self.explained[pick],
         )
 
 
@@ -69,6 +73,8 @@ class Recorded(NamedTuple):
     """The inputs."""
     flow: Flow | None = None
     """What each unit gives to the positions that the head reads, if it was read."""
+    attention: Attention | None = None
+    """Where no positions are explained yet: what the flow to them is computed from."""
 
     def rows(self, pick: Tensor, state: int | None = None) -> "Recorded":
         """

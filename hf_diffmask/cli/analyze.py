@@ -28,6 +28,7 @@ from ..display import plots
 from ..errors import DiffMaskError
 from ..pipeline.loading import load_pipeline
 from ..pipeline.pipeline_diffmask import DiffMaskAttributionPipeline
+from ..pipeline.results import results_in
 from .arguments import output_folder, parse, parser_of
 from .facts import name_of
 from .inputs import DatasetArguments, load_inputs
@@ -112,11 +113,19 @@ def _load_explainers(args: AnalyzeArguments) -> list[DiffMaskAttributionPipeline
     return explainers
 
 
-def _explain(explain: DiffMaskAttributionPipeline, texts: Sequence[Text], batch_size: int) -> list[dict[str, Any]]:
+def _explain(
+    explain: DiffMaskAttributionPipeline, texts: Sequence[Text], batch_size: int
+) -> tuple[list[dict[str, Any]], list[int]]:
+    """The results, of which a text may have several, and for each the number of its text."""
     inputs = (dict(zip(("text", "text_pair"), segments(text), strict=False)) for text in texts)
     results = explain(inputs, batch_size=1 if explain.tokenizer.pad_token_id is None else min(batch_size, len(texts)))
     kind = explain.model.config.masking
-    return list(tqdm(results, f"Explaining ({kind} masking)", len(texts), unit="text", disable=len(texts) < 20))
+    every = tqdm(results, f"Explaining ({kind} masking)", len(texts), unit="text", disable=len(texts) < 20)
+    of_each = [results_in(found) for found in every]
+    return (
+        [result for found in of_each for result in found],
+        [number for number, found in enumerate(of_each) for _ in found],
+    )
 
 
 def _described(explain: DiffMaskAttributionPipeline, model: str | None) -> dict[str, Any]:
@@ -161,11 +170,16 @@ def run(arguments: list[str]) -> None:
     except DiffMaskError as error:
         notes.append(f"The analyses by part of speech and by entity type are left out. {error}")
         print(f"hf-diffmask: {notes[-1]}", file=sys.stderr)
-    results = {explain.model.config.masking: _explain(explain, texts, args.batch_size) for explain in explainers}
+    found = {explain.model.config.masking: _explain(explain, texts, args.batch_size) for explain in explainers}
+    results = {masking: of_all for masking, (of_all, _) in found.items()}
+    (numbers, *_) = (numbers for _, numbers in found.values())  # the base model decides: alike for both
+    if not numbers:
+        raise DiffMaskError(f"There is nothing to analyse: the base model finds no entity in {len(texts)} texts.")
+    tags = [tags[number] for number in numbers] if tags else []
     sections = {
         "Inputs one by one": [
-            heat_map_entry(k + 1, text, {masking: of_all[k] for masking, of_all in results.items()})
-            for k, text in enumerate(texts[: args.examples])
+            heat_map_entry(k + 1, texts[number], {masking: of_all[k] for masking, of_all in results.items()})
+            for k, number in enumerate(numbers[: args.examples])
         ]
     }
     for explain in explainers:
@@ -182,7 +196,7 @@ def run(arguments: list[str]) -> None:
                 states_kept_entry(explain, kept, entity, "entity type"),
             ]
         if sentences:
-            sentiments = [[tokens.word_sentiments(sentence)] for sentence in sentences[: len(texts)]]
+            sentiments = [[tokens.word_sentiments(sentences[number])] for number in numbers]
             entries.append(states_kept_entry(explain, kept, sentiments, "sentiment of the word", LABELS[::-1]))
         sections[f"All inputs, {masking} masking"] = entries
     facts = {

@@ -18,10 +18,9 @@ from ..audit.retraining import (
     trained_on_random_weights,
 )
 from ..audit.run import audit
-from ..data.encoding import encode, max_length
-from ..data.windows import windows
 from ..data.writing import make_folder, write_text
 from ..errors import DiffMaskError
+from ..explainer.inputs import inputs_of
 from ..hub.card_folder import check_local, update_card
 from ..pipeline.loading import load_pipeline
 from .arguments import output_folder, parse, parser_of
@@ -104,9 +103,8 @@ def run(arguments: list[str]) -> None:
     if len(set(texts)) < 20:
         raise DiffMaskError(f"The audit needs at least 20 different texts, and there are {len(set(texts))}.")
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    length = max_length(base, tokenizer)
-    numbered = [(part.features, numbers[text]) for text in texts for part in windows(encode(tokenizer, text), length)]
-    inputs, of_text = [one for one, _ in numbered], [number for _, number in numbered]
+    made = inputs_of(explainer, tokenizer, texts)
+    inputs, of_text = made.items, [numbers[texts[number]] for number in made.of_text]
     others = [load_pipeline(name, device=args.device).model for name in args.other_seeds]
     for number, (name, other) in enumerate(zip(args.other_seeds, others, strict=True)):
         check_comparable(explainer, name, other, same_base=True)

@@ -6,8 +6,6 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ..base.removal import REPLACEMENTS, check_replacement
-from ..data.encoding import max_length
-from ..data.features import TextFeatures
 from ..data.files import is_file
 from ..data.reading import is_on_hub
 from ..data.writing import writing
@@ -19,6 +17,7 @@ from ..evaluation.faithfulness import PRESETS
 from ..evaluation.run import RESULT_FILE, Plan, compare_methods
 from ..evaluation.tables import table, table_of_more, table_of_random_masks, table_of_replacements
 from ..evaluation.unseen import seen_replacements, unseen_beside
+from ..explainer.inputs import inputs_of
 from ..hub.card_folder import check_local, update_card
 from ..methods.plain import plain_explainer
 from ..methods.registry import COSTLY, METHODS, Explainers, check_refinable
@@ -189,7 +188,7 @@ def run(arguments: list[str]) -> None:
         raise DiffMaskError("The two explainers are for different base models: compare two for the same.")
     explainers = Explainers(explainer, plain, hidden, args.seed)
     texts = load_inputs(args.dataset, explainer.task, args, limit=args.limit)
-    every = TextFeatures(tokenizer, texts, max_length(explainer.base, tokenizer)).items
+    every = inputs_of(explainer, tokenizer, texts).items
     read = {name: read_attributions(path, every) for name, path in files.items()}
     measurable = [k for k, one in enumerate(every) if preset.takes_away(one["special_tokens_mask"].count(0))]
     if not measurable:

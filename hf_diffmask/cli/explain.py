@@ -19,6 +19,7 @@ from ..display.terminal import to_text
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..pipeline.loading import load_pipeline
+from ..pipeline.results import results_in
 from ..tasks.task import Task
 from .arguments import parse, parser_of
 from .inputs import DatasetArguments, Place, lines_of_stdin, placed_inputs
@@ -81,6 +82,13 @@ class ExplainArguments:
             "hold. Default: the most probable."
         },
     )
+    targets: str | None = field(
+        default=None,
+        metadata={
+            "help": "For token classification, what is explained: entities, all (every token), or START:END in "
+            "characters, several separated by commas. Default: entities."
+        },
+    )
     margin: float | None = field(
         default=None,
         metadata={"help": "Highest cost of an explanation, not with --recipe paper. Default: the explainer's margin."},
@@ -115,6 +123,14 @@ def _labels(label: str | None, model: DiffMaskModel) -> str | list[str] | None:
     if label is None or "," not in label or label in model.task.choice_names(model.base.config):
         return label
     return [name.strip() for name in label.split(",")]
+
+
+def _targets(targets: str | None) -> str | list[tuple[int, int]] | None:
+    """Spans, if these are numbers; the rest is for the pipeline to check."""
+    if targets is None or not re.fullmatch(r"\d+:\d+(,\s*\d+:\d+)*", targets):
+        return targets
+    ends = [span.split(":") for span in targets.split(",")]
+    return [(int(start), int(end)) for start, end in ends]
 
 
 def _write(results: Iterator[dict[str, Any]], args: ExplainArguments, color: bool) -> Iterator[str]:
@@ -163,14 +179,13 @@ def run(arguments: list[str]) -> None:
         on_violation=args.on_violation,
         margin=args.margin,
         label=_labels(args.label, explain.model),
+        targets=_targets(args.targets),
         refine_steps=args.refine_steps,
         batch_size=batch_size,
     )
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
-    of_each = (
-        (place, found if isinstance(found, list) else [found]) for place, found in zip(places, results, strict=True)
-    )
-    results = ({**place, **result} for place, found in of_each for result in found)
+    of_each = zip(places, results, strict=True)
+    results = ({**place, **result} for place, found in of_each for result in results_in(found))
     if args.output:
         with writing(args.output) as file:
             file.writelines(_write(results, args, color=False))

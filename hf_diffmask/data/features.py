@@ -1,16 +1,33 @@
 """Data sets of features, and padded batches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import DiffMaskError
 from .encoding import Text, encode
 from .windows import windows
+
+# Entries of an item that the base model does not take.
+MARKS = ("special_tokens_mask", "explained_mask", "example_ids")
+
+
+def model_inputs(features: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The arguments of the base model among the features of an item or batch.
+
+    Args:
+        features (`Mapping`): Features.
+
+    Returns:
+        `dict`: All except `MARKS`.
+    """
+    return {name: value for name, value in features.items() if name not in MARKS}
 
 
 class Features(torch.utils.data.Dataset):
@@ -19,11 +36,14 @@ class Features(torch.utils.data.Dataset):
 
     Args:
         items (`list[dict]`): For each example, the base model's arguments and `special_tokens_mask`, a list of `T`
-            numbers each. `input_ids` and `attention_mask` are required.
+            numbers each; for a task with outputs at positions also `explained_mask`. `input_ids` and `attention_mask`
+            are required.
+        of_text (`Sequence[int]`, *optional*): The text of each item, by number; by default each is one of its own.
     """
 
-    def __init__(self, items: list[dict[str, Any]]):
+    def __init__(self, items: list[dict[str, Any]], of_text: Sequence[int] | None = None):
         self.items = items
+        self.of_text = list(range(len(items)) if of_text is None else of_text)
 
     @property
     def lengths(self) -> list[int]:
@@ -35,6 +55,26 @@ class Features(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {**self.items[index], "example_ids": index}
+
+
+class Selected(Features):
+    """
+    Some examples of a data set, in the order of their lengths: it needs the least padding. `example_ids` are their
+    numbers in the whole data set.
+
+    A sampler in its place would not do: Accelerate cuts the last batch by the length of the data set.
+
+    Args:
+        whole ([`Features`]): The data set.
+        numbers (`Sequence[int]`): Numbers of the examples.
+    """
+
+    def __init__(self, whole: Features, numbers: Sequence[int]):
+        self.numbers = sorted(numbers, key=whole.lengths.__getitem__)
+        super().__init__([whole.items[k] for k in self.numbers], [whole.of_text[k] for k in self.numbers])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.items[index], "example_ids": self.numbers[index]}
 
 
 class TextFeatures(Features):
@@ -50,7 +90,12 @@ class TextFeatures(Features):
     def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Iterable[Text], length: int):
         texts = list(texts)
         progress = tqdm(texts, desc="Tokenizing", unit="text", disable=len(texts) < 10_000)
-        super().__init__([window.features for text in progress for window in windows(encode(tokenizer, text), length)])
+        parts = [
+            (window.features, number)
+            for number, text in enumerate(progress)
+            for window in windows(encode(tokenizer, text), length)
+        ]
+        super().__init__([features for features, _ in parts], [number for _, number in parts])
 
 
 def aligned(rows: Sequence[Sequence[bool]], attention_mask: Tensor) -> Tensor:
@@ -89,5 +134,9 @@ def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> 
             raise DiffMaskError("The tokenizer has no padding token: set `tokenizer.pad_token`, or give one input.")
         batch = {name: torch.tensor([item[name] for item in features]) for name in features[0]}
         return {**batch, "example_ids": torch.tensor(example_ids)}
+    # The tokenizer pads only what it knows.
+    marks = [torch.tensor(item.pop("explained_mask")) for item in features if "explained_mask" in item]
     batch = tokenizer.pad(features, padding_side="right", return_tensors="pt", verbose=False)
+    if marks:
+        batch["explained_mask"] = pad_sequence(marks, batch_first=True)
     return {**batch, "example_ids": torch.tensor(example_ids)}

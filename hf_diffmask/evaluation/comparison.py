@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..base.running import run
 from ..data.batching import in_batches
+from ..data.features import model_inputs
 from ..methods.registry import METHODS, Explainers, Features
 from .faithfulness import Preset, areas, curves, measures
 from .predictions import class_probabilities
@@ -58,7 +59,7 @@ def attribute(
 
         def attributed(features: Features) -> list[list[float]]:
             nonlocal seconds, bare, is_first
-            plain = {name: value for name, value in features.items() if name != "special_tokens_mask"}
+            plain = model_inputs(features)
             with torch.no_grad():
                 if is_first:
                     run(base, plain)  # the first pass is slow and would make the method look cheap

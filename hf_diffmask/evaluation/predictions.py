@@ -9,10 +9,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..base.removal import without
 from ..base.running import masked_state, replace, run
 from ..data.batching import in_batches
-from ..data.features import aligned
+from ..data.features import aligned, model_inputs
 from ..errors import DiffMaskError
 from ..tasks.inputs import whole_number
-from ..tasks.registry import task_of
+from ..tasks.registry import model_task
 from ..tasks.task import Task
 
 
@@ -30,7 +30,7 @@ def choosing_task(model: PreTrainedModel, task: Task | None = None) -> Task:
     Raises:
         DiffMaskError: If the model has no choices.
     """
-    task = task_of(model)() if task is None else task
+    task = model_task(model) if task is None else task
     if not task.has_choices:
         raise DiffMaskError(f"{type(model).__name__} is no classifier: there is no probability of a class to measure.")
     return task
@@ -121,8 +121,8 @@ def class_log_probabilities(
     table = model.get_input_embeddings().weight
 
     def log_probabilities(batch: dict[str, Tensor]) -> list[Tensor]:
-        rows = batch.pop("example_ids").tolist()
-        batch.pop("special_tokens_mask", None)
+        rows = batch["example_ids"].tolist()
+        explained, batch = batch.get("explained_mask"), model_inputs(batch)
         # The attention mask also hides removed tokens, which are no padding.
         lengths = torch.tensor([[len(changed[row]["input_ids"])] for row in rows], device=model.device)
         units = torch.arange(batch["input_ids"].shape[1], device=model.device) < lengths
@@ -132,6 +132,6 @@ def class_log_probabilities(
             output = replace(model, batch, "embeddings", masked_state(embedded, stays, table.mean(0)), units)
         else:
             output = run(model, batch, units)
-        return list(task.choice_log_probabilities(task.target(output)).cpu())
+        return list(task.choice_log_probabilities(task.target(output, explained=explained)).cpu())
 
     return torch.stack(in_batches(tokenizer, changed, model.device, log_probabilities, batch_size, with_ids=True))

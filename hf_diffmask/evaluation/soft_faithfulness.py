@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..base.frozen import as_guest
 from ..base.running import replace
-from ..data.features import collate
+from ..data.features import collate, model_inputs
 from ..errors import DiffMaskError
 from ..masks.noise import hashed_uniform
 from ..tasks.task import Task
@@ -86,8 +86,8 @@ def soft_measures(
     special = torch.tensor([bool(value) for value in features["special_tokens_mask"]])
     keep = torch.tensor(normalised_scores(scores, special.tolist()))
     batch = collate(tokenizer, [{**features, "example_ids": 0}])
-    batch = {name: value.to(model.device) for name, value in batch.items() if name != "example_ids"}
-    del batch["special_tokens_mask"]
+    batch = {name: value.to(model.device) for name, value in batch.items()}
+    mark, batch = batch.get("explained_mask"), model_inputs(batch)
     with as_guest(model):
         embedded = model.get_input_embeddings()(batch["input_ids"])[0]
     draws, units, numbers = (
@@ -99,7 +99,8 @@ def soft_measures(
     def probabilities(there: Tensor) -> Tensor:
         stacked = {name: value.expand(len(there), -1) for name, value in batch.items()}
         output = replace(model, stacked, "embeddings", embedded * there.to(embedded))
-        return task.choice_log_probabilities(task.target(output)).exp().cpu()
+        explained = None if mark is None else mark.expand(len(there), -1)
+        return task.choice_log_probabilities(task.target(output, explained=explained)).exp().cpu()
 
     whole, nothing = probabilities(torch.stack([torch.ones_like(keep), special.float()])[..., None])
     choice = int(whole.argmax()) if choice is None else choice

@@ -53,7 +53,7 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
         names, widths = state_names(base_model), [table.shape[1], base_model.config.hidden_size]
     else:
         names, widths = list(states), state_widths(base_model, states)
-    location, reads = base_model.name_or_path, head_reads(base_model, names)
+    location, reads = base_model.name_or_path, None if task.at_positions else head_reads(base_model, names)
     if MASKS[config.get("objective", DiffMaskConfig.objective)].beside_states:
         config = {**flow_fields(base_model, task, reads), **config}
     return DiffMaskConfig(
@@ -63,7 +63,7 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
         base_model_dtype=str(base_model.dtype).removeprefix("torch."),
         base_model_class=type(base_model).__name__,
         task=task.name,
-        task_constants={} if reads is None else {"reads": reads},
+        task_constants={**({} if reads is None else {"reads": reads}), **task.given_constants(base_model.config)},
         vocab_size=table.shape[0],
         embedding_size=widths[0],
         hidden_size=widths[-1],
@@ -86,7 +86,7 @@ def flow_fields(base_model: PreTrainedModel, task: type[Task], reads: str | None
     Returns:
         `dict`: `read_flow`, and if it is `True` the sizes of the flow.
     """
-    if not task({"reads": reads}).knows_positions or not reads_flow(base_model):
+    if not (task.at_positions or task({"reads": reads}).knows_positions) or not reads_flow(base_model):
         return {}
     dummies = {name: value[:1].to(base_model.device) for name, value in base_model.dummy_inputs.items()}
     with torch.no_grad():

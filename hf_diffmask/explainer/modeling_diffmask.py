@@ -184,6 +184,7 @@ class DiffMaskModel(SavedExplainer):
         self,
         special_tokens_mask: Tensor | None = None,
         example_ids: Tensor | None = None,
+        explained_mask: Tensor | None = None,
         **inputs: Tensor,
     ) -> Batch:
         """
@@ -192,6 +193,7 @@ class DiffMaskModel(SavedExplainer):
         Args:
             special_tokens_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at special tokens, see the config.
             example_ids (`torch.Tensor` of shape `(B,)`, *optional*): Number of each example in its data set.
+            explained_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at positions whose output is explained.
             inputs (`torch.Tensor`): Arguments of the base model's `forward`, `(B, T)` each.
 
         Returns:
@@ -200,7 +202,9 @@ class DiffMaskModel(SavedExplainer):
         mask = inputs.get("attention_mask")
         units = torch.ones_like(inputs["input_ids"], dtype=torch.bool) if mask is None else mask.bool()
         special = torch.zeros_like(units) if special_tokens_mask is None else special_tokens_mask.bool()
-        return Batch(inputs, units if self.config.mask_special_tokens else units & ~special, special, example_ids)
+        maskable = units if self.config.mask_special_tokens else units & ~special
+        explained = None if explained_mask is None else explained_mask.bool()
+        return Batch(inputs, maskable, special, example_ids, explained)
 
     @torch.no_grad()
     def record(self, batch: Batch) -> Recorded:
@@ -228,11 +232,7 @@ class DiffMaskModel(SavedExplainer):
         Returns:
             `torch.Tensor` of the shape of `recorded.target`: Output for the masked inputs.
         """
-        keep = (
-            mask | ~recorded.batch.maskable
-            if mask.dtype == torch.bool
-            else mask.masked_fill(~recorded.batch.maskable, 1.0)
-        )
+        keep = mask.masked_fill(~recorded.batch.maskable, 1)
         if isinstance(state, int) or self.config.masks_inputs:
             number = self.config.masked_at(state) if isinstance(state, int) else 0
             return self._masked_at(number, keep, recorded.states[number], recorded.batch)
@@ -262,7 +262,7 @@ class DiffMaskModel(SavedExplainer):
             `torch.Tensor` of shape `(B, ...)`
         """
         output = replace(self.base, batch.inputs, self.config.state_names[state], hidden, batch.units)
-        return self.task.target(output, batch.inputs.get("attention_mask"))
+        return self.task.target(output, batch.inputs.get("attention_mask"), batch.explained)
 
     def cost(self, target: Tensor, masked: Tensor, classes: Tensor | None = None) -> Tensor:
         """

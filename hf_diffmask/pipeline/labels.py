@@ -33,18 +33,26 @@ def asked_labels(model: DiffMaskModel, label: Any) -> Asked:
     """
     if not model.preserved.of_choice:
         raise DiffMaskError("This explainer explains the whole output, not a class: leave `label` out.")
+    is_holding = isinstance(label, str) and label == HOLDING and label not in _names(model)
+    several = is_holding or isinstance(label, list | tuple)
+    if several and model.task.at_positions:
+        raise DiffMaskError("Each token or entity is explained for one label: name one, or leave `label` out.")
     if isinstance(label, list | tuple):
         if not label:
             raise DiffMaskError("The list of labels is empty: name at least one, or leave `label` out.")
         return tuple(dict.fromkeys(_number(model, one) for one in label))
-    if isinstance(label, str) and label == HOLDING and label not in model.task.choice_names(model.base.config):
+    if is_holding:
         return HOLDING
     return _number(model, label)
 
 
+def _names(model: DiffMaskModel) -> list[str]:
+    return model.task.choice_names(model.base.config)
+
+
 def _number(model: DiffMaskModel, label: Any) -> int:
     """The number of one label."""
-    names = model.task.choice_names(model.base.config)
+    names = _names(model)
     if isinstance(label, str) and label in names:
         return names.index(label)
     number = whole_number(label)

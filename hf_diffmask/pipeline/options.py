@@ -10,6 +10,7 @@ from ..methods.reinforce import reinforce
 from ..tasks.inputs import whole_number
 from ..tasks.registry import TASKS
 from .labels import asked_labels
+from .parts import asked_targets
 from .violations import SEARCHES
 
 AGGREGATIONS = ("token", "word")
@@ -30,19 +31,20 @@ def sorted_options(
     label: str | int | Sequence[str | int] | None = None,
     curve: bool | None = None,
     refine_steps: int | None = None,
+    targets: str | Sequence[tuple[int, int]] | None = None,
     **of_task: Any,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """
     Arguments of [`DiffMaskAttributionPipeline`], checked one by one and sorted by step.
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
-        state, verify, aggregation, method, on_violation, margin, label, curve: See the pipeline.
+        state, verify, aggregation, method, on_violation, margin, label, curve, targets: See the pipeline.
         refine_steps: Refused; see [`~hf_diffmask.errors.unrefined`].
         of_task: Options for the task, see [`Task.options`].
 
     Returns:
-        `tuple`: The given arguments of `_forward`, and of `postprocess`.
+        `tuple`: The given arguments of `preprocess`, `_forward` and `postprocess`.
 
     Raises:
         DiffMaskError: If an argument is unknown or wrong, or this explainer does not take it.
@@ -79,7 +81,8 @@ def sorted_options(
             raise DiffMaskError(f"`on_violation` must be one of {', '.join(ON_VIOLATION)}, but is {on_violation!r}.")
         forward["on_violation"] = post["on_violation"] = on_violation
     _check_of_task(model, of_task)
-    return forward, {**post, **of_task}
+    before = {} if targets is None else {"targets": asked_targets(model, targets)}
+    return before, forward, {**post, **of_task}
 
 
 def count_of(name: str, value: Any) -> int:

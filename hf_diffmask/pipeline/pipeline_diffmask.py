@@ -9,6 +9,7 @@ import torch
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils import logging
 
+from ..base.running import Recorded
 from ..data.encoding import EncodedText, check_vocabulary, max_length
 from ..data.windows import windows
 from ..errors import DiffMaskError
@@ -18,12 +19,13 @@ from .explanation import explain_choices, explain_windows, of_choice
 from .inputs import check_on_error, explained, read_input, with_keywords
 from .labels import Asked, choices_of, numbers_of
 from .options import PER_EXAMPLE, check_together, count_of, sorted_options
+from .parts import ENTITIES, Parts, Targets, each_part, explain_parts, parts_of
 from .results import read, result_of
 
 logger = logging.get_logger(__name__)
 
 # Keys that the pipeline adds to a window; the base model does not take them.
-_OWN_KEYS = ("is_last", "is_whole", "encoded", "units")
+_OWN_KEYS = ("is_last", "is_whole", "encoded", "units", "asked")
 
 
 class DiffMaskAttributionPipeline(ChunkPipeline):
@@ -67,6 +69,11 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             With `target="prediction"`: the choice to explain, its name or number. For a list the result of an input is
             a list, one explanation for each label, from one forward pass and one masked pass a label.
             `"predicted"` stands for all labels that hold: those above 0.5 of a multi-label model.
+        targets (`str` or a list, *optional*, defaults to `"entities"`):
+            For token classification: what is explained. `"entities"` are those that the base model finds, grouped as
+            Transformers' pipeline does with `aggregation_strategy="simple"`; `"all"` is every token; a list of
+            `(start, end)` in characters names spans. The result of a text is a list with one explanation for each,
+            from one forward pass and one masked pass each.
         curve (`bool`, *optional*, defaults to `False`): Not for the recipe `paper`: whether to run masks at
             17 kept shares, 0 to 1.
         top_k (`int`, *optional*): For question answering: number of `answers` to list; by default none.
@@ -86,6 +93,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         - **answer**, **start**, **end**, **score** -- for question answering, instead of the label: the answer, its
           characters in the context, and its probability. No answer is the empty text, 0 and 0. `top_k` adds
           **answers**, a list of such `dict`s, the best first.
+        - **label**, **score**, **word**, **start**, **end** -- for token classification: the type of the explained
+          part, its probability, and the part with its characters in the text. A text longer than a window gives
+          **tokens** of the window that the part is in.
         - **tokens** -- a list of `{token, start, end, special, score, kept, states}`. `start` and `end` count
           characters of the text, without white space around the token. `states` holds the keep probability at each
           state, `score` their mean; all are in [0, 1]. Tokens of a pair have a `segment`: 0 or 1 (question or
@@ -155,7 +165,7 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         self.tokenizer.save_pretrained(save_directory, **kwargs)
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
-        return ({}, *sorted_options(self.model, **options))
+        return sorted_options(self.model, **options)
 
     def __call__(
         self,
@@ -199,12 +209,13 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         read = partial(read_input, self.model.task, self.tokenizer, self.length)
         return explained(inputs, self.model.task.check, read, run, on_error)
 
-    def preprocess(self, encoded: EncodedText) -> Iterator[dict[str, Any]]:
+    def preprocess(self, encoded: EncodedText, targets: Targets = ENTITIES) -> Iterator[dict[str, Any]]:
         parts = list(windows(encoded, self.length))
         for position, window in enumerate(parts):
             features = {name: torch.tensor([values]) for name, values in window.features.items()}
             place = {"is_last": position == len(parts) - 1, "is_whole": len(parts) == 1}
-            yield {**features, **place, "encoded": encoded, "units": window.units}
+            asked = {"asked": parts_of(targets, encoded, window.units)} if self.model.task.at_positions else {}
+            yield {**features, **place, "encoded": encoded, "units": window.units, **asked}
 
     def _forward(
         self,
@@ -220,31 +231,35 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         check_together(self.model, verify, method, on_violation, margin, label=label is not None, **options)
         features = {name: value for name, value in model_inputs.items() if name not in _OWN_KEYS}
         recorded = self.model.record(self.model.batch(**features))
-        given = {"state": state, "margin": margin, "verify": verify, "on_violation": on_violation, **options}
-        if method != "amortised":
-            keep = PER_EXAMPLE[method](self.model, features, self.model.config.masked_at(state))
-            # One column for the one state. Units that cannot be masked are kept.
-            keep = keep.masked_fill(~recorded.batch.maskable, 1.0)[..., None]
-            found = {"target": recorded.target, "keep_probability": keep, "kept": hard_mask(keep)}
-            if verify:
-                found["masked"] = self.model.masked(recorded, found["kept"][..., 0], state)
-        elif label is None or isinstance(label, int):
-            choice = None if label is None else torch.full_like(recorded.batch.maskable[:, 0], label, dtype=torch.long)
-            found = explain_windows(self.model, recorded, choice=choice, **given)
-        else:
-            is_whole = bool(torch.as_tensor(model_inputs["is_whole"]).all())
+        is_whole = bool(torch.as_tensor(model_inputs["is_whole"]).all())
+        given = {"margin": margin, "on_violation": on_violation, **options}
+
+        def explain(recorded: Recorded) -> dict[str, Any]:
+            if method != "amortised":
+                return _searched(self.model, recorded, method, state, verify)
+            if label is None or isinstance(label, int):
+                choice = (
+                    None if label is None else torch.full_like(recorded.batch.maskable[:, 0], label, dtype=torch.long)
+                )
+                return explain_windows(self.model, recorded, choice=choice, state=state, verify=verify, **given)
             choices = choices_of(self.model, label, recorded.target, is_whole)
-            found = explain_choices(self.model, recorded, choices, **given)
-        return {
-            **found,
-            "attention_mask": features["attention_mask"],
-            **{name: model_inputs[name] for name in _OWN_KEYS},
-        }
+            return explain_choices(self.model, recorded, choices, state=state, verify=verify, **given)
+
+        if self.model.task.at_positions:
+            asked = model_inputs["asked"]
+            found = explain_parts(self.model, recorded, [asked] if isinstance(asked, Parts) else asked, explain)
+        else:
+            found = explain(recorded)
+        own = {name: model_inputs[name] for name in _OWN_KEYS if name in model_inputs}
+        return {**found, "attention_mask": features["attention_mask"], **own}
 
     def postprocess(
         self, model_outputs: list[dict[str, Any]], label: Asked | None = None, **options: Any
     ) -> dict[str, Any] | list[dict[str, Any]]:
         own = self.tokenizer.get_added_vocab() if options.get("aggregation") == "word" else ()
+        if self.model.task.at_positions:
+            assert label is None or isinstance(label, int)
+            return [result_of(self.model, [part], label, own, **options) for part in each_part(model_outputs)]
         if label is None or isinstance(label, int):
             return result_of(self.model, model_outputs, label, own, **options)
         # Without its masked pass: this is for the prediction alone.
@@ -255,3 +270,14 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             result_of(self.model, windows, number, own, **options)
             for windows, number in zip(of_each, numbers, strict=True)
         ]
+
+
+def _searched(model: DiffMaskModel, recorded: Recorded, method: str, state: int, verify: bool) -> dict[str, Any]:
+    """The explanation by a method that searches a mask for each input."""
+    keep = PER_EXAMPLE[method](model, recorded.batch.features, model.config.masked_at(state))
+    # One column for the one state. Units that cannot be masked are kept.
+    keep = keep.masked_fill(~recorded.batch.maskable, 1.0)[..., None]
+    found = {"target": recorded.target, "keep_probability": keep, "kept": hard_mask(keep)}
+    if verify:
+        found["masked"] = model.masked(recorded, found["kept"][..., 0], state)
+    return found

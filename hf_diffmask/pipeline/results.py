@@ -13,6 +13,20 @@ from .explanation import CURVE
 from .violations import SEARCHES
 
 
+def results_in(found: dict[str, Any] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    The results for one input.
+
+    Args:
+        found (`dict` or `list[dict]`): What the pipeline returns for one input: a result, or several for several
+            labels, tokens or entities.
+
+    Returns:
+        `list[dict]`: In the same order.
+    """
+    return found if isinstance(found, list) else [found]
+
+
 def read(
     model: DiffMaskModel, windows: list[dict[str, Any]], label: int | None = None, **of_task: Any
 ) -> tuple[dict[str, Any], Check | None]:

@@ -44,6 +44,8 @@ def what_if(
         DiffMaskError: If a token or the state does not exist, or the input cannot be explained.
     """
     model = explain.model
+    if model.task.at_positions:
+        raise DiffMaskError("This explainer explains single tokens: masks of your own are for whole texts.")
     state = state_index(model, state)
     encoded = read_input(model.task, explain.tokenizer, explain.length, text, "The input")
     windows, count = list(explain.preprocess(encoded)), len(encoded.tokens)

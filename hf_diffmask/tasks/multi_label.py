@@ -33,7 +33,7 @@ class MultiLabelClassification(TextClassification):
         """See [`Task.fits`]: a sequence classifier with the problem type `"multi_label_classification"`."""
         return config.problem_type == "multi_label_classification" and has_head(class_names, cls.auto_class)
 
-    def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
+    def target(self, output: Any, attention_mask: Tensor | None = None, explained: Tensor | None = None) -> Tensor:
         """See [`Task.target`]."""
         return widen(output.logits)
 

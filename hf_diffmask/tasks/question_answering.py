@@ -84,7 +84,7 @@ class QuestionAnswering(Task):
             )
         return fitting
 
-    def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
+    def target(self, output: Any, attention_mask: Tensor | None = None, explained: Tensor | None = None) -> Tensor:
         """See [`Task.target`]."""
         logits = widen(torch.stack([output.start_logits, output.end_logits], dim=1))
         if attention_mask is None:

@@ -11,9 +11,11 @@ from .question_answering import QuestionAnswering
 from .regression import Regression
 from .task import Task
 from .text_classification import TextClassification
+from .token_classification import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
-    one.name: one for one in (TextClassification, MultiLabelClassification, QuestionAnswering, Regression)
+    one.name: one
+    for one in (TextClassification, MultiLabelClassification, QuestionAnswering, Regression, TokenClassification)
 }
 DEFAULT = TextClassification.name
 
@@ -64,6 +66,23 @@ def task_of(model: PreTrainedModel) -> type[Task]:
     """
     class_names = [one.__name__ for one in type(model).__mro__]
     return fitting_task(class_names, model.config, "The base model")
+
+
+def model_task(model: PreTrainedModel) -> Task:
+    """
+    The task of a loaded base model, with the constants that its config gives.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+
+    Returns:
+        [`Task`]
+
+    Raises:
+        DiffMaskError: If no task fits.
+    """
+    task = task_of(model)
+    return task(task.given_constants(model.config))
 
 
 def task_of_result(result: Mapping[str, Any]) -> Task:

@@ -54,7 +54,7 @@ class Regression(Task):
         variance = numbers.var(correction=0).item()
         return {"mean": numbers.mean().item(), "variance": variance if variance > 0 else 1.0}
 
-    def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
+    def target(self, output: Any, attention_mask: Tensor | None = None, explained: Tensor | None = None) -> Tensor:
         """See [`Task.target`]."""
         return widen(output.logits)
 

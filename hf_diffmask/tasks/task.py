@@ -40,6 +40,8 @@ class Task(TaskInputs, TaskWords):
     """Whether there are choices to explain."""
     exclusive: ClassVar[bool] = True
     """Whether exactly one choice holds. Of two such choices, evidence for one is evidence against the other."""
+    at_positions: ClassVar[bool] = False
+    """Whether an output is that of some positions in the text, which `explained_mask` names."""
     value_bounds: ClassVar[tuple[float, float]] = (-6.0, 6.0)
     """Least and largest log-odds that evidence adds up to, in nats."""
 
@@ -60,6 +62,19 @@ class Task(TaskInputs, TaskWords):
         """
         return has_head(class_names, cls.auto_class)
 
+    @classmethod
+    def given_constants(cls, config: PreTrainedConfig) -> dict[str, Any]:
+        """
+        The task's constants that a base model's config gives.
+
+        Args:
+            config ([`~transformers.PreTrainedConfig`]): The config.
+
+        Returns:
+            `dict`: For `config.task_constants`; none by default.
+        """
+        return {}
+
     def measured_constants(self, outputs: Callable[[], Tensor]) -> dict[str, float]:
         """
         The task's constants, measured on training inputs.
@@ -72,17 +87,46 @@ class Task(TaskInputs, TaskWords):
         """
         return {}
 
-    def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
+    def target(self, output: Any, attention_mask: Tensor | None = None, explained: Tensor | None = None) -> Tensor:
         """
         The task's output, from the output of the base model.
 
         Args:
             output: Result of the base model's `forward`.
             attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 0 at padding.
+            explained (`torch.Tensor` of shape `(B, T)`, *optional*): For a task with `at_positions`: the positions
+                whose output is asked for. Without it, see the task.
 
         Returns:
             `torch.Tensor` of shape `(B, ...)`, at least `float32`: log-probabilities or log-odds in nats, or the
             number that the task predicts.
+        """
+        raise NotImplementedError
+
+    def target_at(self, target: Tensor, explained: Tensor) -> Tensor:
+        """
+        For a task with `at_positions`: the output at some positions, from the output at each position.
+
+        Args:
+            target (`torch.Tensor` of shape `(B, T, ...)`): Result of [`Task.target`] without `explained`.
+            explained (`torch.Tensor` of shape `(B, T)`, `bool`): The positions, at least one for each input.
+
+        Returns:
+            `torch.Tensor` of shape `(B, ...)`
+        """
+        raise NotImplementedError
+
+    def parts(self, target: Tensor, special: Tensor, config: PreTrainedConfig) -> list[list[int]]:
+        """
+        For a task with `at_positions`: the parts of one input that are explained by default.
+
+        Args:
+            target (`torch.Tensor` of shape `(T, ...)`): Output at each position, see [`Task.target`].
+            special (`torch.Tensor` of shape `(T,)`, `bool`): Special tokens.
+            config ([`~transformers.PreTrainedConfig`]): The base model's config.
+
+        Returns:
+            `list[list[int]]`: Positions of each part, in the order of the text.
         """
         raise NotImplementedError
 

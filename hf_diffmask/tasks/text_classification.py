@@ -30,7 +30,7 @@ class TextClassification(Task):
         one_label = config.num_labels > 1 and config.problem_type in (None, "single_label_classification")
         return one_label and super().fits(class_names, config)
 
-    def target(self, output: Any, attention_mask: Tensor | None = None) -> Tensor:
+    def target(self, output: Any, attention_mask: Tensor | None = None, explained: Tensor | None = None) -> Tensor:
         """See [`Task.target`]."""
         return F.log_softmax(widen(output.logits), dim=-1)
 

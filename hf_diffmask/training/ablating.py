@@ -9,9 +9,10 @@ from transformers import PreTrainedTokenizerBase
 from ..ablations.description import Description
 from ..ablations.making import check_masks, existing
 from ..ablations.store import Ablations, read_baseline
-from ..data.encoding import Text, max_length
-from ..data.features import Features, TextFeatures, collate
+from ..data.encoding import Text
+from ..data.features import Features, collate
 from ..errors import DiffMaskError
+from ..explainer.inputs import inputs_of
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .baseline import learn_baseline
@@ -63,29 +64,13 @@ def ablate(
     with no_empty_folder(folder), _Ablating(args).watched(), ExitStack() as stack:
         if args.should_save:
             stack.enter_context(sole_run(folder))
-        dataset = inputs_of(explainer, tokenizer, texts)
+        dataset = inputs_of(explainer, tokenizer, texts, for_training=True)
         prepare(explainer, tokenizer, dataset, args, found)
         made = training_ablations(explainer, tokenizer, dataset, folder, args, args.distributed_state)
         if validation:
-            held = inputs_of(explainer, tokenizer, validation)
+            held = inputs_of(explainer, tokenizer, validation, for_training=True)
             validation_ablations(explainer, tokenizer, held, folder, args, args.distributed_state)
         return made
-
-
-def inputs_of(explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> Features:
-    """
-    The windows of texts, as training has them.
-
-    Args:
-        explainer ([`DiffMaskModel`]): Holds the base model.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
-        texts (`list`): Texts or pairs.
-
-    Returns:
-        [`~hf_diffmask.data.features.Features`]
-    """
-    length = max_length(explainer.base, tokenizer)
-    return TextFeatures(tokenizer, explainer.task.with_room(tokenizer, texts, length), length)
 
 
 def prepare(

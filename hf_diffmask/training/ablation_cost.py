@@ -14,8 +14,8 @@ from ..ablations.running import replacements_for, run_masks
 from ..ablations.shards import bytes_for, shard_count
 from ..data.encoding import Text
 from ..data.features import collate
+from ..explainer.inputs import inputs_of
 from ..explainer.modeling_diffmask import DiffMaskModel
-from .ablating import inputs_of
 from .arguments import DiffMaskTrainingArguments
 from .baseline import BATCH_SIZE, has_gradients
 from .recipes.ablation_labels import VALIDATED, VALIDATION_MASKS
@@ -67,7 +67,7 @@ def cost_of_ablations(
     masks = args.masks
     check_masks(masks)
     existing(str(args.output_dir))
-    dataset = inputs_of(explainer, tokenizer, texts)
+    dataset = inputs_of(explainer, tokenizer, texts, for_training=True)
     lengths = np.asarray(dataset.lengths)
     order = np.argsort(lengths, kind="stable")
     replacements, size = replacements_for(explainer), args.eval_batch_size

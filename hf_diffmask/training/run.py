@@ -11,9 +11,9 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from ..about import VERSION
-from ..data.encoding import Text, max_length
-from ..data.features import TextFeatures
+from ..data.encoding import Text
 from ..data.reading import is_on_hub
+from ..explainer.inputs import inputs_of
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .checkpoints import no_empty_folder
@@ -55,13 +55,11 @@ def train(
     check_output_dir(args, args.resume_from_checkpoint)
     interruption = Interruption(args)
     with no_empty_folder(str(args.output_dir)), interruption.watched():
-        length = max_length(explainer.base, tokenizer)
-        texts, validation = (explainer.task.with_room(tokenizer, part, length) for part in (texts, validation))
         trainer = DiffMaskTrainer(
             explainer,
             args,
-            train_dataset=TextFeatures(tokenizer, texts, length),
-            eval_dataset=TextFeatures(tokenizer, validation, length),
+            train_dataset=inputs_of(explainer, tokenizer, texts, for_training=True),
+            eval_dataset=inputs_of(explainer, tokenizer, validation, for_training=True),
             processing_class=tokenizer,
         )
         trainer.interruption = interruption

@@ -14,9 +14,10 @@ from transformers.utils import logging
 from ..base.gradients import check_gradients
 from ..base.running import Batch
 from ..data.encoding import check_vocabulary
-from ..data.features import Features, collate
+from ..data.features import Features, Selected, collate
 from ..data.sampling import LengthGroupedSampler
 from ..errors import DiffMaskError
+from ..explainer.inputs import check_items
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .arguments import DiffMaskTrainingArguments
 from .baseline import learn_baseline
@@ -42,9 +43,8 @@ class DiffMaskTrainer(SavingTrainer):
     Trains the probes and the baseline of an explainer; no labels are needed.
 
     A [`~transformers.Trainer`]: `accelerate launch`, mixed precision, accumulation, checkpoints, resuming, trackers
-    and callbacks work as usual. The drawn state and the noise of the gates depend only on (seed, step, example). The
-    multipliers get one update, after the constraint is summed over processes. So the split of a batch over processes
-    does not change a run.
+    and callbacks work as usual. What is drawn depends only on (seed, step, example), and multipliers get one update,
+    from sums over processes. So the split of a batch over processes changes nothing.
 
     Args:
         model ([`DiffMaskModel`]): The explainer, holding its base model.
@@ -100,6 +100,7 @@ class DiffMaskTrainer(SavingTrainer):
             processing_class=processing_class,
             callbacks=[*(callbacks or []), Steps(self)],
         )
+        check_items(model.task, [data.items for data in (train_dataset, eval_dataset) if data is not None])
         self.model_accepts_loss_kwargs = False
         self.objective = recipe.objective(config, args).to(args.device)
         self.rows: list[StateRow] = []
@@ -199,11 +200,12 @@ class DiffMaskTrainer(SavingTrainer):
         self.sampler = LengthGroupedSampler(self.train_dataset.lengths, self._global_batch_size(), self.args.seed)
         return self.sampler
 
-    def _get_eval_sampler(self, eval_dataset: Features) -> list[int]:
-        # Results are sums, so any order works; order by length needs the least padding.
-        if eval_dataset is not self.eval_dataset:
-            return sorted(range(len(eval_dataset)), key=eval_dataset.lengths.__getitem__)
-        return self.validation_numbers("report" if self.model.masks.is_calibrated else "select")
+    def get_eval_dataloader(self, eval_dataset: Features | None = None) -> Any:
+        """See [`~transformers.Trainer`]: the inputs that are measured, in the order of their lengths."""
+        data = self.eval_dataset if eval_dataset is None else eval_dataset
+        use = "report" if self.model.masks.is_calibrated else "select"
+        numbers = self.validation_numbers(use) if data is self.eval_dataset else range(len(data))
+        return super().get_eval_dataloader(Selected(data, numbers))
 
     def validation_numbers(self, use: str, most: int | None = None) -> list[int]:
         """
@@ -223,14 +225,13 @@ class DiffMaskTrainer(SavingTrainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """One optimiser for probes, levels and baseline, with separate learning rates."""
         if self.optimizer is None:
-            model = self.model if model is None else model
             rates = {
                 "baseline": self.args.baseline_learning_rate,
                 "hidden_baselines": self.args.baseline_learning_rate,
                 "out_bias": self.args.level_learning_rate,
             }
             grouped: dict[float, list[nn.Parameter]] = {}
-            for name, value in model.named_parameters():
+            for name, value in (model or self.model).named_parameters():
                 if value.requires_grad:
                     rate = rates.get(name.rpartition(".")[-1], self.args.learning_rate)
                     grouped.setdefault(rate, []).append(value)
@@ -311,12 +312,11 @@ class DiffMaskTrainer(SavingTrainer):
                 - **r2** -- for the recipe `ablation`: the share of the variance of log-odds over masks that the
                   evidence explains; for each state with its name as prefix.
         """
-        loader = self.get_eval_dataloader(eval_dataset)
         self.model.eval()
         gather = self.accelerator.gather_for_metrics
         measured, ranked = [], []
         is_own = eval_dataset in (None, self.eval_dataset) or not self.objective.needs_labels
-        for inputs in loader:
+        for inputs in self.get_eval_dataloader(eval_dataset):
             with self.accelerator.autocast():
                 recorded = self.model.record(self.model.batch(**self._prepare_inputs(inputs)))
                 if self.model.masks.is_calibrated:

@@ -107,7 +107,7 @@ def test_smallest_shares_are_within_the_margin_at_every_state(classifier, tokeni
 
 def test_windows_of_a_long_text_add_up(classifier, tokenizer, monkeypatch):
     explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **path_config(), margin=0.02).eval()
-    monkeypatch.setattr("hf_diffmask.analysis.decisions.max_length", lambda *_: 8)
+    monkeypatch.setattr("hf_diffmask.explainer.inputs.max_length", lambda *_: 8)
     text = "the plot is dull and the cast looks tired of it , but the music is a delight"
     parts = list(windows(encode(tokenizer, text), 8))
     of_windows = []

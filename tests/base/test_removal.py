@@ -1,5 +1,7 @@
 """Every way to remove tokens, checked against inputs made by hand."""
 
+import copy
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForQuestionAnswering
@@ -66,3 +68,17 @@ def test_refusals(classifier, tokenizer):
             without(one, keep, "mask", tokenizer)
     finally:
         tokenizer.mask_token = mask
+
+
+def test_an_explained_token_keeps_its_position(tokenizer):
+    """Deleted, it would have no label: it becomes the mask token, or without one the unknown token."""
+    one = {**features(tokenizer, "a warm film"), "explained_mask": [0, 0, 1, 1, 0]}
+    ids, keep = one["input_ids"], [True, False, False, True, True]
+    found = without(one, keep, "delete", tokenizer)
+    assert found["input_ids"] == [ids[0], tokenizer.mask_token_id, ids[3], ids[4]]
+    assert found["explained_mask"] == [0, 1, 1, 0] and found["attention_mask"] == [1] * 4
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.mask_token = None
+    assert without(one, keep, "delete", tokenizer)["input_ids"][1] == tokenizer.unk_token_id
+    tokenizer.unk_token = None
+    assert without(one, keep, "delete", tokenizer)["input_ids"][1] == ids[2]

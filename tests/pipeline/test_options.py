@@ -29,16 +29,20 @@ def drops_most(explainer, tokenizer):
 
 
 def test_what_is_not_given_is_left_out(path, explainer):
-    assert sorted_options(path) == sorted_options(explainer) == ({}, {})
+    assert sorted_options(path) == sorted_options(explainer) == ({}, {}, {})
 
 
 def test_options_go_to_the_step_that_takes_them(path):
-    forward, post = sorted_options(
+    before, forward, post = sorted_options(
         path, state="embeddings", verify=False, aggregation="word", method="amortised", on_violation="search",
         margin=1, label="POSITIVE", curve=True,
     )  # fmt: skip
     both = {"state": 0, "method": "amortised", "on_violation": "search", "margin": 1.0, "label": 1}
-    assert forward == {**both, "verify": False, "curve": True} and post == {**both, "aggregation": "word"}
+    assert (
+        before == {}
+        and forward == {**both, "verify": False, "curve": True}
+        and post == {**both, "aggregation": "word"}
+    )
     assert isinstance(post["margin"], float)
 
 
@@ -64,7 +68,7 @@ def test_values_that_cannot_be(path, asked, message):
 def test_options_of_a_task_are_for_that_task(path, answerer, tokenizer):
     answers = DiffMaskModel.from_base_model(answerer, tokenizer, **path_config(target="distribution"))
     (name, *_) = answers.task.options
-    assert sorted_options(answers, **{name: 5}) == ({}, {name: 5})
+    assert sorted_options(answers, **{name: 5}) == ({}, {}, {name: 5})
     with pytest.raises(DiffMaskError) as error:
         sorted_options(path, **{name: 5})
     assert str(error.value) == f"`{name}` is for question answering, which is not this explainer's task."

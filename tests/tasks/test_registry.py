@@ -30,10 +30,10 @@ def folder_of(tmp_path, config, *architectures):
     ("config", "name"),
     [
         (BertConfig(**SMALL), "BertForMaskedLM"),
-        (LlamaConfig(**SMALL), "LlamaForTokenClassification"),
-        (AutoConfig.for_model("qwen2", **SMALL), "Qwen2ForTokenClassification"),
-        (AutoConfig.for_model("mistral", **SMALL), "MistralForTokenClassification"),
-        (ModernBertConfig(**SMALL), "ModernBertForTokenClassification"),
+        (BertConfig(**SMALL), "BertForNextSentencePrediction"),
+        (AutoConfig.for_model("qwen2", **SMALL), "Qwen2ForCausalLM"),
+        (BertConfig(**SMALL), "BertForMultipleChoice"),
+        (ModernBertConfig(**SMALL), "ModernBertForMaskedLM"),
         (LlamaConfig(**SMALL), "LlamaForCausalLM"),
     ],
 )
