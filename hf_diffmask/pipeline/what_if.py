@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..base.running import Recorded
 from ..display.certificate import HOLDS, verdict
 from ..errors import DiffMaskError
+from ..explainer.modeling_diffmask import DiffMaskModel
 from ..tasks.inputs import whole_number
 from .inputs import read_input
 from .options import state_index
+from .parts import asked_targets, each_part, explain_parts
 from .results import figures, read
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ def what_if(
     kept: Iterable[int],
     state: str | int = -1,
     margin: float | None = None,
+    span: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """
     Predictions for the whole input and for the masked input. All windows of a long input are run.
@@ -30,9 +34,12 @@ def what_if(
     Args:
         explain ([`DiffMaskAttributionPipeline`]): The explainer.
         text (`str` or `dict`): An input of the pipeline.
-        kept (`Iterable[int]`): Numbers of the tokens to keep, in the pipeline's list. Special tokens are always kept.
+        kept (`Iterable[int]`): Numbers of the tokens to keep, in the `tokens` of the pipeline's result. Special tokens
+            are always kept.
         state (`str` or `int`, *optional*, defaults to the last): With hidden masking, the state to mask.
         margin (`float`, *optional*): Largest cost of a mask; by default the config's.
+        span (`tuple[int, int]`, *optional*): For token classification: start and end of the explained tokens, in
+            characters.
 
     Returns:
         `dict`: `whole` and `masked`, each with the fields of a prediction, such as `label` and `score`, and for
@@ -44,11 +51,12 @@ def what_if(
         DiffMaskError: If a token or the state does not exist, or the input cannot be explained.
     """
     model = explain.model
-    if model.task.at_positions:
-        raise DiffMaskError("This explainer explains single tokens: masks of your own are for whole texts.")
+    if model.task.at_positions and span is None:
+        raise DiffMaskError("This explainer explains tokens: say which, as `span=(start, end)` in characters.")
+    targets = {} if span is None else {"targets": asked_targets(model, [span])}
     state = state_index(model, state)
     encoded = read_input(model.task, explain.tokenizer, explain.length, text, "The input")
-    windows, count = list(explain.preprocess(encoded)), len(encoded.tokens)
+    windows, count = list(explain.preprocess(encoded, **targets)), len(encoded.tokens)
     chosen = set()
     for token in kept:
         number = whole_number(token)
@@ -56,15 +64,10 @@ def what_if(
             raise DiffMaskError(f"There is no token {token}: the input has {count}, numbered from 0.")
         chosen.add(number)
     chosen |= {number for number, segment in enumerate(encoded.segments) if segment is None}
-    outputs, masked_outputs = [], []
-    for window in windows:
-        tensors = {name: value.to(model.device) for name, value in window.items() if isinstance(value, torch.Tensor)}
-        recorded = model.record(model.batch(**tensors))
-        mask = torch.tensor([[unit in chosen for unit in window["units"]]], device=model.device)
-        masked = model.masked(recorded, mask, state).cpu()
-        shared = {**window, "attention_mask": tensors["attention_mask"].cpu(), "masked": masked}
-        outputs.append({**shared, "target": recorded.target.cpu()})
-        masked_outputs.append({**shared, "target": masked})
+    outputs = [_masked(model, window, chosen, state) for window in windows]
+    if model.task.at_positions:
+        outputs = each_part(outputs)
+    masked_outputs = [{**window, "target": window["masked"]} for window in outputs]
     whole, check = read(model, outputs)
     assert check is not None
     parts = {"whole": whole, "masked": read(model, masked_outputs)[0]}
@@ -82,3 +85,20 @@ def what_if(
         "kept": sorted(chosen),
         "special": encoded.segments.count(None),
     }
+
+
+def _masked(model: DiffMaskModel, window: dict[str, Any], chosen: set[int], state: int) -> dict[str, Any]:
+    """A window with its outputs, of the whole and of the masked input."""
+    tensors = {name: value.to(model.device) for name, value in window.items() if isinstance(value, torch.Tensor)}
+    recorded = model.record(model.batch(**tensors))
+    # Results for tokens have the tokens of one window.
+    units = range(len(window["units"])) if model.task.at_positions else window["units"]
+    special = tensors["special_tokens_mask"].bool()
+    mask = torch.tensor([[unit in chosen for unit in units]], device=model.device) | special
+
+    def run(one: Recorded) -> dict[str, Any]:
+        return {"target": one.target, "masked": model.masked(one, mask, state)}
+
+    found = explain_parts(model, recorded, [window["asked"]], run) if model.task.at_positions else run(recorded)
+    kept = {name: window[name] for name in ("encoded", "units", "attention_mask")}
+    return {**kept, **{name: value.cpu() for name, value in found.items()}}

@@ -108,6 +108,24 @@ def check_kept(kept: Any) -> None:
             raise DiffMaskError("`kept` must be a list of the numbers of tokens, counted from 0.")
 
 
+def check_span(span: Any) -> None:
+    """
+    Refuses what is no span of characters.
+
+    Args:
+        span (`list[int]`, *optional*): Start and end.
+
+    Raises:
+        DiffMaskError: If it is no list of two whole numbers from 0.
+    """
+    if span is None:
+        return
+    if not isinstance(span, list) or len(span) != 2 or any(type(end) is not int for end in span):
+        raise DiffMaskError("`span` must be a list of two whole numbers, start and end in characters.")
+    if not 0 <= span[0] < span[1] < 2**31:
+        raise DiffMaskError("`span` must have a start from 0 that is before its end.")
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, float) and not value.is_integer():
         return "a fraction" if math.isfinite(value) else "no finite number"

@@ -8,6 +8,7 @@ from ..errors import DiffMaskError
 from ..evaluation.comparison import attribute, measured, rankable
 from ..evaluation.faithfulness import PRESETS
 from ..methods.registry import Explainers
+from ..pipeline.parts import asked_targets
 from .shelf import Held
 
 
@@ -29,7 +30,7 @@ COMPARED = {
 PROTOCOL = PRESETS["hf_diffmask"]._replace(replacement="attention")  # every base model has an attention mask
 
 
-def compare(held: Held, item: dict[str, str], most: int) -> list[dict[str, Any]]:
+def compare(held: Held, item: dict[str, str], most: int, span: list[int] | None = None) -> list[dict[str, Any]]:
     """
     Explains one text by each method.
 
@@ -37,6 +38,8 @@ def compare(held: Held, item: dict[str, str], most: int) -> list[dict[str, Any]]
         held ([`Held`]): The explainer, with the untrained explainer for the other methods.
         item (`dict[str, str]`): An input of the pipeline.
         most (`int`): Largest number of tokens in the text, special tokens included.
+        span (`list[int]`, *optional*): For token classification: start and end of the explained tokens; by default the
+            first entity.
 
     Returns:
         `list[dict]`: See [`Service.compare`].
@@ -50,17 +53,23 @@ def compare(held: Held, item: dict[str, str], most: int) -> list[dict[str, Any]]
     if len(encoded.tokens) > most:
         raise DiffMaskError(f"The text has {len(encoded.tokens)} tokens, and methods are compared on up to {most}.")
     (window,) = windows(encoded, explain.length)
+    features = window.features
+    if span is not None:
+        asked_targets(explain.model, [span])
+    if explain.model.task.at_positions:
+        (part, *_) = _parts(held, item, span)
+        features = {**features, "explained_mask": [int(k in part) for k in range(len(encoded.tokens))]}
     assert held.plain is not None
     explainers = Explainers(explain.model, held.plain, None, 0)
-    ordinary = sum(not special for special in window.features["special_tokens_mask"])
+    ordinary = sum(not special for special in features["special_tokens_mask"])
     is_measured = PROTOCOL.takes_away(encoded.segments.count(0) + encoded.segments.count(1))
     found = []
     for key, method in COMPARED.items():
-        of_method = attribute(explainers, explain.tokenizer, [window.features], key)
+        of_method = attribute(explainers, explain.tokenizer, [features], key)
         figures: dict[str, float] = {}
         if is_measured:
-            scores, _ = rankable([window.features], of_method.scores, PROTOCOL)
-            values = measured(explainers, explain.tokenizer, [window.features], scores, PROTOCOL)
+            scores, _ = rankable([features], of_method.scores, PROTOCOL)
+            values = measured(explainers, explain.tokenizer, [features], scores, PROTOCOL)
             figures = {figure: float(values[figure][0]) for figure in ("comprehensiveness", "sufficiency")}
         units = zip(encoded.tokens, of_method.scores[0], encoded.segments, strict=True)
         found.append(
@@ -75,4 +84,20 @@ def compare(held: Held, item: dict[str, str], most: int) -> list[dict[str, Any]]
                 **figures,
             }
         )
+    return found
+
+
+def _parts(held: Held, item: dict[str, str], span: list[int] | None) -> list[list[int]]:
+    """Numbers of the tokens of each part: of the span, or else of each entity."""
+    targets = "entities" if span is None else [span]
+    found = [
+        [
+            number
+            for number, token in enumerate(result["tokens"])
+            if not token["special"] and token["start"] < result["end"] and token["end"] > result["start"]
+        ]
+        for result in held.explain(item, targets=targets, verify=False)
+    ]
+    if not found:
+        raise DiffMaskError("The base model finds no entity in this text.")
     return found

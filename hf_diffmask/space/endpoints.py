@@ -18,7 +18,13 @@ class Endpoints:
         self.service = service
 
     def explain(
-        self, text: str, pair: str = "", explainer: str = "", margin: float | None = None, on_violation: str = "keep"
+        self,
+        text: str,
+        pair: str = "",
+        explainer: str = "",
+        margin: float | None = None,
+        on_violation: str = "keep",
+        span: list[int] | None = None,
     ) -> dict:
         """Explains a prediction: the tokens that the model's output needs, and the cost of masking the others.
 
@@ -28,10 +34,13 @@ class Endpoints:
             explainer: A name from the menu, or an allowed id on the Hub; by default the first of the menu.
             margin: Largest cost of the explanation; by default the explainer's.
             on_violation: Outside the margin: keep, abstain, search, or refine (explainers of the recipe paper).
+            span: Start and end of the tokens to explain, for token classification; by default the first entity.
         """
-        return dict(self.service.explain(text, pair, explainer, margin, None, on_violation))
+        return dict(self.service.explain(text, pair, explainer, margin, None, on_violation, span))
 
-    def what_if(self, text: str, kept: list[int], pair: str = "", explainer: str = "") -> dict:
+    def what_if(
+        self, text: str, kept: list[int], pair: str = "", explainer: str = "", span: list[int] | None = None
+    ) -> dict:
         """Predicts from chosen tokens of a text, next to the prediction for the whole text.
 
         Args:
@@ -39,18 +48,20 @@ class Endpoints:
             kept: Numbers of the tokens to keep, from the tokens of explain.
             pair: Second text of a pair, or the context of the question.
             explainer: A name from the menu, or an allowed id on the Hub; by default the first of the menu.
+            span: Start and end of the explained tokens, for token classification.
         """
-        return self.service.what_if(text, kept, pair, explainer)
+        return self.service.what_if(text, kept, pair, explainer, span=span)
 
-    def compare(self, text: str, pair: str = "", explainer: str = "") -> list[dict]:
+    def compare(self, text: str, pair: str = "", explainer: str = "", span: list[int] | None = None) -> list[dict]:
         """Explains a prediction with DiffMask, leave-one-out and Integrated Gradients, with the cost of each.
 
         Args:
             text: The text.
             pair: Second text of a pair.
             explainer: A name from the menu, or an allowed id on the Hub; by default the first of the menu.
+            span: Start and end of the explained tokens, for token classification; by default the first entity.
         """
-        return self.service.compare(text, pair, explainer)
+        return self.service.compare(text, pair, explainer, span)
 
     def explainers(self) -> list[str]:
         """Names of the explainers on the menu."""

@@ -11,6 +11,7 @@ import pandas as pd
 from ..data.writing import write_text
 from ..display.page import to_html
 from ..errors import DiffMaskError
+from ..pipeline.results import results_in
 from . import reading
 from .settings import Settings
 
@@ -65,20 +66,18 @@ def write_results(results: list[dict[str, Any]], inputs: list[dict[str, str]], f
     Writes attributions as parquet, JSON lines and a page.
 
     Args:
-        results (`list[dict]`): Results of the pipeline.
+        results (`list`): What the pipeline returned for each input.
         inputs (`list[dict]`): The explained inputs.
         folder (`Path`): The folder to write to.
 
     Returns:
-        `list[Path]`: `attributions.parquet`, with a row for each input and its tokens in a list;
+        `list[Path]`: `attributions.parquet`, with a row for each result and its tokens in a list;
         `attributions.jsonl`, the unchanged results; `attributions.html`, a page to read.
     """
+    numbered = [(result, one) for one, found in zip(inputs, results, strict=True) for result in results_in(found)]
     files = [folder / f"attributions.{kind}" for kind in ("parquet", "jsonl", "html")]
-    rows = [
-        {**one, **{name: value for name, value in result.items() if name != "states"}}
-        for one, result in zip(inputs, results, strict=True)
-    ]
+    rows = [{**one, **{name: value for name, value in result.items() if name != "states"}} for result, one in numbered]
     pd.DataFrame(rows).to_parquet(files[0], index=False)
-    write_text(files[1], "".join(json.dumps(result) + "\n" for result in results))
-    write_text(files[2], to_html(results))
+    write_text(files[1], "".join(json.dumps(result) + "\n" for result, _ in numbered))
+    write_text(files[2], to_html(result for result, _ in numbered))
     return files

@@ -28,7 +28,7 @@ class GuardedBlocks(gr.Blocks):
     async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
             # The next part of a running answer has the same inputs again.
-            self._check_count(self.fns[block_fn] if isinstance(block_fn, int) else block_fn, inputs)
+            inputs = self._complete(self.fns[block_fn] if isinstance(block_fn, int) else block_fn, inputs)
             return await super().process_api(block_fn, inputs, *args, **kwargs)
         except DiffMaskError as error:
             raise _told(str(error)) from None
@@ -39,10 +39,16 @@ class GuardedBlocks(gr.Blocks):
             raise _told(f"The page failed ({type(error).__name__}): check the values, or try again.") from None
 
     @staticmethod
-    def _check_count(called: Any, inputs: list[Any]) -> None:
-        if len(inputs) == len(called.inputs):
-            return
-        names = list(inspect.signature(called.fn).parameters)[: len(called.inputs)] if called.fn else []
+    def _complete(called: Any, inputs: list[Any]) -> list[Any]:
+        """The values, with defaults for those that are missing at the end: so an endpoint can get more of them."""
+        count = len(called.inputs)
+        if len(inputs) == count:
+            return inputs
+        parameters = list(inspect.signature(called.fn).parameters.values())[:count] if called.fn else []
+        missing = [one.default for one in parameters[len(inputs) :]]
+        if len(parameters) == count > len(inputs) and inspect.Parameter.empty not in missing:
+            return [*inputs, *missing]
+        names = [one.name for one in parameters]
         raise DiffMaskError(
             f"{called.api_name} takes {len(called.inputs)} values, and {len(inputs)} came: give "
             f"{', '.join(names) or 'none'}."

@@ -22,7 +22,8 @@ Asked = dict[str, Any]
 """What to explain: `text`, `pair`, `explainer`, and `at`, the time of the request; or a `refusal`."""
 Shown = dict[str, Any]
 """What the views show: `asked`; `state`, its number; `order`, numbers of ordinary tokens, highest score first; `kept`,
-numbers of the tokens that stay; and `share`, their share in percent."""
+numbers of the tokens that stay; `share`, their share in percent; and for token classification `parts`, see
+[`Service.explain`], and `part`, the number of the one that is explained."""
 
 
 class Handlers:
@@ -57,7 +58,13 @@ class Handlers:
         return [held.card, gr.Slider(maximum=held.last_state, value=held.last_state), gr.skip()]
 
     def on_change(
-        self, asked: Asked | None, state: int, kept: list[int], share: float, shown: Shown | None
+        self,
+        asked: Asked | None,
+        state: int,
+        kept: list[int],
+        share: float,
+        shown: Shown | None,
+        part: int | None = None,
     ) -> list[Any]:
         """
         Brings the views up to date with the controls. Each browser runs one call at a time, and the last one again if
@@ -69,17 +76,21 @@ class Handlers:
             kept (`list[int]`): Numbers of the tokens to keep.
             share (`float`): Share of the ordinary tokens to keep, in percent.
             shown (`dict`, *optional*): What the views show, see [`Shown`].
+            part (`int`, *optional*): For token classification: number of the explained part.
 
         Returns:
             `list`: The grid, what is shown, the ordinary tokens, the kept share in percent, the slider of states, the
-            prediction for the whole input, the prediction for the kept tokens, and the claim about the dropped tokens.
+            prediction for the whole input, the prediction for the kept tokens, the claim about the dropped tokens, and
+            the explained parts.
         """
         if not asked:
             return _nothing("")
         if "refusal" in asked:
             return _nothing(views.refusal(DiffMaskError(asked["refusal"])))
-        if not shown or (shown["asked"], shown["state"]) != (asked, state):
+        if not shown or shown["asked"] != asked:
             return self._explain(asked, state)
+        if (shown["state"], shown["part"]) != (state, part):
+            return self._explain(asked, state, shown["parts"], part)
         kept = sorted(int(number) for number in kept)
         tokens = share_of = gr.skip()
         if kept != shown["kept"]:
@@ -87,35 +98,43 @@ class Handlers:
         elif share != shown["share"]:
             kept = tokens = sorted(shown["order"][: round(share / 100 * len(shown["order"]))])
         else:
-            return [gr.skip()] * 8
+            return [gr.skip()] * 9
         shown = {**shown, "kept": kept, "share": share}
-        return [gr.skip(), shown, tokens, share_of, gr.skip(), *self._predict(shown)]
+        return [gr.skip(), shown, tokens, share_of, gr.skip(), *self._predict(shown), gr.skip()]
 
-    def _explain(self, asked: Asked, state: int) -> list[Any]:
-        """Everything for another input or state."""
-        text, pair, name = (asked[part] for part in ("text", "pair", "explainer"))
+    def _explain(
+        self, asked: Asked, state: int, parts: list[dict[str, Any]] | None = None, part: int | None = None
+    ) -> list[Any]:
+        """Everything for another input, state or part."""
+        text, pair, name = (asked[entry] for entry in ("text", "pair", "explainer"))
+        span = None if parts is None or part is None else [parts[part]["start"], parts[part]["end"]]
         try:
             number = min(int(state), self.service.shelf.get(name).last_state)
-            result = self.service.explain(text, pair, name, state=number)
+            result = self.service.explain(text, pair, name, state=number, span=span)
         except DiffMaskError as error:
             return _nothing(views.refusal(error))
+        if span is None and "parts" in result:
+            parts, part = result["parts"], 0
         units = {number: token for number, token in enumerate(result["tokens"]) if not token["special"]}
         tokens = [(token["token"], number) for number, token in units.items()]
         kept = [number for number, token in units.items() if token["kept"]]
         order = sorted(units, key=lambda number: -units[number]["score"])
-        shown = {"asked": asked, "state": number, "order": order, "kept": kept}
+        shown = {"asked": asked, "state": number, "order": order, "kept": kept, "parts": parts, "part": part}
         shown["share"] = _share(kept, shown)
+        names = [(f"{one['label']}: {one['word']}", number) for number, one in enumerate(parts or ())]
         return [
             grid(result, states=False), shown, gr.CheckboxGroup(choices=tokens, value=kept), shown["share"],
             gr.skip() if number == state else number, *self._predict(shown),
+            gr.Radio(choices=names, value=part, visible=bool(names)),
         ]  # fmt: skip
 
     def _predict(self, shown: Shown) -> list[Any]:
         """Both predictions, and the claim about the dropped tokens."""
         asked = shown["asked"]
+        span = shown["parts"] and [shown["parts"][shown["part"]][end] for end in ("start", "end")]
         try:
             found = self.service.what_if(
-                asked["text"], shown["kept"], asked["pair"], asked["explainer"], shown["state"]
+                asked["text"], shown["kept"], asked["pair"], asked["explainer"], shown["state"], span
             )
         except DiffMaskError as error:
             return [None, None, views.refusal(error)]
@@ -125,7 +144,7 @@ class Handlers:
             views.claim(found, len(shown["order"])),
         ]
 
-    def on_compare(self, text: str, pair: str, name: str) -> list[Any]:
+    def on_compare(self, text: str, pair: str, name: str, shown: Shown | None = None) -> list[Any]:
         """
         Compares methods on a text.
 
@@ -133,12 +152,16 @@ class Handlers:
             text (`str`): The text.
             pair (`str`): Second text of a pair.
             name (`str`): See [`Shelf.get`].
+            shown (`dict`, *optional*): What the views show. Its part is compared if the text is the same.
 
         Returns:
             `list`: The comparison as HTML, and the compared input.
         """
+        span = None
+        if shown and shown["parts"] and shown["asked"]["text"] == text:
+            span = [shown["parts"][shown["part"]][end] for end in ("start", "end")]
         try:
-            methods = self.service.compare(text, pair or "", name or "")
+            methods = self.service.compare(text, pair or "", name or "", span)
         except DiffMaskError as error:
             return [views.refusal(error), None]
         return [views.comparison(methods), {"text": text, "pair": pair or "", "explainer": name or ""}]
@@ -185,7 +208,8 @@ class Handlers:
 
 def _nothing(message: str) -> list[Any]:
     """Views without an explanation, for [`Handlers.on_change`]."""
-    return [message, None, gr.CheckboxGroup(choices=[], value=[]), gr.skip(), gr.skip(), None, None, ""]
+    no_part = gr.Radio(choices=[], value=None, visible=False)
+    return [message, None, gr.CheckboxGroup(choices=[], value=[]), gr.skip(), gr.skip(), None, None, "", no_part]
 
 
 def _share(kept: list[int], shown: Shown) -> int:
@@ -221,18 +245,21 @@ def connect(layout: Layout, handlers: Handlers) -> None:
     )
     # One event for all controls, never two at a time: after several quick changes, the last one counts.
     gr.on(
-        [record.asked.change, explain.state.change, what_if.tokens.input, what_if.budget.input],
+        [
+            record.asked.change, explain.state.change, explain.part.input, what_if.tokens.input,
+            what_if.budget.input,
+        ],
         handlers.on_change,
-        [record.asked, explain.state, what_if.tokens, what_if.budget, record.shown],
+        [record.asked, explain.state, what_if.tokens, what_if.budget, record.shown, explain.part],
         [
             explain.explanation, record.shown, what_if.tokens, what_if.budget, explain.state, what_if.whole,
-            what_if.masked, what_if.claim,
+            what_if.masked, what_if.claim, explain.part,
         ],
         trigger_mode="always_last",
         show_progress_on=explain.explanation,
         **private,
     )  # fmt: skip
-    compare.run.click(handlers.on_compare, typed, [compare.comparison, record.compared], **private)
+    compare.run.click(handlers.on_compare, [*typed, record.shown], [compare.comparison, record.compared], **private)
     running = batch.run.click(
         handlers.on_run,
         [batch.file, batch.column, batch.pair_column, inputs.explainer],

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DiffMaskError
+from ..pipeline.results import results_in
 from ..pipeline.what_if import what_if
-from .arguments import check_kept, check_margin, check_on_violation, check_string, check_text
+from .arguments import check_kept, check_margin, check_on_violation, check_span, check_string, check_text
 from .batching import Batcher
 from .compared import compare
 from .files import read_rows
@@ -42,7 +43,7 @@ class Service:
         self.shelf = Shelf(settings)
         self.batcher = Batcher(_run, settings.batch_size)
         first = self.shelf.get("").explain.model.task.card_inputs(pairs=False)[0]
-        self.explain(*([first] if isinstance(first, str) else first.values()))  # warm
+        list(self.batch([self._input(*([first] if isinstance(first, str) else first.values()))]))  # warm
 
     def explain(
         self,
@@ -52,6 +53,7 @@ class Service:
         margin: float | None = None,
         state: str | int | None = None,
         on_violation: str = "keep",
+        span: list[int] | None = None,
     ) -> dict[str, Any]:
         """
         Explains a prediction.
@@ -63,22 +65,37 @@ class Service:
             margin (`float`, *optional*): Largest cost of the mask; by default the explainer's margin.
             state (`str` or `int`, *optional*): The state with the mask to return; by default the last.
             on_violation (`str`, *optional*): See [`DiffMaskAttributionPipeline`].
+            span (`list[int]`, *optional*): For token classification: start and end of the tokens to explain, in
+                characters; by default the first entity.
 
         Returns:
-            `dict`: The pipeline's result.
+            `dict`: The pipeline's result. For token classification without `span` also `parts`, a list of `{label,
+            word, start, end}`, one for each entity.
 
         Raises:
             DiffMaskError: If a limit is exceeded, or the pipeline refuses.
         """
         check_margin(margin)
         check_on_violation(on_violation)
+        check_span(span)
         item, held = self._input(text, pair), self._held(explainer)
-        options = {"margin": margin, "state": state, "on_violation": on_violation}
+        options = {"margin": margin, "state": state, "on_violation": on_violation, "targets": span and (tuple(span),)}
         key = ("explain", held, tuple(sorted((name, v) for name, v in options.items() if v is not None)))
-        return self.batcher(key, item, self.settings.seconds)
+        found = results_in(self.batcher(key, item, self.settings.seconds))
+        if not found:
+            raise DiffMaskError("The base model finds no entity in this text.")
+        if held.explain.model.task.at_positions and span is None:
+            found[0]["parts"] = [{name: one[name] for name in ("label", "word", "start", "end")} for one in found]
+        return found[0]
 
     def what_if(
-        self, text: str, kept: list[int], pair: str = "", explainer: str = "", state: int = -1
+        self,
+        text: str,
+        kept: list[int],
+        pair: str = "",
+        explainer: str = "",
+        state: int = -1,
+        span: list[int] | None = None,
     ) -> dict[str, Any]:
         """
         Predicts from chosen tokens.
@@ -89,6 +106,7 @@ class Service:
             pair (`str`, *optional*): Second text of a pair, or the context of the question.
             explainer (`str`, *optional*): See [`Shelf.get`].
             state (`int`, *optional*, defaults to the last): With hidden masking, the number of the state to mask.
+            span (`list[int]`, *optional*): For token classification: start and end of the explained tokens.
 
         Returns:
             `dict`: See [`~hf_diffmask.pipeline.what_if.what_if`].
@@ -97,10 +115,14 @@ class Service:
             DiffMaskError: If a limit is exceeded, or a token does not exist.
         """
         check_kept(kept)
+        check_span(span)
         item, held = self._input(text, pair), self._held(explainer)
-        return self.batcher(("what_if", held), (item, kept, state, self.settings.tokens), self.settings.seconds)
+        asked = (item, kept, state, span, self.settings.tokens)
+        return self.batcher(("what_if", held), asked, self.settings.seconds)
 
-    def compare(self, text: str, pair: str = "", explainer: str = "") -> list[dict[str, Any]]:
+    def compare(
+        self, text: str, pair: str = "", explainer: str = "", span: list[int] | None = None
+    ) -> list[dict[str, Any]]:
         """
         Explains a prediction by DiffMask, leave-one-out and Integrated Gradients.
 
@@ -108,6 +130,8 @@ class Service:
             text (`str`): The text.
             pair (`str`, *optional*): Second text of a pair.
             explainer (`str`, *optional*): See [`Shelf.get`].
+            span (`list[int]`, *optional*): For token classification: start and end of the explained tokens; by default
+                the first entity.
 
         Returns:
             `list[dict]`: For each method: `method`; `tokens`, each with `token`, `score` and `special`; `passes` of
@@ -120,7 +144,8 @@ class Service:
         item, held = self._input(text, pair), self._held(explainer)
         if held.plain is None:
             raise DiffMaskError("Methods are compared for classifiers only: choose an explainer of one.")
-        return self.batcher(("compare", held), (item, self.settings.tokens), self.settings.seconds)
+        check_span(span)
+        return self.batcher(("compare", held), (item, self.settings.tokens, span), self.settings.seconds)
 
     def read(self, path: str | Path, column: str = "", pair_column: str = "") -> list[Any]:
         """
@@ -156,7 +181,7 @@ class Service:
                 Time that reading took. It counts towards the time limit of the first part.
 
         Yields:
-            `dict`: Results of the pipeline, in the order of the inputs.
+            `dict` or `list[dict]`: What the pipeline returns for each input.
 
         Raises:
             DiffMaskError: If the explainer is not served, or a limit is exceeded.
@@ -183,8 +208,8 @@ def _run(key: tuple[Any, ...], items: list[Any]) -> list[Any]:
     if what == "part":
         return [_explained(held, part) for part in items]
     if what == "what_if":
-        return [_masked(held, item, kept, state, most) for item, kept, state, most in items]
-    return [compare(held, item, most) for item, most in items]
+        return [_masked(held, *asked) for asked in items]
+    return [compare(held, *asked) for asked in items]
 
 
 def _explained(held: Held, inputs: list[dict[str, str]], **options: Any) -> list[dict[str, Any]]:
@@ -194,8 +219,10 @@ def _explained(held: Held, inputs: list[dict[str, str]], **options: Any) -> list
     )
 
 
-def _masked(held: Held, item: dict[str, str], kept: list[int], state: int, most: int) -> dict[str, Any]:
+def _masked(
+    held: Held, item: dict[str, str], kept: list[int], state: int, span: list[int] | None, most: int
+) -> dict[str, Any]:
     """The predictions of a request, if the text has at most `most` tokens."""
     if (count := len(held.encoded(item).tokens)) > most:
         raise DiffMaskError(f"The text has {count} tokens, and tokens are chosen from up to {most}.")
-    return what_if(held.explain, item, kept, state)
+    return what_if(held.explain, item, kept, state, span=None if span is None else (span[0], span[1]))

@@ -131,11 +131,6 @@ class Shelf:
         commit = None if source in self.settings.explainers else _check_base(source)
         explain = load_pipeline(source, commit)
         model = explain.model
-        if model.task.at_positions:
-            raise DiffMaskError(
-                f"{source} explains single tokens, and the page shows whole texts: use `hf-diffmask explain --format "
-                "html`."
-            )
         plain = None
         if model.task.has_choices:
             plain = plain_explainer(model, explain.tokenizer)

@@ -24,6 +24,8 @@ class ExplainTab(NamedTuple):
 
     run: gr.Button
     changed: gr.HTML
+    part: gr.Radio
+    """What is explained, where the explainer explains tokens; else hidden."""
     state: gr.Slider
     explanation: gr.HTML
 
@@ -131,6 +133,7 @@ def _explain(first: Held) -> ExplainTab:
     return ExplainTab(
         run=gr.Button("Explain", variant="primary", elem_id="explain"),
         changed=gr.HTML(elem_id="changed"),
+        part=gr.Radio([], label="Explained tokens", visible=False, elem_id="part"),
         state=gr.Slider(
             0, last, value=last, step=1, label="State, from the embeddings up", elem_id="state", buttons=[]
         ),

@@ -1,11 +1,10 @@
 """Items of an explainer: windows, and parts of them for a task with outputs at positions."""
 
 import pytest
-import torch
-from transformers import BertConfig, BertForTokenClassification
 
 from hf_diffmask import DiffMaskModel, recipe_config
 from hf_diffmask.explainer.inputs import check_items, inputs_of
+from tests.tasks.tokens import marking_base
 
 TEXTS = ["a warm film", "the plot is dull and the cast looks tired of it"]
 
@@ -13,27 +12,7 @@ TEXTS = ["a warm film", "the plot is dull and the cast looks tired of it"]
 @pytest.fixture
 def tagger(tokenizer):
     """An explainer for a token classifier that marks the tokens "plot", "is" and "cast", and no others."""
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        num_labels=2, id2label={0: "O", 1: "X"}, label2id={"O": 0, "X": 1},
-    )  # fmt: skip
-    base = BertForTokenClassification(config).eval()
-    marked = tokenizer.convert_tokens_to_ids(["plot", "is", "cast"])
-    with torch.no_grad():
-        for parameter in base.bert.encoder.parameters():
-            parameter.zero_()  # what the block adds to its input
-        for module in base.bert.modules():
-            if isinstance(module, torch.nn.LayerNorm):
-                module.weight.fill_(1.0)
-        table = base.get_input_embeddings().weight
-        table.zero_()
-        table[:, 1], table[marked, 0] = 5.0, 5.0
-        table[marked, 1] = 0.0
-        base.bert.embeddings.position_embeddings.weight.zero_()
-        base.bert.embeddings.token_type_embeddings.weight.zero_()
-        base.classifier.weight.zero_()
-        base.classifier.weight[1, 0] = 10.0
-        base.classifier.bias.copy_(torch.tensor([0.0, -5.0]))
+    base = marking_base(tokenizer, "plot", "is", "cast")
     return DiffMaskModel.from_base_model(base, tokenizer, **recipe_config(task="token-classification")).eval()
 
 

@@ -22,13 +22,17 @@ WRONG = {
     "explainer": {*NO_STRINGS, '"org/name"', '"../x"', '"a\\u0000b"', f'"{SECRET}"'},
     "margin": {"true", '"0.5"', "[]", "{}", "NaN", "Infinity", "-Infinity", "0", "-1", f"1{'0' * 400}", f'"{SECRET}"'},
     "on_violation": {*NO_STRINGS, '"drop"', '""', f'"{SECRET}"'},
+    "span": {
+        "true", "5", '"1"', "{}", "[]", "[1]", "[1, 2, 3]", '["1", 2]', "[true, 2]", "[1.5, 2]", "[3, 2]", "[-1, 2]",
+        "[0, 4]", f"[1, 1{'0' * 400}]", f'["{SECRET}", 1]',
+    },
     "kept": {
         "null", "true", "5", "NaN", '"1"', "{}", '["1"]', "[true]", "[null]", "[1.5]", "[1.0]", "[NaN]", "[[1]]",
         "[-1]", "[99]", f"[1{'0' * 400}]", f'["{SECRET}"]',
     },
 }  # fmt: skip
 RIGHT = {"text": json.dumps(TEXT), "pair": '""', "explainer": '""', "margin": "null", "on_violation": '"keep"'}
-RIGHT["kept"] = "[4]"
+RIGHT |= {"kept": "[4]", "span": "null"}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,9 @@ def test_every_argument_of_every_endpoint_is_checked(client, capfd, caplog):
         assert call(client, name, right)[0]
         for number, argument in enumerate(arguments):
             wrong += [(name, [*right[:number], value, *right[number + 1 :]]) for value in WRONG[argument]]
-        for values in (right[:-1], [*right, "1"]) if right else (["1"],):
+        needed = {"explain": 1, "what_if": 2, "compare": 1}.get(name, 0)
+        assert call(client, name, right[:needed])[0], "the others have defaults"
+        for values in (right[: needed - 1], [*right, "1"]) if right else (["1"],):
             done, said = call(client, name, values)
             names = ", ".join(arguments) or "none"
             assert not done

@@ -23,7 +23,7 @@ def asked_for(text, **fields):
     return {"text": text, "pair": "", "explainer": "", "at": 1, **fields}
 
 
-SAME = [gr.skip()] * 8
+SAME = [gr.skip()] * 9
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,10 @@ def explained(handlers, last):
 
 
 def test_an_explanation_fills_both_tabs(explained, service, last):
-    grid, shown, tokens, share, state, whole, masked, claim = explained
+    grid, shown, tokens, share, state, whole, masked, claim, part = explained
     result = service.explain(TEXT)
     units = {number: token for number, token in enumerate(result["tokens"]) if not token["special"]}
+    assert not part.visible, "this explainer explains whole texts"
     assert 'class="dm-certificate"' in grid and 'type="radio"' not in grid
     assert (shown["asked"], shown["state"]) == (asked_for(TEXT), last)
     scores = [units[number]["score"] for number in shown["order"]]
@@ -97,14 +98,14 @@ def test_chosen_tokens_move_the_share_and_a_share_moves_the_tokens(handlers, exp
     shown = explained[1]
     here = (asked_for(TEXT), last)
     asked = [*reversed(shown["order"][:3])]
-    grid, by_token, tokens, share, state, *_, claim = handlers.on_change(*here, asked, shown["share"], shown)
+    grid, by_token, tokens, share, state, *_, claim, _ = handlers.on_change(*here, asked, shown["share"], shown)
     assert (grid, tokens, state) == (gr.skip(),) * 3 and share == 25 and "Dropping 9 of 12 tokens" in claim
     assert (by_token["kept"], by_token["share"]) == (sorted(asked), 25)
     assert handlers.on_change(*here, asked, share, by_token) == SAME
-    _, by_share, tokens, share, *_, claim = handlers.on_change(*here, asked, 50, by_token)
+    _, by_share, tokens, share, *_, claim, _ = handlers.on_change(*here, asked, 50, by_token)
     assert tokens == by_share["kept"] == sorted(shown["order"][:6]) and share == gr.skip()
     assert "Dropping 6 of 12 tokens" in claim and handlers.on_change(*here, tokens, 50, by_share) == SAME
-    claim = handlers.on_change(*here, tokens, 100, by_share)[-1]
+    claim = handlers.on_change(*here, tokens, 100, by_share)[-2]
     assert "Dropping 0 of 12 tokens" in claim
 
 
@@ -114,8 +115,8 @@ def test_refusals_leave_nothing_behind(handlers, explained, last):
     for asked, says in ((None, ""), (asked_for(" "), NO_TEXT), ({"refusal": "No <b>."}, escaped)):
         refused, now, tokens, share, slider, *rest = handlers.on_change(asked, last, [1], 50, shown)
         assert (refused, now, tokens.choices, tokens.value) == (says, None, [], [])
-        assert [share, slider, *rest] == [gr.skip(), gr.skip(), None, None, ""]
-    assert "There is no token 99" in handlers.on_change(asked_for(TEXT), last, [99], shown["share"], shown)[-1]
+        assert [share, slider, *rest[:-1]] == [gr.skip(), gr.skip(), None, None, ""] and not rest[-1].visible
+    assert "There is no token 99" in handlers.on_change(asked_for(TEXT), last, [99], shown["share"], shown)[-2]
     assert handlers.on_compare(" ", "", "") == [NO_TEXT, None]
     *skipped, refused = handlers.on_choose("org/name")
     assert skipped == [gr.skip(), gr.skip()] and "is not served here" in refused["refusal"]
@@ -124,7 +125,7 @@ def test_refusals_leave_nothing_behind(handlers, explained, last):
 def test_a_text_with_too_many_tokens_to_choose_from_is_explained(handlers, last):
     shown = handlers.on_change(asked_for("dull " * 50), last, [], 100, None)
     assert 'class="dm-certificate"' in shown[0]
-    assert "The text has 52 tokens, and tokens are chosen from up to 40." in shown[-1]
+    assert "The text has 52 tokens, and tokens are chosen from up to 40." in shown[-2]
 
 
 def test_choose(handlers, service):

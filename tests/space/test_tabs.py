@@ -19,7 +19,7 @@ def test_ids(service):
     groups = [layout.inputs, layout.explain, layout.what_if, layout.compare, layout.batch]
     assert [[part.elem_id for part in group] for group in groups] == [
         ["explainer", "card", "text", "pair"],
-        ["explain", "changed", "state", "explanation"],
+        ["explain", "changed", "part", "state", "explanation"],
         ["changed-what-if", "tokens", "budget", "whole", "masked", "claim"],
         ["compare", "changed-compare", "comparison"],
         ["file", "column", "pair-column", "run", "cancel", "status", "files"],

@@ -15,8 +15,8 @@ from hf_diffmask.explainer.inputs import inputs_of
 from hf_diffmask.methods.plain import plain_explainer
 from hf_diffmask.methods.registry import METHODS, Explainers
 from hf_diffmask.pipeline.what_if import what_if
+from hf_diffmask.space.service import Service
 from hf_diffmask.space.settings import Settings
-from hf_diffmask.space.shelf import Shelf
 from hf_diffmask.tasks.registry import TASKS
 from hf_diffmask.tasks.token_classification import TokenClassification
 from hf_diffmask_entry import main
@@ -227,10 +227,8 @@ def test_what_does_not_fit_is_refused(trained, classifier, tokenizer, base):
         pipeline("diffmask-attribution", model=of_classes, tokenizer=tokenizer)(TEXT, targets="all")
     with pytest.raises(DiffMaskError, match="finds no entity in 1 texts"):
         inputs_of(explain.model, explain.tokenizer, ["very , very and ."])
-    with pytest.raises(DiffMaskError, match="masks of your own are for whole texts"):
+    with pytest.raises(DiffMaskError, match=r"say which, as `span=\(start, end\)`"):
         what_if(explain, TEXT, [1, 2])
-    with pytest.raises(DiffMaskError, match="the page shows whole texts: use `hf-diffmask explain --format html`"):
-        Shelf(Settings(explainers=(str(trained),))).get("")
     items = TextFeatures(explain.tokenizer, texts(8), 64)
     args = DiffMaskTrainingArguments(output_dir="unused", max_steps=1, masks=2, use_cpu=True, report_to="none")
     with pytest.raises(DiffMaskError, match="items do not say which tokens are explained"):
@@ -249,6 +247,42 @@ def test_an_entity_of_a_long_text_has_the_tokens_of_its_window(trained):
     for one in found:
         assert len(one["tokens"]) <= 32 and one["word"] == text[one["start"] : one["end"]]
         assert any(token["start"] == one["start"] for token in one["tokens"] if not token["special"])
+
+
+def test_masks_of_ones_own(trained):
+    """The mask of an explanation gives its figures, also in a text of several windows."""
+    explain = pipeline("diffmask-attribution", model=str(trained))
+    for length, text in ((128, TEXT), (24, " ".join(texts(6, seed=6)))):
+        explain.length = length
+        for one in explain(text):
+            kept = [number for number, token in enumerate(one["tokens"]) if token["kept"]]
+            found = what_if(explain, text, kept, span=(one["start"], one["end"]))
+            assert found["whole"]["word"] == one["word"] and found["whole"]["label"] == one["label"]
+            assert found["drop"] == pytest.approx(one["drop"], abs=1e-5)
+            chances = found["whole"]["probabilities"]
+            assert chances[one["label"]] == pytest.approx(one["score"], abs=1e-5) and len(chances) == 3
+            assert found["masked"]["score"] == pytest.approx(max(found["masked"]["probabilities"].values()))
+
+
+def test_the_service_shows_one_part(trained):
+    service = Service(Settings(explainers=(str(trained),)))
+    first = service.explain(TEXT)
+    assert [(part["label"], part["word"]) for part in first["parts"]] == [("GOOD", "the acting"), ("BAD", "the plot")]
+    assert first["word"] == "the acting"
+    span = [first["parts"][1]["start"], first["parts"][1]["end"]]
+    second = service.explain(TEXT, span=span)
+    assert second["word"] == "the plot" and "parts" not in second
+    kept = [number for number, token in enumerate(second["tokens"]) if token["kept"]]
+    assert service.what_if(TEXT, kept, span=span)["drop"] == pytest.approx(second["drop"], abs=1e-5)
+    ranked = {one["method"]: one for one in service.compare(TEXT, span=span)}
+    scores = {token["token"]: token["score"] for token in ranked["leave-one-out"]["tokens"]}
+    assert scores["not"] > scores["superb"]
+    assert [len(found) for found in service.batch([{"text": TEXT}, {"text": "very ,"}])] == [2, 0]
+    with pytest.raises(DiffMaskError, match="finds no entity in this text"):
+        service.explain("very , very")
+    for wrong, says in (([3, 1], "before its end"), ([1], "list of two whole numbers"), ("ab", "list of two")):
+        with pytest.raises(DiffMaskError, match=says):
+            service.explain(TEXT, span=wrong)
 
 
 def test_words_and_views_name_the_part(trained):

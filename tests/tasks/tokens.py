@@ -5,7 +5,13 @@ import random
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional as F
-from transformers import ModernBertConfig, ModernBertForTokenClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    ModernBertConfig,
+    ModernBertForTokenClassification,
+    PreTrainedTokenizerFast,
+)
 
 LABELS = ["O", "B-GOOD", "I-GOOD", "B-BAD", "I-BAD"]
 SPECIAL = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
@@ -93,3 +99,29 @@ def save_base(folder, steps=250):
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def marking_base(tokenizer, *words):
+    """A token classifier that marks some words as "X" and others as "O": its block adds nothing to the embeddings."""
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        num_labels=2, id2label={0: "O", 1: "X"}, label2id={"O": 0, "X": 1},
+    )  # fmt: skip
+    base = BertForTokenClassification(config).eval()
+    marked = tokenizer.convert_tokens_to_ids(list(words))
+    with torch.no_grad():
+        for parameter in base.bert.encoder.parameters():
+            parameter.zero_()  # what the block adds to its input
+        for module in base.bert.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.weight.fill_(1.0)
+        table = base.get_input_embeddings().weight
+        table.zero_()
+        table[:, 1], table[marked, 0] = 5.0, 5.0
+        table[marked, 1] = 0.0
+        base.bert.embeddings.position_embeddings.weight.zero_()
+        base.bert.embeddings.token_type_embeddings.weight.zero_()
+        base.classifier.weight.zero_()
+        base.classifier.weight[1, 0] = 10.0
+        base.classifier.bias.copy_(torch.tensor([0.0, -5.0]))
+    return base
