@@ -13,6 +13,11 @@ from transformers.utils import ModelOutput
 PER_POSITION = ("start_logits", "end_logits")
 
 
+def is_read(name: str) -> bool:
+    """Whether tasks read an output of this name: logits, or the last state of a model without a head."""
+    return name.endswith("logits") or name == "last_hidden_state"
+
+
 class Part(NamedTuple):
     """Rows of a batch that run together, with the real units of each row first."""
 
@@ -96,7 +101,7 @@ def spread(parts: Sequence[Part], values: Sequence[Tensor], shape: torch.Size) -
 
 def joined(parts: Sequence[Part], outputs: Sequence[Any], shape: torch.Size) -> Any:
     """
-    The logits of the parts as one output.
+    What tasks read of the parts' outputs, as one output.
 
     Args:
         parts (`Sequence[Part]`): The parts.
@@ -104,11 +109,11 @@ def joined(parts: Sequence[Part], outputs: Sequence[Any], shape: torch.Size) -> 
         shape (`torch.Size`): `(B, T)`.
 
     Returns:
-        [`~transformers.utils.ModelOutput`]: Of the outputs' class, with logits only.
+        [`~transformers.utils.ModelOutput`]: Of the outputs' class, with logits or the last state only.
     """
     order = torch.cat([part.rows for part in parts]).argsort()
     found = {}
-    for name in (name for name in outputs[0] if name.endswith("logits")):
+    for name in filter(is_read, outputs[0]):
         values = [output[name] for output in outputs]
         has_positions = values[0].dim() > 2 or name in PER_POSITION
         found[name] = spread(parts, values, shape) if has_positions else torch.cat(values)[order]
@@ -151,7 +156,7 @@ def _measure(model: PreTrainedModel, run: Callable[[dict[str, Tensor], Tensor], 
         for name, value in dummies.items()
     }
     whole, padded = (run(features, features["attention_mask"].bool()) for features in (dummies, longer))
-    for name in (name for name in whole if name.endswith("logits")):
+    for name in filter(is_read, whole):
         alone, beside = whole[name], padded[name]
         if alone.shape != beside.shape:
             beside = beside[:, : alone.shape[1]]

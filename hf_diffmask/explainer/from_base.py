@@ -54,8 +54,9 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
     else:
         names, widths = list(states), state_widths(base_model, states)
     location, reads = base_model.name_or_path, None if task.at_positions else head_reads(base_model, names)
+    constants = {**({} if reads is None else {"reads": reads}), **task.given_constants(base_model.config)}
     if MASKS[config.get("objective", DiffMaskConfig.objective)].beside_states:
-        config = {**flow_fields(base_model, task, reads), **config}
+        config = {**flow_fields(base_model, task, constants), **config}
     return DiffMaskConfig(
         base_model_name_or_path=os.path.abspath(location) if os.path.isdir(location) else location or None,
         base_model_revision=config.pop("base_model_revision", None) or commit_of(location),
@@ -63,7 +64,7 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
         base_model_dtype=str(base_model.dtype).removeprefix("torch."),
         base_model_class=type(base_model).__name__,
         task=task.name,
-        task_constants={**({} if reads is None else {"reads": reads}), **task.given_constants(base_model.config)},
+        task_constants=constants,
         vocab_size=table.shape[0],
         embedding_size=widths[0],
         hidden_size=widths[-1],
@@ -74,19 +75,19 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
     )
 
 
-def flow_fields(base_model: PreTrainedModel, task: type[Task], reads: str | None) -> dict[str, Any]:
+def flow_fields(base_model: PreTrainedModel, task: type[Task], constants: dict[str, Any]) -> dict[str, Any]:
     """
     Config fields of the flow that an explanation head reads.
 
     Args:
         base_model ([`~transformers.PreTrainedModel`]): The base model.
         task (`type[Task]`): Its task.
-        reads (`str`, *optional*): Result of [`~hf_diffmask.base.head.head_reads`].
+        constants (`dict`): Constants of the task; `reads` says which positions the head reads.
 
     Returns:
         `dict`: `read_flow`, and if it is `True` the sizes of the flow.
     """
-    if not (task.at_positions or task({"reads": reads}).knows_positions) or not reads_flow(base_model):
+    if not task(constants).knows_positions or not reads_flow(base_model):
         return {}
     dummies = {name: value[:1].to(base_model.device) for name, value in base_model.dummy_inputs.items()}
     with torch.no_grad():

@@ -19,11 +19,24 @@ def has_head(class_names: Iterable[str], auto_class: Any) -> bool:
         `bool`: Whether Transformers lists one of the classes for this head, one was registered for it, or the name of
         one ends like the head's classes, such as `ForSequenceClassification`.
     """
-    mapping = auto_class._model_mapping
-    known = [*mapping._model_mapping.values(), *(model.__name__ for model in mapping._extra_content.values())]
-    names = {name for one in known for name in ([one] if isinstance(one, str) else one)}
+    names = model_classes(auto_class)
     own = auto_class.__name__.removeprefix("AutoModel")
     return any(name in names or name.endswith(own) for name in class_names)
+
+
+def model_classes(auto_class: Any) -> set[str]:
+    """
+    Names of the classes that an auto class loads.
+
+    Args:
+        auto_class: Such as `AutoModel`.
+
+    Returns:
+        `set[str]`: Those that Transformers lists, and those that were registered.
+    """
+    mapping = auto_class._model_mapping
+    known = [*mapping._model_mapping.values(), *(model.__name__ for model in mapping._extra_content.values())]
+    return {name for one in known for name in ([one] if isinstance(one, str) else one)}
 
 
 def widen(values: Tensor) -> Tensor:

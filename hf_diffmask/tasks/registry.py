@@ -9,13 +9,21 @@ from ..errors import DiffMaskError
 from .multi_label import MultiLabelClassification
 from .question_answering import QuestionAnswering
 from .regression import Regression
+from .sentence_similarity import SentenceSimilarity
 from .task import Task
 from .text_classification import TextClassification
 from .token_classification import TokenClassification
 
 TASKS: dict[str, type[Task]] = {
     one.name: one
-    for one in (TextClassification, MultiLabelClassification, QuestionAnswering, Regression, TokenClassification)
+    for one in (
+        TextClassification,
+        MultiLabelClassification,
+        QuestionAnswering,
+        Regression,
+        TokenClassification,
+        SentenceSimilarity,
+    )
 }
 DEFAULT = TextClassification.name
 
