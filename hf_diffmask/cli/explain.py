@@ -89,6 +89,16 @@ class ExplainArguments:
             "characters, several separated by commas. Default: entities."
         },
     )
+    candidate_labels: str | None = field(
+        default=None,
+        metadata={
+            "help": "For entailment models: labels of zero-shot classification, separated by commas, each explained."
+        },
+    )
+    hypothesis_template: str | None = field(
+        default=None,
+        metadata={"help": "The hypothesis with {} for a candidate label. Default: This example is {}."},
+    )
     margin: float | None = field(
         default=None,
         metadata={"help": "Highest cost of an explanation, not with --recipe paper. Default: the explainer's margin."},
@@ -180,6 +190,8 @@ def run(arguments: list[str]) -> None:
         margin=args.margin,
         label=_labels(args.label, explain.model),
         targets=_targets(args.targets),
+        candidate_labels=args.candidate_labels,
+        hypothesis_template=args.hypothesis_template,
         refine_steps=args.refine_steps,
         batch_size=batch_size,
     )

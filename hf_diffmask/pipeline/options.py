@@ -32,6 +32,7 @@ def sorted_options(
     curve: bool | None = None,
     refine_steps: int | None = None,
     targets: str | Sequence[tuple[int, int]] | None = None,
+    probabilities: bool | None = None,
     **of_task: Any,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """
@@ -39,7 +40,8 @@ def sorted_options(
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
-        state, verify, aggregation, method, on_violation, margin, label, curve, targets: See the pipeline.
+        state, verify, aggregation, method, on_violation, margin, label, curve, targets, probabilities: See the
+            pipeline.
         refine_steps: Refused; see [`~hf_diffmask.errors.unrefined`].
         of_task: Options for the task, see [`Task.options`].
 
@@ -64,6 +66,8 @@ def sorted_options(
         forward["label"] = post["label"] = asked_labels(model, label)
     if curve is not None:
         forward["curve"] = curve
+    if probabilities is not None:
+        post["probabilities"] = probabilities
     if state is not None:
         forward["state"] = post["state"] = state_index(model, state)
     if verify is not None:

@@ -1,7 +1,7 @@
 """`pipeline("diffmask-attribution")`: from a text or question to a prediction and a checked attribution."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from .labels import Asked, choices_of, numbers_of
 from .options import PER_EXAMPLE, check_together, count_of, sorted_options
 from .parts import ENTITIES, Parts, Targets, each_part, explain_parts, parts_of
 from .results import read, result_of
+from .zero_shot import ZeroShot
 
 logger = logging.get_logger(__name__)
 
@@ -74,6 +75,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             Transformers' pipeline does with `aggregation_strategy="simple"`; `"all"` is every token; a list of
             `(start, end)` in characters names spans. The result of a text is a list with one explanation for each,
             from one forward pass and one masked pass each.
+        probabilities (`bool`, *optional*, defaults to `False`):
+            For classifiers: whether results hold the `probabilities` of all labels, by name.
         curve (`bool`, *optional*, defaults to `False`): Not for the recipe `paper`: whether to run masks at
             17 kept shares, 0 to 1.
         top_k (`int`, *optional*): For question answering: number of `answers` to list; by default none.
@@ -174,6 +177,8 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         on_error: str | None = None,
         batch_size: int | None = None,
         num_workers: int | None = None,
+        candidate_labels: str | Sequence[str] | None = None,
+        hypothesis_template: str | None = None,
         **options: Any,
     ) -> Any:
         """
@@ -186,6 +191,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
                 is; inside a container, a tuple of two texts is a pair.
             on_error, batch_size (*optional*): See the class.
             num_workers (`int`, *optional*): No effect; part of Transformers' interface.
+            candidate_labels, hypothesis_template (*optional*): For an entailment model: zero-shot classification, see
+                [`ZeroShot`]. The result of a text is a list with one explanation for each label, the most probable
+                first.
             options: See the class. For question answering also `question` and `context`, each a text or a container,
                 instead of `inputs`.
 
@@ -200,6 +208,14 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         on_error = self.on_error if on_error is None else check_on_error(on_error)
         if batch_size is not None:
             options["batch_size"] = count_of("batch_size", batch_size)
+        zero_shot = None
+        if hypothesis_template is not None and candidate_labels is None:
+            raise DiffMaskError("`hypothesis_template` goes with `candidate_labels`: name some.")
+        if candidate_labels is not None:
+            if options.get("label") is not None:
+                raise DiffMaskError("With `candidate_labels`, entailment is explained: leave `label` out.")
+            zero_shot = ZeroShot(self.model, candidate_labels, hypothesis_template)
+            options |= {"label": zero_shot.entailment, "probabilities": True}
         self._sanitize_parameters(**{name: value for name, value in options.items() if name != "batch_size"})
 
         def run(part: Any) -> Any:
@@ -207,7 +223,16 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             return super(DiffMaskAttributionPipeline, self).__call__(part, num_workers=0, **options)
 
         read = partial(read_input, self.model.task, self.tokenizer, self.length)
-        return explained(inputs, self.model.task.check, read, run, on_error)
+        if zero_shot is None:
+            return explained(inputs, self.model.task.check, read, run, on_error)
+        each = partial(zero_shot.run, run=run)
+        return explained(
+            inputs,
+            lambda text, what: [self.model.task.check(pair, what) for pair in zero_shot.pairs(text, what)],
+            lambda text, what: [read(pair, what) for pair in zero_shot.pairs(text, what)],
+            each,
+            on_error,
+        )
 
     def preprocess(self, encoded: EncodedText, targets: Targets = ENTITIES) -> Iterator[dict[str, Any]]:
         parts = list(windows(encoded, self.length))

@@ -72,6 +72,7 @@ def result_of(
     method: str = "amortised",
     on_violation: str = "keep",
     margin: float | None = None,
+    probabilities: bool = False,
     **of_task: Any,
 ) -> dict[str, Any]:
     """
@@ -82,7 +83,7 @@ def result_of(
         windows (`list[dict]`): For each window its features and its explanation.
         label (`int`, *optional*): The choice that was asked for.
         own (`Container[str]`, *optional*): Tokens that the tokenizer finds in a text as they are.
-        state, aggregation, method, on_violation, margin: See the pipeline.
+        state, aggregation, method, on_violation, margin, probabilities: See the pipeline.
         of_task: Options for the task.
 
     Returns:
@@ -104,6 +105,8 @@ def result_of(
         "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
         "margin": model.margin(margin),
     }
+    if probabilities:
+        result["probabilities"] = model.task.distribution(windows, model.base.config)
     if label is not None:
         result["explained_label"] = model.task.choice_names(model.base.config)[label]
     if check is not None:
