@@ -223,9 +223,15 @@ def run(arguments: list[str]) -> None:
             "compare methods with signed scores only with each other."
         )
     shown = result["methods"] or result["on_few"]
-    # The bounds hold for the first inputs only.
+    # The bounds hold for the first inputs only, and for the preset's replacement.
     ends = result.get("bounds") if len(few) == len(inputs) else None
-    drawn = plots.faithfulness_by_cost(shown, f"{args.preset}, {len(inputs)} inputs", ends)
+    title = f"{args.preset}, {len(inputs if result['methods'] else few)} inputs"
+    if ends is None:
+        shown_in_plot = {name: {**found, **found["every_replacement"]} for name, found in shown.items()}
+        title += f", mean over {', '.join([preset.replacement, *others])}"
+    else:
+        shown_in_plot = shown
+    drawn = plots.faithfulness_by_cost(shown_in_plot, title, ends)
     with writing(folder / "faithfulness.png", "wb") as file:
         drawn.savefig(file, format="png")
     print(f"\n{len(inputs)} inputs, preset {args.preset}, tokens removed by {preset.replacement}")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from safetensors.torch import load_file
+from transformers import BertForNextSentencePrediction
 
 import hf_diffmask
 from hf_diffmask.errors import RETIRED, retired
@@ -71,11 +72,11 @@ def test_bad_training_input_is_one_sentence(capsys, data, tmp_path):
 
 
 def test_a_base_without_a_trained_head_is_refused(capsys, data, classifier, tokenizer, tmp_path):
-    classifier.bert.save_pretrained(tmp_path / "encoder")
+    BertForNextSentencePrediction(classifier.config).save_pretrained(tmp_path / "encoder")
     tokenizer.save_pretrained(tmp_path / "encoder")
     arguments = ["train", "--base_model", str(tmp_path / "encoder"), "--dataset", str(data), "--output_dir",
                  str(tmp_path / "out")]  # fmt: skip
-    refused(capsys, arguments, "is a BertModel", "no task covers")
+    refused(capsys, arguments, "is a BertForNextSentencePrediction", "no task covers")
     config = json.loads((tmp_path / "encoder" / "config.json").read_text())
     config["architectures"] = ["BertForSequenceClassification"]
     (tmp_path / "encoder" / "config.json").write_text(json.dumps(config))
