@@ -226,7 +226,7 @@ def run(arguments: list[str]) -> None:
     # The bounds hold for the first inputs only, and for the preset's replacement.
     ends = result.get("bounds") if len(few) == len(inputs) else None
     title = f"{args.preset}, {len(inputs if result['methods'] else few)} inputs"
-    if ends is None:
+    if ends is None and len(others) > 1:
         shown_in_plot = {name: {**found, **found["every_replacement"]} for name, found in shown.items()}
         title += f", mean over {', '.join([preset.replacement, *others])}"
     else:
