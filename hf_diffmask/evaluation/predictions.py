@@ -11,6 +11,7 @@ from ..base.running import masked_state, replace, run
 from ..data.batching import in_batches
 from ..data.features import aligned, model_inputs
 from ..errors import DiffMaskError
+from ..explainer.inputs import check_items
 from ..tasks.inputs import whole_number
 from ..tasks.registry import model_task
 from ..tasks.task import Task
@@ -115,6 +116,7 @@ def class_log_probabilities(
         DiffMaskError: If the model has no choices, or tokens cannot be removed in this way.
     """
     task = choosing_task(model, task)
+    check_items(task, [inputs])
     if batch_size < 1:
         raise DiffMaskError(f"`batch_size` must be at least 1, but is {batch_size}.")
     changed = [without(one, stays, replacement, tokenizer) for one, stays in zip(inputs, keep, strict=True)]

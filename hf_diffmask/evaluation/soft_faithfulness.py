@@ -10,6 +10,7 @@ from ..base.frozen import as_guest
 from ..base.running import replace
 from ..data.features import collate, model_inputs
 from ..errors import DiffMaskError
+from ..explainer.inputs import check_items
 from ..masks.noise import hashed_uniform
 from ..tasks.task import Task
 from .faithfulness import ranking
@@ -81,6 +82,7 @@ def soft_measures(
         NoScaleError: If an all-zero input does not lower the probability.
     """
     task = choosing_task(model, task)
+    check_items(task, [[features]])
     if choice is not None:
         check_class(model, choice, task)
     special = torch.tensor([bool(value) for value in features["special_tokens_mask"]])

@@ -11,6 +11,7 @@ from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainer, DiffMaskT
 from hf_diffmask.base.running import Batch, Recorded
 from hf_diffmask.data.features import TextFeatures
 from hf_diffmask.display.terminal import to_text
+from hf_diffmask.evaluation.predictions import class_probabilities
 from hf_diffmask.explainer.inputs import inputs_of
 from hf_diffmask.methods.plain import plain_explainer
 from hf_diffmask.methods.registry import METHODS, Explainers
@@ -229,6 +230,10 @@ def test_what_does_not_fit_is_refused(trained, classifier, tokenizer, base):
         inputs_of(explain.model, explain.tokenizer, ["very , very and ."])
     with pytest.raises(DiffMaskError, match=r"say which, as `span=\(start, end\)`"):
         what_if(explain, TEXT, [1, 2])
+    ids = explain.tokenizer(TEXT)
+    given = explain.model.base, explain.tokenizer, [dict(ids)], [[True] * len(ids["input_ids"])]
+    with pytest.raises(DiffMaskError, match="items do not say which tokens are explained"):
+        class_probabilities(*given)
     items = TextFeatures(explain.tokenizer, texts(8), 64)
     args = DiffMaskTrainingArguments(output_dir="unused", max_steps=1, masks=2, use_cpu=True, report_to="none")
     with pytest.raises(DiffMaskError, match="items do not say which tokens are explained"):
