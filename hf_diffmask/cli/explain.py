@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -143,6 +143,14 @@ def _targets(targets: str | None) -> str | list[tuple[int, int]] | None:
     return [(int(start), int(end)) for start, end in ends]
 
 
+def _each(of_each: Iterable[tuple[Place, Any]], empty: list[int]) -> Iterator[dict[str, Any]]:
+    """The results with their places. Numbers of texts without any are added to `empty`."""
+    for number, (place, found) in enumerate(of_each):
+        if not results_in(found):
+            empty.append(number)
+        yield from ({**place, **result} for result in results_in(found))
+
+
 def _write(results: Iterator[dict[str, Any]], args: ExplainArguments, color: bool) -> Iterator[str]:
     if args.format == "html":
         yield to_html(results)
@@ -196,8 +204,8 @@ def run(arguments: list[str]) -> None:
         batch_size=batch_size,
     )
     results = tqdm(results, total=len(texts), unit="text", file=sys.stderr, disable=len(texts) < 20)
-    of_each = zip(places, results, strict=True)
-    results = ({**place, **result} for place, found in of_each for result in results_in(found))
+    empty: list[int] = []
+    results = _each(zip(places, results, strict=True), empty)
     if args.output:
         with writing(args.output) as file:
             file.writelines(_write(results, args, color=False))
@@ -206,3 +214,6 @@ def run(arguments: list[str]) -> None:
         in_ascii = args.format == "html" and codecs.lookup(sys.stdout.encoding).name != "utf-8"
         for piece in _write(results, args, color=sys.stdout.isatty()):
             print(piece.encode("ascii", "xmlcharrefreplace").decode() if in_ascii else piece, end="")
+    if empty:
+        what = "no entity" if explain.model.task.at_positions else "no label above 0.5"
+        print(f"hf-diffmask: In {len(empty)} of {len(texts)} texts the base model finds {what}.", file=sys.stderr)

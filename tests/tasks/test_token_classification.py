@@ -340,6 +340,8 @@ def test_through_every_command(trained, base, tmp_path, capsys):
     assert main(["explain", "--model", str(trained), "--format", "json", TEXT, "dull"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.strip().splitlines()]
     assert [(line["label"], line["word"]) for line in lines[:2]] == [("GOOD", "the acting"), ("BAD", "the plot")]
+    assert main(["explain", "--model", str(trained), "very , very", TEXT, "dull"]) == 0
+    assert "In 2 of 3 texts the base model finds no entity." in capsys.readouterr().err
     assert main(["explain", "--model", str(trained), "--targets", "0:10", "--format", "json", TEXT]) == 0
     assert json.loads(capsys.readouterr().out)["word"] == "the acting"
     ablations = ["ablate", "--base_model", str(base), "--dataset", str(data), "--masks", "2", "--use_cpu", "True"]
