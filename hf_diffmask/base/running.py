@@ -93,6 +93,33 @@ class Recorded(NamedTuple):
         return Recorded(self.target[pick], states, self.batch.rows(pick), flow)
 
 
+def joined_rows(parts: Sequence[Recorded]) -> Recorded:
+    """
+    Recorded rows of one batch, one after the other.
+
+    Args:
+        parts (`Sequence[Recorded]`): At least one, all from one batch, so of one length.
+
+    Returns:
+        [`Recorded`]
+    """
+    first, batches = parts[0], [part.batch for part in parts]
+    if len(parts) == 1:
+        return first
+    explained = [batch.explained for batch in batches if batch.explained is not None]
+    batch = Batch(
+        {name: torch.cat([one.inputs[name] for one in batches]) for name in first.batch.inputs},
+        torch.cat([one.maskable for one in batches]),
+        torch.cat([one.special for one in batches]),
+        explained=torch.cat(explained) if explained else None,
+    )
+    flows = [part.flow for part in parts if part.flow is not None]
+    values = zip(*(one.values for one in flows), strict=True)
+    flow = Flow(tuple(map(torch.cat, values)), torch.cat([one.shares for one in flows])) if flows else None
+    states = [torch.cat(of_state) for of_state in zip(*(part.states for part in parts), strict=True)]
+    return Recorded(torch.cat([part.target for part in parts]), states, batch, flow)
+
+
 def masked_state(hidden: Tensor, keep: Tensor, replacement: Tensor) -> Tensor:
     """
     Replaces units of a state, `z * h + (1 - z) * b` (paper, equations 2 and 7).

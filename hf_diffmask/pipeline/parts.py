@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base.running import Recorded
+from ..base.running import Recorded, joined_rows
 from ..data.encoding import EncodedText
 from ..data.merging import most_central
 from ..errors import DiffMaskError
@@ -16,6 +16,7 @@ from ..explainer.recording import record_at
 from ..tasks.inputs import whole_number
 
 ENTITIES, ALL = "entities", "all"
+ROWS = 32  # explanations that run as one batch, at least
 Targets = str | tuple[tuple[int, int], ...]
 """What is explained: `"entities"`, `"all"`, or spans in characters."""
 
@@ -109,7 +110,7 @@ def explain_parts(
         model ([`DiffMaskModel`]): The explainer.
         recorded ([`Recorded`]): The base model's output at each position, and its states.
         asked (`Sequence[Parts]`): For each window, what is explained.
-        explain (`Callable`): Explains one part of each window.
+        explain (`Callable`): Explains a batch with one part a row.
 
     Returns:
         `dict`: As from `explain`, with the parts in dimension 1; and `explained`, `(B, N, T)`, `bool`: the positions
@@ -125,12 +126,27 @@ def explain_parts(
         (there,) = torch.where(units[row])
         for number, part in enumerate(parts):
             explained[row, number, there[part]] = True
-    # A window without this part is explained for its first token, and that is thrown away.
     first = units & (units.cumsum(-1) == 1)
-    found = []
-    for marks in explained.unbind(1):
-        found.append(explain(record_at(model.task, recorded, torch.where(marks.any(-1, keepdim=True), marks, first))))
-    return {**{name: torch.stack([one[name] for one in found], dim=1) for name in found[0]}, "explained": explained}
+    asked_for = explained
+    if not explained.any():  # something must run, to give results their shapes, and is thrown away
+        asked_for = explained.clone()
+        asked_for[0, 0] = first[0]
+    found, places, waiting = [], [], []
+    for number, marks in enumerate(asked_for.unbind(1)):
+        (rows,) = torch.where(marks.any(-1))
+        places.append(torch.stack([rows, torch.full_like(rows, number)]))
+        # All rows at once, since the flow is read for the whole batch. Rows without this part take their first token.
+        filled = torch.where(marks.any(-1, keepdim=True), marks, first)
+        waiting.append(record_at(model.task, recorded, filled).rows(rows))
+        if sum(len(one.target) for one in waiting) >= ROWS or number == count - 1:
+            found.append(explain(joined_rows(waiting)))
+            waiting = []
+    rows, numbers = torch.cat(places, dim=1)
+    results = {"explained": explained}
+    for name in found[0]:
+        values = torch.cat([one[name] for one in found])
+        results[name] = values.new_zeros(len(units), count, *values.shape[1:]).index_put((rows, numbers), values)
+    return results
 
 
 def _found(model: DiffMaskModel, recorded: Recorded, row: int) -> list[list[int]]:

@@ -135,14 +135,21 @@ def test_the_word_that_says_it_has_most_evidence(trained):
 
 def test_several_entities_cost_one_pass_and_a_masked_pass_each(trained):
     explain = pipeline("diffmask-attribution", model=str(trained))
-    passes = []
-    explain.model.base.register_forward_hook(lambda *_: passes.append(1))
+    rows = []
+    explain.model.base.register_forward_hook(lambda *given: rows.append(len(given[-1].logits)))
     found = explain(TEXT)
     assert [(one["label"], one["word"]) for one in found] == [("GOOD", "the acting"), ("BAD", "the plot")]
-    assert len(passes) == 3
-    del passes[:]
+    assert rows == [1, 2], "the whole text, and a mask for each entity in one batch"
+    del rows[:]
     explain(TEXT, targets="all", verify=False)
-    assert len(passes) == 1
+    assert rows == [1]
+    explain([TEXT, "very ,"], batch_size=2)  # the first padded batch measures whether padding matters
+    del rows[:]
+    explain([TEXT, "very ,", "the cast is warm ."], batch_size=3)
+    assert rows == [3, 3], "no masked pass where there is no entity"
+    del rows[:]
+    explain(["very , very", "very ,"], batch_size=2)
+    assert rows == [2, 1]
 
 
 def test_a_batch_is_as_the_text_alone(trained):
