@@ -174,7 +174,7 @@ def run(arguments: list[str]) -> None:
     results = {masking: of_all for masking, (of_all, _) in found.items()}
     (numbers, *_) = (numbers for _, numbers in found.values())  # the base model decides: alike for both
     if not numbers:
-        raise DiffMaskError(f"There is nothing to analyse: the base model finds no entity in {len(texts)} texts.")
+        raise DiffMaskError(f"There is nothing to analyse: the base model finds {task.nothing} in {len(texts)} texts.")
     tags = [tags[number] for number in numbers] if tags else []
     sections = {
         "Inputs one by one": [

@@ -215,5 +215,5 @@ def run(arguments: list[str]) -> None:
         for piece in _write(results, args, color=sys.stdout.isatty()):
             print(piece.encode("ascii", "xmlcharrefreplace").decode() if in_ascii else piece, end="")
     if empty:
-        what = "no entity" if explain.model.task.at_positions else "no label above 0.5"
-        print(f"hf-diffmask: In {len(empty)} of {len(texts)} texts the base model finds {what}.", file=sys.stderr)
+        what = f"In {len(empty)} of {len(texts)} texts the base model finds {explain.model.task.nothing}."
+        print(f"hf-diffmask: {what}", file=sys.stderr)

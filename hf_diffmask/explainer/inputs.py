@@ -54,7 +54,8 @@ def inputs_of(
             items.append({**item, "explained_mask": [int(k in part) for k in range(len(item["input_ids"]))]})
             of_text.append(number)
     if texts and not items:
-        raise DiffMaskError(f"There is nothing to explain: the base model finds no entity in {len(texts)} texts.")
+        found = f"the base model finds {explainer.task.nothing} in {len(texts)} texts"
+        raise DiffMaskError(f"There is nothing to explain: {found}.")
     return Features(items, of_text)
 
 

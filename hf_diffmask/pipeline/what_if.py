@@ -48,7 +48,8 @@ def what_if(
         numbers of the kept tokens; and `special`, the number of special tokens among them.
 
     Raises:
-        DiffMaskError: If a token or the state does not exist, or the input cannot be explained.
+        DiffMaskError: If a token or the state does not exist, the input cannot be explained, or the explainer explains
+            tokens and `span` does not say which.
     """
     model = explain.model
     if model.task.at_positions and span is None:

@@ -5,9 +5,10 @@ from typing import Any
 
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
-from ..tasks.text_classification import TextClassification
 
-TEMPLATE = "This example is {}."
+PLACE = "{}"
+TEMPLATE = f"This example is {PLACE}."
+"""The hypothesis of Transformers' pipeline."""
 
 
 class ZeroShot:
@@ -29,9 +30,9 @@ class ZeroShot:
     def __init__(self, model: DiffMaskModel, labels: Any, template: str | None = None):
         self.template = TEMPLATE if template is None else template
         self.labels = _labels(labels)
-        if not isinstance(self.template, str) or self.template.format("a") == self.template:
+        if not isinstance(self.template, str) or PLACE not in self.template:
             raise DiffMaskError(f"`hypothesis_template` must hold {{}} for the label, but is {self.template!r}.")
-        if model.config.task != TextClassification.name or not model.preserved.of_choice:
+        if not model.preserved.of_choice:
             raise DiffMaskError("`candidate_labels` are for explainers of a classifier that preserve its prediction.")
         names = model.task.choice_names(model.base.config)
         entailing = [number for number, name in enumerate(names) if name.lower().startswith("entail")]
@@ -61,7 +62,7 @@ class ZeroShot:
         text = self.task.check(text, what)
         if isinstance(text, tuple):
             raise DiffMaskError(f"{what} is a pair of texts: candidate labels are for single texts.")
-        return [{"text": text, "text_pair": self.template.format(label)} for label in self.labels]
+        return [{"text": text, "text_pair": self.template.replace(PLACE, label)} for label in self.labels]
 
     def run(self, part: Any, run: Callable[[Any], Any]) -> Any:
         """

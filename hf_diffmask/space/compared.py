@@ -45,7 +45,7 @@ def compare(held: Held, item: dict[str, str], most: int, span: list[int] | None 
         `list[dict]`: See [`Service.compare`].
 
     Raises:
-        DiffMaskError: If the text has too many tokens.
+        DiffMaskError: If the text has too many tokens, or nothing in it is explained.
     """
     explain = held.explain
     encoded = held.encoded(item)
@@ -99,5 +99,5 @@ def _parts(held: Held, item: dict[str, str], span: list[int] | None) -> list[lis
         for result in held.explain(item, targets=targets, verify=False)
     ]
     if not found:
-        raise DiffMaskError("The base model finds no entity in this text.")
+        raise DiffMaskError(f"The base model finds {held.explain.model.task.nothing} in this text.")
     return found

@@ -83,7 +83,7 @@ class Service:
         key = ("explain", held, tuple(sorted((name, v) for name, v in options.items() if v is not None)))
         found = results_in(self.batcher(key, item, self.settings.seconds))
         if not found:
-            raise DiffMaskError("The base model finds no entity in this text.")
+            raise DiffMaskError(f"The base model finds {held.explain.model.task.nothing} in this text.")
         if held.explain.model.task.at_positions and span is None:
             found[0]["parts"] = [{name: one[name] for name in ("label", "word", "start", "end")} for one in found]
         return found[0]

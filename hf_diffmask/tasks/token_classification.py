@@ -33,6 +33,7 @@ class TokenClassification(TextClassification):
     described = "token classifiers"
     drop_words = "a drop of the label's probability"
     falls_words = "the label's probability falls"
+    nothing = "no entity"
     at_positions = True
 
     @classmethod

@@ -83,6 +83,8 @@ class TaskWords:
     """Further arguments of [`Task.readable`] for this task, with their defaults."""
     drop_words: ClassVar[str] = "a drop of the class's probability"
     """The cost in words if one choice is explained."""
+    nothing: ClassVar[str] = "no label above 0.5"
+    """What the base model finds in a text without any result, after "finds"."""
     falls_words: ClassVar[str] = "the class's probability falls"
     """The cost as a clause, before "by"."""
 

@@ -56,3 +56,21 @@ def test_what_cannot_be_explained_is_refused(tmp_path):
         (tmp_path / str(number)).mkdir()
         with pytest.raises(DiffMaskError, match=f"pools its last state by {named}: only the mean"):
             pooling_of(folder_of(tmp_path / str(number), pooling))
+
+
+@pytest.mark.parametrize("content", ["[", "{}", "[3]", '[{"type": "x.Pooling", "path": "../../elsewhere"}]'])
+def test_damaged_files_are_refused(tmp_path, content):
+    (tmp_path / "modules.json").write_text(content)
+    with pytest.raises(DiffMaskError, match=r"modules\.json of .* is not as Sentence Transformers writes it"):
+        pooling_of(str(tmp_path))
+
+
+def test_a_damaged_pooling_is_refused(tmp_path):
+    folder = folder_of(tmp_path, {"pooling_mode_mean_tokens": True})
+    (tmp_path / "1_Pooling" / "config.json").write_text("[]")
+    with pytest.raises(DiffMaskError, match=r"1_Pooling/config\.json of .* is not as"):
+        pooling_of(folder)
+
+
+def test_models_that_are_not_here_have_no_files(tmp_path):
+    assert pooling_of("acme/not-in-the-cache") == "mean"

@@ -88,6 +88,7 @@ def test_lists_streams_and_bad_rows(explain):
         ({"candidate_labels": ["a", " "]}, "or an empty one"),
         ({"candidate_labels": 3}, "must be a list of texts"),
         ({"candidate_labels": LABELS, "hypothesis_template": "no place"}, r"must hold \{\} for the label"),
+        ({"candidate_labels": LABELS, "hypothesis_template": "{0.__class__} {"}, r"must hold \{\} for the label"),
         ({"hypothesis_template": "{}"}, "goes with `candidate_labels`"),
         ({"candidate_labels": LABELS, "label": "NEUTRAL"}, "leave `label` out"),
     ],
