@@ -182,7 +182,20 @@ def each_part(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             middle = units[tokens[len(tokens) // 2]] if tokens else None
             if middle is not None and owner[middle] == number:
                 found[tuple(units[token] for token in tokens)] = _alone(window, part, tokens)
+    if windows[0].get("asked") == Parts(None):  # spans that a caller names may overlap
+        found = {key: found[key] for key in _apart(list(found))}
     return [found[key] for key in sorted(found)]
+
+
+def _apart(parts: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The parts without overlaps. Of two that overlap, found in two windows, the longer one stays."""
+    taken: set[int] = set()
+    kept = []
+    for part in sorted(parts, key=len, reverse=True):
+        if taken.isdisjoint(part):
+            kept.append(part)
+            taken.update(part)
+    return kept
 
 
 def _alone(window: dict[str, Any], part: int, tokens: list[int]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import torch
 
 from hf_diffmask.data.encoding import EncodedText
-from hf_diffmask.pipeline.parts import each_part, parts_of
+from hf_diffmask.pipeline.parts import Parts, each_part, parts_of
 
 # Characters: 0 a, 2-4 bc, 4-6 de (one word in two tokens), 7 f
 OFFSETS = [(0, 0), (0, 1), (2, 4), (4, 6), (7, 8), (0, 0)]
@@ -47,6 +47,15 @@ def test_a_part_is_explained_where_its_middle_is_most_central():
     ]  # fmt: skip
     assert [one["target"].item() for one in found] == [51.0, 51.0, 52.0]
     assert found[0]["encoded"].features == {"input_ids": [1, 10, 11, 12, 2]} and found[0]["units"] == [0, 1, 2, 3, 4]
+
+
+def test_entities_of_two_windows_do_not_overlap():
+    """Each window finds its own extent, and each middle is most central in its own window. The longer one stays."""
+    first, second = window([0, 1, 2, 3, 5], [1, 2, 3]), window([0, 2, 3, 4, 5], [2, 3])
+    found = each_part([{**one, "asked": Parts(None)} for one in (first, second)])
+    assert [[one["encoded"].tokens[unit] for unit in one["explained"]] for one in found] == [["a", "bc", "##de"]]
+    asked = [{**one, "asked": Parts([])} for one in (first, second)]
+    assert len(each_part(asked)) == 2, "spans that are asked for may overlap"
 
 
 def test_no_part_is_no_result():
