@@ -116,7 +116,7 @@ def _load_explainers(args: AnalyzeArguments) -> list[DiffMaskAttributionPipeline
 def _explain(
     explain: DiffMaskAttributionPipeline, texts: Sequence[Text], batch_size: int
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    """The results, of which a text may have several, and for each the number of its text."""
+    """The results of all texts, and the number of each result's text. A text may have several results."""
     inputs = (dict(zip(("text", "text_pair"), segments(text), strict=False)) for text in texts)
     results = explain(inputs, batch_size=1 if explain.tokenizer.pad_token_id is None else min(batch_size, len(texts)))
     kind = explain.model.config.masking

@@ -18,7 +18,7 @@ from ..tasks.inputs import whole_number
 ENTITIES, ALL = "entities", "all"
 ROWS = 32  # explanations that run as one batch, at least
 Targets = str | tuple[tuple[int, int], ...]
-"""What is explained: `"entities"`, `"all"`, or spans in characters."""
+"""The explained parts: `"entities"`, `"all"`, or spans in characters."""
 
 
 @dataclass(frozen=True)  # no tuple: pipelines split tuples
@@ -26,12 +26,12 @@ class Parts:
     """The parts of a window that are explained."""
 
     positions: list[list[int]] | None
-    """Positions of each part, or `None` for those that the base model finds."""
+    """Positions of each part. With `None` the base model finds the parts."""
 
 
 def asked_targets(model: DiffMaskModel, targets: Any) -> Targets:
     """
-    What a caller asks for, checked.
+    The targets of a caller, checked.
 
     Args:
         model ([`DiffMaskModel`]): The explainer.

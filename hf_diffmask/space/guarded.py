@@ -40,7 +40,7 @@ class GuardedBlocks(gr.Blocks):
 
     @staticmethod
     def _complete(called: Any, inputs: list[Any]) -> list[Any]:
-        """The values, with defaults for those that are missing at the end: so an endpoint can get more of them."""
+        """The values. Missing values at the end get their defaults, so old requests stay valid."""
         count = len(called.inputs)
         if len(inputs) == count:
             return inputs

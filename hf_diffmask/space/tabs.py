@@ -25,7 +25,7 @@ class ExplainTab(NamedTuple):
     run: gr.Button
     changed: gr.HTML
     part: gr.Radio
-    """What is explained, where the explainer explains tokens; else hidden."""
+    """The explained tokens. Hidden for an explainer of whole texts."""
     state: gr.Slider
     explanation: gr.HTML
 
