@@ -32,7 +32,7 @@ _WORDS = {
     "base_model_fingerprint": "base model", "base_model_class": "class of the base model", "task": "task",
     "task_constants": "constants of the task", "tokenizer": "tokenizer", "inputs": "number of inputs",
     "data": "data set", "masks": "number of masks", "seed": "seed", "replacements": "set of replacements",
-    "baseline": "baseline",
+    "baseline": "baseline", "unit": "unit",
 }  # fmt: skip
 
 
@@ -60,6 +60,8 @@ class Description:
     baseline: str
     """Hash of the baseline's values."""
     versions: dict[str, str]
+    unit: str = "token"
+    """What masks leave out together; a hash of the units in all inputs follows, if they have several tokens."""
 
     @property
     def digest(self) -> str:
@@ -122,7 +124,7 @@ def describe(
         task=task.name,
         task_constants=json.loads(json.dumps(config.task_constants or {})),
         tokenizer=_of_tokenizer(tokenizer),
-        data=_of_data(dataset),
+        data=_of_data(dataset, dataset.items[0].keys() - {"unit_of"}),
         inputs=len(dataset),
         masks=masks,
         seed=seed,
@@ -130,6 +132,7 @@ def describe(
         outputs=task.choices(config) if task.has_choices else 1,
         baseline=digest({"baseline": explainer.baseline_at(0).float()})[:16],
         versions={"hf-diffmask": VERSION, "torch": torch.__version__, "transformers": transformers.__version__},
+        unit=config.unit if config.unit == "token" else f"{config.unit}, {_of_data(dataset, ('unit_of',))}",
     )
 
 
@@ -166,6 +169,7 @@ def read_description(folder: str | os.PathLike) -> Description | None:
         return None
     content = read_json(path)
     schema = content.pop("schema", None)
+    content.setdefault("unit", "token")  # the first version knew no other
     if schema != SCHEMA or content.keys() != {field.name for field in fields(Description)}:
         raise DiffMaskError(
             f"{path} describes no ablations of this version (schema {schema}, not {SCHEMA}): name another folder, and "
@@ -186,12 +190,15 @@ def _of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     return _hash([json.dumps([sorted(tokenizer.get_vocab().items()), sorted(special.items())]).encode()])
 
 
-def _of_data(dataset: Features) -> str:
+def _of_data(dataset: Features, names: Iterable[str]) -> str:
+    """Hash of some features of all inputs."""
+    names = sorted(names)
+
     def parts() -> Iterable[bytes]:
         for item in dataset.items:
-            for name, values in sorted(item.items()):
-                yield f"{name} {len(values)} ".encode()
-                yield np.asarray(values, dtype=np.int64).tobytes()
+            for name in names:
+                yield f"{name} {len(item[name])} ".encode()
+                yield np.asarray(item[name], dtype=np.int64).tobytes()
 
     return _hash(parts())
 

@@ -129,7 +129,7 @@ def masked_values(
 def _unattended(explainer: DiffMaskModel, recorded: Recorded, mask: Tensor) -> Tensor:
     """Output of the base model when no token attends to the units that are left out."""
     batch = recorded.batch
-    seen = batch.units & (mask | ~batch.maskable)
+    seen = batch.units & batch.spread(mask | ~batch.maskable)
     attention = seen.to(batch.inputs.get("attention_mask", seen.long()).dtype)
     output = run(explainer.base, {**batch.inputs, "attention_mask": attention}, batch.units)
     # An answer cannot be at a unit that is left out.

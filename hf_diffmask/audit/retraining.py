@@ -219,7 +219,7 @@ def trained_on_random_weights(
         args.margin = read_json(saved).get("margin", args.margin)
     else:
         names = named_states(base, explainer.config.state_names)
-        fields = {name: getattr(explainer.config, name) for name in ("masking", "objective", "target")}
+        fields = {name: getattr(explainer.config, name) for name in ("masking", "objective", "target", "unit")}
         other = DiffMaskModel.from_base_model(random, tokenizer, names, **fields).eval()
         args.margin = margin_alike(explainer, other, tokenizer, texts, inputs, args)
     return trained_alike(explainer, random, tokenizer, texts, args)

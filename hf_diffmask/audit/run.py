@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..data.units import maskable
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from .comparisons import random_base, seeds
@@ -92,7 +93,7 @@ def audit(
         return probe_alone(found, run(untrained), texts, told)
 
     found, told = run(explainer), explainer.config.class_conditional
-    special = [one["special_tokens_mask"] for one in inputs]
+    special = [[int(not one) for one in maskable(features)] for features in inputs]
     tests: dict[str, Callable[[], Finding]] = {
         "pattern": lambda: pattern(found, special, texts, told),
         "swapped_baseline": lambda: swapped(explainer, tokenizer, inputs, found, batch_size),

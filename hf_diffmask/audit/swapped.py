@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..data.units import maskable, whole_units
 from ..errors import DiffMaskError
 from ..evaluation.predictions import class_probabilities
 from ..evaluation.unseen import seen_replacements
@@ -44,12 +45,14 @@ def swapped(
         note = "hidden masking replaces hidden states: no replacement of tokens stands for that"
         return Finding("swapped_baseline", question, "not checked", {}, note)
     generator = torch.Generator().manual_seed(0)
-    masks: dict[str, list[list[bool]]] = {"agreement": [list(one.kept) for one in found], "random": []}
+    kept = [whole_units(features, list(one.kept)) for one, features in zip(found, inputs, strict=True)]
+    masks: dict[str, list[list[bool]]] = {"agreement": kept, "random": []}
     for one, features in zip(found, inputs, strict=True):
-        tokens = [k for k, special in enumerate(features["special_tokens_mask"]) if not special]
+        tokens = [k for k, counts in enumerate(maskable(features)) if counts]
         size = sum(one.kept[k] for k in tokens)
         drawn = {tokens[k] for k in torch.randperm(len(tokens), generator=generator)[:size].tolist()}
-        masks["random"].append([k in drawn or k not in set(tokens) for k in range(len(one.kept))])
+        random = [k in drawn or k not in set(tokens) for k in range(len(one.kept))]
+        masks["random"].append(whole_units(features, random))
     predicted = torch.tensor([one.predicted for one in found])
     figures = {"agreement_own_baseline": float(np.mean([one.agrees for one in found]))}
     left_out: list[str] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ from .calling import free_id, needs_padding_id
 from .flow import Flow
 from .one_pass import record_once, replace_once
 from .padding import Part, depends_on_padding, joined, parts_of, spread
+from .units import first_tokens, pooled
+from .units import spread as spread_units
 
 
 @dataclass(frozen=True)  # no tuple: moving a batch to a device splits tuples
@@ -23,13 +26,15 @@ class Batch:
     inputs: dict[str, Tensor]
     """Arguments of the base model's `forward`, `(B, T)` each."""
     maskable: Tensor
-    """`(B, T)`, `bool`: units that can be masked."""
+    """`(B, T)`, `bool`: units that can be masked. The first token of a unit of several tokens stands for it."""
     special: Tensor
     """`(B, T)`, `bool`: special tokens."""
     example_ids: Tensor | None = None
     """`(B,)`: number of each example in its data set, for training."""
     explained: Tensor | None = None
     """`(B, T)`, `bool`: the positions whose output is explained, for a task with outputs at positions."""
+    unit_of: Tensor | None = None
+    """`(B, T)`: position of the first token of each token's unit; without it each token is a unit."""
 
     @property
     def units(self) -> Tensor:
@@ -39,9 +44,49 @@ class Batch:
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """The inputs, `special_tokens_mask` and `explained_mask`, as arguments for methods."""
-        explained = {} if self.explained is None else {"explained_mask": self.explained}
-        return {**self.inputs, "special_tokens_mask": self.special, **explained}
+        """The inputs, and the marks of tokens, as arguments for methods."""
+        marks = {"special_tokens_mask": self.special, "explained_mask": self.explained, "unit_of": self.unit_of}
+        return {**self.inputs, **{name: value for name, value in marks.items() if value is not None}}
+
+    def in_units(self, numbers: Tensor | None) -> "Batch":
+        """
+        The batch with units of several tokens.
+
+        Args:
+            numbers (`torch.Tensor` of shape `(B, T)`, *optional*): Number of each token's unit.
+
+        Returns:
+            [`Batch`]: Without numbers the batch itself.
+        """
+        if numbers is None:
+            return self
+        first = first_tokens(numbers, self.units)
+        is_first = first == torch.arange(first.shape[1], device=first.device)
+        return replaced(self, maskable=self.maskable & is_first, unit_of=first)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """
+        Values of units at all their tokens, see [`~hf_diffmask.base.units.spread`].
+
+        Args:
+            values (`torch.Tensor` of shape `(B, T, ...)`): Values, read at the first token of each unit.
+
+        Returns:
+            `torch.Tensor` of the shape of `values`
+        """
+        return spread_units(values, self.unit_of)
+
+    def pooled(self, values: Tensor) -> Tensor:
+        """
+        Sums over the tokens of each unit, see [`~hf_diffmask.base.units.pooled`].
+
+        Args:
+            values (`torch.Tensor` of shape `(B, T, ...)`): Values of tokens.
+
+        Returns:
+            `torch.Tensor` of the shape of `values`: At the first token of each unit; 0 at the others.
+        """
+        return pooled(values, self.unit_of)
 
     def rows(self, pick: Tensor) -> "Batch":
         """
@@ -59,6 +104,7 @@ class Batch:
             self.special[pick],
             None if self.example_ids is None else self.example_ids[pick],
             None if self.explained is None else self.explained[pick],
+            None if self.unit_of is None else self.unit_of[pick],
         )
 
 
@@ -107,11 +153,13 @@ def joined_rows(parts: Sequence[Recorded]) -> Recorded:
     if len(parts) == 1:
         return first
     explained = [batch.explained for batch in batches if batch.explained is not None]
+    unit_of = [batch.unit_of for batch in batches if batch.unit_of is not None]
     batch = Batch(
         {name: torch.cat([one.inputs[name] for one in batches]) for name in first.batch.inputs},
         torch.cat([one.maskable for one in batches]),
         torch.cat([one.special for one in batches]),
         explained=torch.cat(explained) if explained else None,
+        unit_of=torch.cat(unit_of) if unit_of else None,
     )
     flows = [part.flow for part in parts if part.flow is not None]
     values = zip(*(one.values for one in flows), strict=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers.utils import logging
 
+from ..base.units import UNITS
 from ..errors import DiffMaskError
 from ..explainer.guest import load_base, load_tokenizer
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -16,7 +17,7 @@ from ..training.arguments import DiffMaskTrainingArguments
 from ..training.interruption import speaks_for_all
 from ..training.processes import end_processes
 from ..training.recipes.ablation import AblationRecipe
-from ..training.recipes.registry import RECIPES
+from ..training.recipes.registry import RECIPES, recipe_config
 from .arguments import parse, parser_of
 from .inputs import DatasetArguments, training_and_validation
 
@@ -53,6 +54,10 @@ class AblateArguments(DatasetArguments):
     )
     validation_split: str = field(default="validation", metadata={"help": "Split of --validation_dataset on the Hub."})
     masks: int = field(default=16, metadata={"help": "Masks for each input, an even number."})
+    unit: str = field(
+        default="token",
+        metadata={"help": "What masks leave out together, as for train.", "choices": list(UNITS)},
+    )
     seed: int = field(default=42, metadata={"help": "Seed of masks and baseline."})
     max_samples: int | None = field(default=None, metadata={"help": "Only the first N inputs."})
     baseline_steps: int | None = field(
@@ -104,7 +109,8 @@ def _ablate(arguments: list[str]) -> None:
     texts, validation = training_and_validation(options, task_of(base_model)(), options.seed, most)
     base_model.to(args.device)
     logging.disable_progress_bar()
-    explainer = DiffMaskModel.from_base_model(base_model, tokenizer, base_model_revision=revision).eval()
+    config = recipe_config(args.recipe, task=task_of(base_model).name, unit=options.unit)
+    explainer = DiffMaskModel.from_base_model(base_model, tokenizer, base_model_revision=revision, **config).eval()
     if options.dry_run:
         found = cost_of_ablations(explainer, tokenizer, texts, args, len(validation))
         said = (

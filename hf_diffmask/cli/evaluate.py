@@ -8,6 +8,7 @@ from transformers.utils import logging
 from ..base.removal import REPLACEMENTS, check_replacement
 from ..data.files import is_file
 from ..data.reading import is_on_hub
+from ..data.units import maskable
 from ..data.writing import writing
 from ..display import plots
 from ..errors import DiffMaskError
@@ -190,7 +191,7 @@ def run(arguments: list[str]) -> None:
     texts = load_inputs(args.dataset, explainer.task, args, limit=args.limit)
     every = inputs_of(explainer, tokenizer, texts).items
     read = {name: read_attributions(path, every) for name, path in files.items()}
-    measurable = [k for k, one in enumerate(every) if preset.takes_away(one["special_tokens_mask"].count(0))]
+    measurable = [k for k, one in enumerate(every) if preset.takes_away(sum(maskable(one)))]
     if not measurable:
         raise DiffMaskError(f"No input has enough tokens for the preset {args.preset!r} to remove one.")
     inputs = [every[k] for k in measurable]

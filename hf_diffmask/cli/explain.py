@@ -89,6 +89,13 @@ class ExplainArguments:
             "characters, several separated by commas. Default: entities."
         },
     )
+    unit: str | None = field(
+        default=None,
+        metadata={
+            "help": "What is masked together: token, word, sentence, or START:END in characters, several separated by "
+            "commas. Default: as in training."
+        },
+    )
     candidate_labels: str | None = field(
         default=None,
         metadata={
@@ -135,11 +142,11 @@ def _labels(label: str | None, model: DiffMaskModel) -> str | list[str] | None:
     return [name.strip() for name in label.split(",")]
 
 
-def _targets(targets: str | None) -> str | list[tuple[int, int]] | None:
+def _spans(named: str | None) -> str | list[tuple[int, int]] | None:
     """Spans, if these are numbers; the rest is for the pipeline to check."""
-    if targets is None or not re.fullmatch(r"\d+:\d+(,\s*\d+:\d+)*", targets):
-        return targets
-    ends = [span.split(":") for span in targets.split(",")]
+    if named is None or not re.fullmatch(r"\d+:\d+(,\s*\d+:\d+)*", named):
+        return named
+    ends = [span.split(":") for span in named.split(",")]
     return [(int(start), int(end)) for start, end in ends]
 
 
@@ -197,7 +204,8 @@ def run(arguments: list[str]) -> None:
         on_violation=args.on_violation,
         margin=args.margin,
         label=_labels(args.label, explain.model),
-        targets=_targets(args.targets),
+        targets=_spans(args.targets),
+        unit=_spans(args.unit),
         candidate_labels=args.candidate_labels,
         hypothesis_template=args.hypothesis_template,
         refine_steps=args.refine_steps,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from transformers import set_seed
 from transformers.utils import logging
 
+from ..base.units import UNITS
 from ..data.writing import check_folder
 from ..errors import DiffMaskError
 from ..explainer.guest import load_base, load_tokenizer
@@ -68,6 +69,13 @@ class DataArguments(DatasetArguments):
             "choices": ["prediction", "distribution"],
         },
     )
+    unit: str = field(
+        default="token",
+        metadata={
+            "help": "With --recipe ablation, what is masked together: evidence and masks are for these units.",
+            "choices": list(UNITS),
+        },
+    )
     base_model_revision: str | None = field(default=None, metadata={"help": "Revision of the base model on the Hub."})
     dtype: str = field(
         default="float32",
@@ -111,7 +119,7 @@ def _train(arguments: list[str]) -> None:
     texts, validation = training_and_validation(data, task, args.seed, RECIPES[args.recipe].validation_inputs)
     set_seed(args.seed)
     base_model.to(args.device)
-    config = recipe_config(args.recipe, data.masking, task.name, data.target)
+    config = recipe_config(args.recipe, data.masking, task.name, data.target, data.unit)
     explainer = DiffMaskModel.from_base_model(
         base_model, tokenizer, margin=args.margin, base_model_revision=data.base_model_revision, **config
     )

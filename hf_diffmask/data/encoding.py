@@ -71,6 +71,8 @@ class EncodedText:
     """Start and end of each token in the text of its segment, in characters, see [`token_spans`]."""
     segments: list[int | None]
     """0 for the first text, 1 for the second text of a pair, `None` for special tokens."""
+    unit: str = "token"
+    """What is masked together: `"token"`, `"word"`, `"sentence"`, or `"unit"` for given spans."""
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:

@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import DiffMaskError
 from .encoding import Text, encode
+from .units import with_units
 from .windows import windows
 
 # Entries of an item that the base model does not take.
-MARKS = ("special_tokens_mask", "explained_mask", "example_ids")
+MARKS = ("special_tokens_mask", "explained_mask", "unit_of", "example_ids")
 
 
 def model_inputs(features: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,8 +37,8 @@ class Features(torch.utils.data.Dataset):
 
     Args:
         items (`list[dict]`): For each example, the base model's arguments and `special_tokens_mask`, a list of `T`
-            numbers each; for a task with outputs at positions also `explained_mask`. `input_ids` and `attention_mask`
-            are required.
+            numbers each; for a task with outputs at positions also `explained_mask`, and for units of several tokens
+            `unit_of`. `input_ids` and `attention_mask` are required.
         of_text (`Sequence[int]`, *optional*): The text of each item, by number; by default each is one of its own.
     """
 
@@ -85,15 +86,16 @@ class TextFeatures(Features):
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
         texts (`Iterable`): Texts or pairs, such as a list or a column of a data set.
         length (`int`): Tokens per window. Longer texts become several items.
+        unit (`str`, *optional*, defaults to `"token"`): What is masked together, see [`with_units`].
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Iterable[Text], length: int):
-        texts = list(texts)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Iterable[Text], length: int, unit: str = "token"):
+        texts, own = list(texts), tokenizer.get_added_vocab()
         progress = tqdm(texts, desc="Tokenizing", unit="text", disable=len(texts) < 10_000)
         parts = [
             (window.features, number)
             for number, text in enumerate(progress)
-            for window in windows(encode(tokenizer, text), length)
+            for window in windows(with_units(encode(tokenizer, text), unit, own), length)
         ]
         super().__init__([features for features, _ in parts], [number for _, number in parts])
 
@@ -135,8 +137,10 @@ def collate(tokenizer: PreTrainedTokenizerBase, items: list[dict[str, Any]]) -> 
         batch = {name: torch.tensor([item[name] for item in features]) for name in features[0]}
         return {**batch, "example_ids": torch.tensor(example_ids)}
     # The tokenizer pads only what it knows.
-    marks = [torch.tensor(item.pop("explained_mask")) for item in features if "explained_mask" in item]
+    marks = {
+        name: pad_sequence([torch.tensor(item.pop(name)) for item in features], batch_first=True)
+        for name in ("explained_mask", "unit_of")
+        if name in features[0]
+    }
     batch = tokenizer.pad(features, padding_side="right", return_tensors="pt", verbose=False)
-    if marks:
-        batch["explained_mask"] = pad_sequence(marks, batch_first=True)
-    return {**batch, "example_ids": torch.tensor(example_ids)}
+    return {**batch, **marks, "example_ids": torch.tensor(example_ids)}

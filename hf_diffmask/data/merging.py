@@ -1,12 +1,13 @@
 """Merges results of windows into whole inputs, and results of tokens into words."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .encoding import EncodedText
+from .units import unit_of
 from .words import words
 
 
@@ -125,22 +126,52 @@ def merge_words(tokens: list[dict[str, Any]], encoded: EncodedText, own: Contain
         [`~hf_diffmask.data.words.words`].
     """
     # For each token, the words that it is a part of: number of the text, start and end.
-    parts: dict[int, list[tuple[int, int, int]]] = {}
+    parts: dict[int, list[tuple[int, ...]]] = {}
     for which, text in enumerate(encoded.texts):
         units = [unit for unit, number in enumerate(encoded.segments) if number == which]
         names = [encoded.tokens[unit] for unit in units]
         found, numbers = words(text, names, [encoded.offsets[unit] for unit in units], own)
         for unit, of_token in zip(units, numbers, strict=True):
             parts[unit] = [(which, *found[number]) for number in of_token]
+    return _merged(tokens, encoded, parts)
+
+
+def merge_units(tokens: list[dict[str, Any]], encoded: EncodedText) -> list[dict[str, Any]]:
+    """
+    Merges the tokens of each unit, see [`~hf_diffmask.data.units.with_units`]. They differ only where a window ends
+    inside of a unit; then as in [`merge_words`].
+
+    Args:
+        tokens (`list[dict]`): Tokens in the pipeline's result.
+        encoded ([`~hf_diffmask.data.encoding.EncodedText`]): The input of these tokens.
+
+    Returns:
+        `list[dict]`: One for each special token and each unit, in the order of the text.
+    """
+    if "unit_of" not in encoded.features:
+        return tokens
+    ends: dict[int, tuple[int, ...]] = {}
+    numbers = unit_of(encoded)
+    for token, number, segment in zip(tokens, numbers, encoded.segments, strict=True):
+        if segment is not None:
+            _, start, end, _ = ends.get(number, (segment, token["start"], token["end"], number))
+            ends[number] = segment, min(start, token["start"]), max(end, token["end"]), number
+    return _merged(tokens, encoded, {k: [ends[number]] for k, number in enumerate(numbers) if number in ends})
+
+
+def _merged(
+    tokens: list[dict[str, Any]], encoded: EncodedText, parts: Mapping[int, Sequence[tuple[int, ...]]]
+) -> list[dict[str, Any]]:
+    """Tokens merged into parts of the text: number of the text, start, end, and what else tells them apart."""
     merged: list[dict[str, Any]] = []
-    whole: dict[tuple[int, int, int], dict[str, Any]] = {}
+    whole: dict[tuple[int, ...], dict[str, Any]] = {}
     for unit, token in enumerate(tokens):
         if unit not in parts:
             merged.append(dict(token))
             continue
         for key in parts[unit]:
             if key not in whole:
-                which, start, end = key
+                which, start, end, *_ = key
                 whole[key] = {**token, "token": encoded.texts[which][start:end], "start": start, "end": end}
                 merged.append(whole[key])
                 continue

@@ -51,7 +51,7 @@ def certificate(result: dict[str, Any]) -> Certificate:
     at = at_state(result["state"])
     if result.get("abstained"):
         return Certificate(verdict(result), visible(f"No explanation: the mask{at} {_effect(result)}."))
-    dropped = _share(1 - result["kept_share"])
+    dropped = _share(1 - result["kept_share"], units_of(result))
     if verdict(result) == UNCHECKED:
         words = f"Not checked. The mask drops {dropped}{at}; what this does to the output was not verified."
         return Certificate(UNCHECKED, visible(words))
@@ -138,11 +138,24 @@ def _cost(result: dict[str, Any]) -> float:
     return math.nan if cost is None else float(cost)
 
 
-def _share(part: float) -> str:
-    """A share of the tokens. Only none and all are shown as 0 % and 100 %."""
+def _share(part: float, units: str) -> str:
+    """A share of the units. Only none and all are shown as 0 % and 100 %."""
     rounded = f"{100 * part:.0f}"
     if rounded == "0" and part > 0:
-        return "less than 1 % of the tokens"
+        return f"less than 1 % of the {units}"
     if rounded == "100" and part < 1:
-        return "more than 99 % of the tokens"
-    return f"{rounded} % of the tokens"
+        return f"more than 99 % of the {units}"
+    return f"{rounded} % of the {units}"
+
+
+def units_of(result: dict[str, Any]) -> str:
+    """
+    What a result lists.
+
+    Args:
+        result (`dict`): A result of the pipeline.
+
+    Returns:
+        `str`: `"tokens"`, `"words"`, `"sentences"` or `"units"`.
+    """
+    return f"{result.get('unit', 'token')}s"

@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..ablations.drawing import half_masks
+from ..data.units import maskable, whole_units
 from ..errors import DiffMaskError
 from ..tasks.task import Task
 from .predictions import check_class, choosing_task, class_log_probabilities
@@ -31,8 +32,7 @@ def scoring_masks(features: dict[str, list[int]], number: int, seed: int = 0, co
     Returns:
         `numpy.ndarray` of shape `(M, T)`, `bool`: `True` at kept tokens; `False` at special tokens, which always stay.
     """
-    maskable = ~torch.tensor([features["special_tokens_mask"]], dtype=torch.bool)
-    return half_masks(seed, torch.tensor([number]), maskable, count)[0].numpy()
+    return half_masks(seed, torch.tensor([number]), torch.tensor([maskable(features)]), count)[0].numpy()
 
 
 def masked_log_odds(
@@ -106,5 +106,6 @@ def masked_log_odds(
 
 def _whole_and_masked(features: dict[str, list[int]], number: int, seed: int, count: int) -> np.ndarray:
     """The mask that keeps all tokens, then the random masks with special tokens kept, `(1 + M, T)`."""
-    masks = scoring_masks(features, number, seed, count) | np.array(features["special_tokens_mask"], dtype=bool)
+    masks = scoring_masks(features, number, seed, count) | ~np.array(maskable(features))
+    masks = np.array([whole_units(features, mask.tolist()) for mask in masks])
     return np.concatenate([np.ones_like(masks[:1]), masks])

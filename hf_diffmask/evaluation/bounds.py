@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.units import maskable, whole_units
 from ..errors import DiffMaskError
 from ..tasks.task import Task
 from .faithfulness import TOO_SHORT, Preset
@@ -61,8 +62,8 @@ def bounds(
         raise DiffMaskError("This preset leaves tokens out by their score: it has no bounds for rankings.")
     if choice is not None:
         check_class(model, choice, task)
-    special = [bool(value) for value in features["special_tokens_mask"]]
-    tokens = [k for k, is_special in enumerate(special) if not is_special]
+    removable = maskable(features)
+    tokens = [k for k, one in enumerate(removable) if one]
     if not tokens:
         raise DiffMaskError("There is no token to rank: all tokens are special.")
     if beam < 1:
@@ -71,15 +72,13 @@ def bounds(
     bins = [sizes[column] for sizes in preset.sizes(len(tokens))]
     if not preset.takes_away(len(tokens)):
         raise DiffMaskError(TOO_SHORT)
-    every = [[True] * len(special)]
+    every = [[True] * len(removable)]
     (whole,) = class_probabilities(model, tokenizer, [features], every, preset.replacement, task=task)
     choice = int(whole.argmax()) if choice is None else choice
 
     def drops(sets: Sequence[frozenset[int]]) -> list[float]:
         keep = [
-            [k not in one for k in range(len(special))]
-            if column == 0
-            else [is_special or k in one for k, is_special in enumerate(special)]
+            whole_units(features, [not there or (k in one) == (column == 1) for k, there in enumerate(removable)])
             for one in sets
         ]
         many = [features] * len(sets)

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from ..base.running import run
 from ..data.batching import in_batches
 from ..data.features import model_inputs
+from ..data.units import maskable
 from ..methods.registry import METHODS, Explainers, Features
 from .faithfulness import Preset, areas, curves, measures
 from .predictions import class_probabilities
@@ -67,7 +68,8 @@ def attribute(
                 begun = time.perf_counter()
                 run(base, plain).logits.sum().item()
             between = time.perf_counter()
-            scores = METHODS[method](explainers, features).double().cpu()
+            scores = METHODS[method](explainers, features).to(device)
+            scores = explainers.trained.batch(**features).pooled(scores).double().cpu()
             seconds += time.perf_counter() - between
             bare += between - begun
             progress.update(len(scores))
@@ -96,7 +98,7 @@ def rankable(
     """
     found, replaced = [], 0
     for one, of_input in zip(inputs, scores, strict=True):
-        ranked = [score for score, special in zip(of_input, one["special_tokens_mask"], strict=True) if not special]
+        ranked = [score for score, counts in zip(of_input, maskable(one), strict=True) if counts]
         if (len(ranked) > 1 and len(set(ranked)) == 1) or (preset.positive and max(ranked, default=1.0) <= 0):
             of_input = [1 / (1 + position) for position in range(len(of_input))]
             replaced += 1

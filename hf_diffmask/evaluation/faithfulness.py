@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.units import maskable, whole_units
 from ..errors import DiffMaskError
 from ..tasks.task import Task
 from .predictions import check_class, class_probabilities
@@ -185,22 +186,22 @@ def curves(
     keep: list[list[bool]] = []
     shares: list[np.ndarray] = []
     for number, (features, of_input) in enumerate(zip(inputs, scores, strict=True)):
-        special = [bool(value) for value in features["special_tokens_mask"]]
+        removable = maskable(features)
         try:
             if choices is not None:
                 check_class(model, choices[number], task)
-            order = ranking(of_input, special)
+            order = ranking(of_input, [not one for one in removable])
             sizes = preset.bins(order, of_input)
         except DiffMaskError as error:
             raise DiffMaskError(f"Input {number}: {error}") from None
         shares.append(np.array([removed for removed, _ in sizes]) / len(order))
-        keep.append([True] * len(special))
+        keep.append([True] * len(removable))
         for removed, _ in sizes:
             gone = set(order[:removed])
-            keep.append([k not in gone for k in range(len(special))])
+            keep.append(whole_units(features, [k not in gone for k in range(len(removable))]))
         for _, kept in sizes:
             there = set(order[:kept])
-            keep.append([is_special or k in there for k, is_special in enumerate(special)])
+            keep.append(whole_units(features, [k in there or not one for k, one in enumerate(removable)]))
         made += [features] * (1 + 2 * len(sizes))
     probabilities = class_probabilities(model, tokenizer, made, keep, preset.replacement, batch_size, task).numpy()
     found, start = [], 0

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..base.frozen import as_guest
 from ..base.running import replace
 from ..data.features import collate, model_inputs
+from ..data.units import maskable, whole_units
 from ..errors import DiffMaskError
 from ..explainer.inputs import check_items
 from ..masks.noise import hashed_uniform
@@ -86,7 +87,8 @@ def soft_measures(
     if choice is not None:
         check_class(model, choice, task)
     special = torch.tensor([bool(value) for value in features["special_tokens_mask"]])
-    keep = torch.tensor(normalised_scores(scores, special.tolist()))
+    normalised = normalised_scores(scores, [not one for one in maskable(features)])
+    keep = torch.tensor(whole_units(features, normalised))
     batch = collate(tokenizer, [{**features, "example_ids": 0}])
     batch = {name: value.to(model.device) for name, value in batch.items()}
     mark, batch = batch.get("explained_mask"), model_inputs(batch)

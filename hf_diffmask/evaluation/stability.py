@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..data.units import maskable, whole_units
 from ..errors import DiffMaskError
 from .faithfulness import ranking
 
@@ -44,7 +45,7 @@ def perturbed(
     Args:
         features (`dict[str, list[int]]`): The model's arguments and `special_tokens_mask`, as lists of length `T`.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Tokenizer with a mask token.
-        share (`float`, *optional*, defaults to 0.1): Share of ordinary tokens to replace; their number is rounded up.
+        share (`float`, *optional*, defaults to 0.1): Share of units to replace; their number is rounded up.
         seed (`int`, *optional*, defaults to 0): Seed; the draw depends on the seed and the input only.
 
     Returns:
@@ -55,9 +56,12 @@ def perturbed(
     """
     if tokenizer.mask_token_id is None:
         raise DiffMaskError("The tokenizer has no mask token to perturb inputs with.")
-    tokens = [k for k, special in enumerate(features["special_tokens_mask"]) if not special]
+    tokens = [k for k, one in enumerate(maskable(features)) if one]
     generator = torch.Generator().manual_seed(hash((seed, *features["input_ids"])) % 2**63)
     drawn = torch.randperm(len(tokens), generator=generator)[: math.ceil(share * len(tokens) - 1e-9)].tolist()
     gone = {tokens[k] for k in drawn}
-    ids = [tokenizer.mask_token_id if k in gone else token for k, token in enumerate(features["input_ids"])]
+    replaced = whole_units(features, [k in gone for k in range(len(features["input_ids"]))])
+    ids = [
+        tokenizer.mask_token_id if one else token for one, token in zip(replaced, features["input_ids"], strict=True)
+    ]
     return {**features, "input_ids": ids}, [k in set(tokens) - gone for k in range(len(ids))]

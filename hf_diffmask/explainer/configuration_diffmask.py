@@ -8,6 +8,7 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
+from ..base.units import UNITS
 from ..errors import DiffMaskError, reason
 from ..masks.registry import MASKS
 from ..tasks.preserved import PRESERVED
@@ -62,6 +63,9 @@ class DiffMaskConfig(PreTrainedConfig):
         target (`str`, *optional*, defaults to `"distribution"`):
             With evidence, the part of the output that an explanation preserves. `"prediction"`: one choice, such as a
             class; scores are evidence for or against this choice. `"distribution"`: the whole output.
+        unit (`str`, *optional*, defaults to `"token"`):
+            With evidence that adds up, the tokens that are masked together: `"token"`, `"word"` or `"sentence"`, see
+            [`~hf_diffmask.data.units.with_units`].
         temperature (`float`, *optional*, defaults to `0.5`):
             With evidence, keep probabilities are `sigmoid((score - threshold) / temperature)`.
         margin (`float`, *optional*, defaults to `0.1`):
@@ -114,6 +118,7 @@ class DiffMaskConfig(PreTrainedConfig):
     masking: str = "input"
     objective: str = "lagrangian"
     target: str = "distribution"
+    unit: str = "token"
     temperature: float | int = 0.5
     margin: float | int = 0.1
     mask_special_tokens: bool = False
@@ -230,6 +235,10 @@ class DiffMaskConfig(PreTrainedConfig):
                 "`target='prediction'` is for masks with evidence and for tasks with choices, such as classes: leave "
                 "it out, or name both."
             )
+        if self.unit not in UNITS:
+            raise ValueError(f"`unit` must be one of {', '.join(UNITS)}, but is {self.unit!r}.")
+        if self.unit != "token" and not MASKS[self.objective].adds_up:
+            raise ValueError(f'`unit="{self.unit}"` needs evidence that adds up: use `objective="ablation"`.')
         has_head = bool(MASKS[self.objective].beside_states)
         if has_head and not self.masks_inputs:
             raise ValueError('`objective="ablation"` masks inputs: leave `masking` out.')

@@ -85,6 +85,7 @@ class EvidenceProbes(nn.Module):
                 last = _normalised(state, self.bias.dtype)
                 columns.append(F.gelu(shared + bias + last @ weight) @ out_weight)
         evidence = widen(torch.stack([*columns, self.head(first, last, recorded)], dim=2))
+        evidence = recorded.batch.pooled(evidence)
         return torch.cat([-evidence, evidence], dim=-1) if self.is_opposed else evidence
 
     def _at_once(self, shared: Tensor, others: list[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -206,7 +207,8 @@ class ExplanationHead(nn.Module):
             `torch.Tensor` of shape `(B, T, outputs)`
         """
         batch = recorded.batch
-        share = (batch.maskable / batch.maskable.sum(-1, keepdim=True).clamp(min=1)).to(last.dtype)
+        tokens = batch.spread(batch.maskable)
+        share = (tokens / tokens.sum(-1, keepdim=True).clamp(min=1)).to(last.dtype)
         mean = F.layer_norm((share[:, None] @ last), last.shape[-1:])
         hidden = first @ self.embedding_weight + last @ self.state_weight
         shared = mean @ self.mean_weight + self.bias

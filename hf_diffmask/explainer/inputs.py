@@ -41,7 +41,7 @@ def inputs_of(
         DiffMaskError: If there is nothing to explain.
     """
     length = max_length(explainer.base, tokenizer)
-    made = TextFeatures(tokenizer, explainer.task.with_room(tokenizer, texts, length), length)
+    made = TextFeatures(tokenizer, explainer.task.with_room(tokenizer, texts, length), length, explainer.config.unit)
     if not explainer.task.at_positions:
         return made
     parts = _parts(explainer, tokenizer, made.items)

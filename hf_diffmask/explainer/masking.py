@@ -95,9 +95,9 @@ class Masking:
         Returns:
             `torch.Tensor` of shape `(N, T, d)`.
         """
-        hidden, maskable = (self.hidden, self.maskable) if rows is None else (self.hidden[rows], self.maskable[rows])
-        keep = mask.to(self.baseline.dtype).masked_fill(~maskable, 1.0)
-        return masked_state(hidden, keep, self.baseline)
+        hidden, batch = (self.hidden, self.batch) if rows is None else (self.hidden[rows], self.batch.rows(rows))
+        keep = mask.to(self.baseline.dtype).masked_fill(~batch.maskable, 1.0)
+        return masked_state(hidden, batch.spread(keep), self.baseline)
 
     def cost(self, mask: Tensor, rows: Tensor | None = None) -> Tensor:
         """

@@ -185,6 +185,7 @@ class DiffMaskModel(SavedExplainer):
         special_tokens_mask: Tensor | None = None,
         example_ids: Tensor | None = None,
         explained_mask: Tensor | None = None,
+        unit_of: Tensor | None = None,
         **inputs: Tensor,
     ) -> Batch:
         """
@@ -194,17 +195,17 @@ class DiffMaskModel(SavedExplainer):
             special_tokens_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at special tokens, see the config.
             example_ids (`torch.Tensor` of shape `(B,)`, *optional*): Number of each example in its data set.
             explained_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 1 at positions whose output is explained.
+            unit_of (`torch.Tensor` of shape `(B, T)`, *optional*): Number of each token's unit.
             inputs (`torch.Tensor`): Arguments of the base model's `forward`, `(B, T)` each.
 
         Returns:
             [`Batch`]
         """
-        mask = inputs.get("attention_mask")
-        units = torch.ones_like(inputs["input_ids"], dtype=torch.bool) if mask is None else mask.bool()
+        units = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()
         special = torch.zeros_like(units) if special_tokens_mask is None else special_tokens_mask.bool()
         maskable = units if self.config.mask_special_tokens else units & ~special
         explained = None if explained_mask is None else explained_mask.bool()
-        return Batch(inputs, maskable, special, example_ids, explained)
+        return Batch(inputs, maskable, special, example_ids, explained).in_units(unit_of)
 
     @torch.no_grad()
     def record(self, batch: Batch) -> Recorded:
@@ -232,7 +233,7 @@ class DiffMaskModel(SavedExplainer):
         Returns:
             `torch.Tensor` of the shape of `recorded.target`: Output for the masked inputs.
         """
-        keep = mask.masked_fill(~recorded.batch.maskable, 1)
+        keep = recorded.batch.spread(mask.masked_fill(~recorded.batch.maskable, 1))
         if isinstance(state, int) or self.config.masks_inputs:
             number = self.config.masked_at(state) if isinstance(state, int) else 0
             return self._masked_at(number, keep, recorded.states[number], recorded.batch)
@@ -246,8 +247,7 @@ class DiffMaskModel(SavedExplainer):
         return torch.cat(parts)[torch.cat(order).argsort()]
 
     def _masked_at(self, state: int, keep: Tensor, hidden: Tensor, batch: Batch) -> Tensor:
-        masked = masked_state(hidden, keep, self.baseline_at(state)).to(hidden.dtype)
-        return self.run_from(state, masked, batch)
+        return self.run_from(state, masked_state(hidden, keep, self.baseline_at(state)).to(hidden.dtype), batch)
 
     def run_from(self, state: int, hidden: Tensor, batch: Batch) -> Tensor:
         """

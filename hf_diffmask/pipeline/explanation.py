@@ -111,4 +111,7 @@ def explain_windows(
         masks = [top(scores, (share * size).round().long(), maskable) for share in CURVE]
         found["curve"] = torch.stack([explainer.masked(recorded, mask, state) for mask in masks], dim=1)
     del found["scores"]
+    for name in ("keep_probability", "kept", "evidence"):
+        if name in found:
+            found[name] = recorded.batch.spread(found[name])
     return found

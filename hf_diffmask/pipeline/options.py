@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..data.units import asked_unit
 from ..errors import DiffMaskError, unrefined
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..methods.per_example import per_example
@@ -33,6 +34,7 @@ def sorted_options(
     refine_steps: int | None = None,
     targets: str | Sequence[tuple[int, int]] | None = None,
     probabilities: bool | None = None,
+    unit: str | Sequence[tuple[int, int]] | None = None,
     **of_task: Any,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """
@@ -40,8 +42,8 @@ def sorted_options(
 
     Args:
         model ([`DiffMaskModel`]): The explainer.
-        state, verify, aggregation, method, on_violation, margin, label, curve, targets, probabilities: See the
-            pipeline.
+        state, verify, aggregation, method, on_violation, margin, label, curve, targets, probabilities, unit: See
+            the pipeline.
         refine_steps: Refused; see [`~hf_diffmask.errors.unrefined`].
         of_task: Options for the task, see [`Task.options`].
 
@@ -85,7 +87,11 @@ def sorted_options(
             raise DiffMaskError(f"`on_violation` must be one of {', '.join(ON_VIOLATION)}, but is {on_violation!r}.")
         forward["on_violation"] = post["on_violation"] = on_violation
     _check_of_task(model, of_task)
-    before = {} if targets is None else {"targets": asked_targets(model, targets)}
+    before: dict[str, Any] = {} if targets is None else {"targets": asked_targets(model, targets)}
+    if unit is not None:
+        before["unit"] = asked_unit(unit)
+        if before["unit"] != "token" and not model.masks.adds_up:
+            raise DiffMaskError("Units of several tokens need an explainer that was trained with --recipe ablation.")
     return before, forward, {**post, **of_task}
 
 

@@ -212,5 +212,6 @@ def _alone(window: dict[str, Any], part: int, tokens: list[int]) -> dict[str, An
         [encoded.tokens[unit] for unit in units],
         [encoded.offsets[unit] for unit in units],
         [encoded.segments[unit] for unit in units],
+        encoded.unit,
     )
     return {**window, **of_part, "encoded": own, "units": list(range(len(units))), "explained": tokens}

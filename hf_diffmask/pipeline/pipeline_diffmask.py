@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from ..base.running import Recorded
 from ..data.encoding import EncodedText, check_vocabulary, max_length
+from ..data.units import Unit, with_units
 from ..data.windows import windows
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -54,7 +55,11 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
         verify (`bool`, *optional*, defaults to `True`):
             Whether to check each explanation with a second, masked pass.
         aggregation (`str`, *optional*, defaults to `"token"`):
-            `"word"` merges tokens into words, see [`~hf_diffmask.data.words.words`].
+            `"word"` merges tokens into words for display, see [`~hf_diffmask.data.words.words`].
+        unit (`str` or a list, *optional*, defaults to the config's):
+            Except for the recipe `paper`: what is masked together. `"token"`, `"word"`, `"sentence"`, or a list of
+            `(start, end)` in characters, in a pair of its second text. A unit's evidence is the sum of its tokens'.
+            Masks are calibrated for the config's unit. The result lists units in the place of tokens.
         method (`str`, *optional*, defaults to `"amortised"`):
             `"per_example"` and `"reinforce"` search a mask for each input, in hundreds of passes (see
             `hf_diffmask.methods`). They give keep probabilities only at the state at which units are masked.
@@ -105,7 +110,9 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
           context), `None` for special tokens. Except for the recipe `paper`, `score` is the keep probability at
           `state`, and `evidence` is the signed, unbounded score.
         - **states** -- names of the states. **state** -- name of the state with the returned mask.
-        - **kept_share** -- share of tokens kept, without special tokens.
+        - **unit** -- with units of several tokens: `"word"`, `"sentence"`, or `"unit"` for given spans. **tokens**
+          then lists units: `token` is the text of a unit.
+        - **kept_share** -- share of tokens or units kept, without special tokens.
         - **divergence** -- divergence of the masked output from the whole output, in nats for classes and answers; for
           an answer, in the answer's window. **drop** -- with `target="prediction"`, the drop of the choice.
           **same_prediction** -- whether the prediction is unchanged. **within_margin** -- whether the drop, or else
@@ -234,7 +241,10 @@ class DiffMaskAttributionPipeline(ChunkPipeline):
             on_error,
         )
 
-    def preprocess(self, encoded: EncodedText, targets: Targets = ENTITIES) -> Iterator[dict[str, Any]]:
+    def preprocess(
+        self, encoded: EncodedText, targets: Targets = ENTITIES, unit: Unit | None = None
+    ) -> Iterator[dict[str, Any]]:
+        encoded = with_units(encoded, unit or self.model.config.unit, self.tokenizer.get_added_vocab())
         parts = list(windows(encoded, self.length))
         for position, window in enumerate(parts):
             features = {name: torch.tensor([values]) for name, values in window.features.items()}
@@ -301,7 +311,7 @@ def _searched(model: DiffMaskModel, recorded: Recorded, method: str, state: int,
     """The explanation by a method that searches a mask for each input."""
     keep = PER_EXAMPLE[method](model, recorded.batch.features, model.config.masked_at(state))
     # One column for the one state. Units that cannot be masked are kept.
-    keep = keep.masked_fill(~recorded.batch.maskable, 1.0)[..., None]
+    keep = recorded.batch.spread(keep.masked_fill(~recorded.batch.maskable, 1.0))[..., None]
     found = {"target": recorded.target, "keep_probability": keep, "kept": hard_mask(keep)}
     if verify:
         found["masked"] = model.masked(recorded, found["kept"][..., 0], state)

@@ -4,7 +4,7 @@ from collections.abc import Container
 from typing import Any
 
 from ..data.encoding import EncodedText
-from ..data.merging import merge_words, tokens_of
+from ..data.merging import merge_units, merge_words, tokens_of
 from ..display.certificate import HOLDS, verdict
 from ..display.grid import Attribution
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -93,7 +93,7 @@ def result_of(
     names, config = model.config.columns, model.config
     if method != "amortised":
         names, state = [config.state_names[config.masked_at(state)]], 0
-    tokens = tokens_of(windows, encoded, state)
+    tokens = merge_units(tokens_of(windows, encoded, state), encoded)
     ordinary = [token for token in tokens if not token["special"]]
     prediction, check = read(model, windows, label, **of_task)
     result: dict[str, Any] = {
@@ -105,6 +105,8 @@ def result_of(
         "kept_share": sum(token["kept"] for token in ordinary) / len(ordinary),
         "margin": model.margin(margin),
     }
+    if encoded.unit != "token":
+        result["unit"] = encoded.unit
     if probabilities:
         result["probabilities"] = model.task.distribution(windows, model.base.config)
     if label is not None:

@@ -1,18 +1,19 @@
 """Predictions under the user's own mask."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..base.running import Recorded
+from ..data.units import unit_of
 from ..display.certificate import HOLDS, verdict
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..tasks.inputs import whole_number
 from .inputs import read_input
-from .options import state_index
-from .parts import asked_targets, each_part, explain_parts
+from .options import sorted_options, state_index
+from .parts import each_part, explain_parts
 from .results import figures, read
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def what_if(
     state: str | int = -1,
     margin: float | None = None,
     span: tuple[int, int] | None = None,
+    unit: str | Sequence[tuple[int, int]] | None = None,
 ) -> dict[str, Any]:
     """
     Predictions for the whole input and for the masked input. All windows of a long input are run.
@@ -40,6 +42,7 @@ def what_if(
         margin (`float`, *optional*): Largest cost of a mask; by default the config's.
         span (`tuple[int, int]`, *optional*): For token classification: start and end of the explained tokens, in
             characters.
+        unit (`str` or a list, *optional*): As in the call of the pipeline: what is masked together.
 
     Returns:
         `dict`: `whole` and `masked`, each with the fields of a prediction, such as `label` and `score`, and for
@@ -54,18 +57,20 @@ def what_if(
     model = explain.model
     if model.task.at_positions and span is None:
         raise DiffMaskError("This explainer explains tokens: say which, as `span=(start, end)` in characters.")
-    targets = {} if span is None else {"targets": asked_targets(model, [span])}
+    options, *_ = sorted_options(model, targets=None if span is None else [span], unit=unit)
     state = state_index(model, state)
     encoded = read_input(model.task, explain.tokenizer, explain.length, text, "The input")
-    windows, count = list(explain.preprocess(encoded, **targets)), len(encoded.tokens)
-    chosen = set()
+    windows = list(explain.preprocess(encoded, **options))
+    encoded = windows[0]["encoded"]
+    numbers = unit_of(encoded)
+    count, chosen = max(numbers) + 1, set()
     for token in kept:
         number = whole_number(token)
         if number is None or not 0 <= number < count:
             raise DiffMaskError(f"There is no token {token}: the input has {count}, numbered from 0.")
         chosen.add(number)
-    chosen |= {number for number, segment in enumerate(encoded.segments) if segment is None}
-    outputs = [_masked(model, window, chosen, state) for window in windows]
+    chosen |= {number for number, segment in zip(numbers, encoded.segments, strict=True) if segment is None}
+    outputs = [_masked(model, window, numbers, chosen, state) for window in windows]
     if model.task.at_positions:
         outputs = each_part(outputs)
     masked_outputs = [{**window, "target": window["masked"]} for window in outputs]
@@ -85,17 +90,22 @@ def what_if(
         "certificate": found,
         "kept": sorted(chosen),
         "special": encoded.segments.count(None),
+        **({} if encoded.unit == "token" else {"unit": encoded.unit}),
     }
 
 
-def _masked(model: DiffMaskModel, window: dict[str, Any], chosen: set[int], state: int) -> dict[str, Any]:
+def _masked(
+    model: DiffMaskModel, window: dict[str, Any], numbers: list[int], chosen: set[int], state: int
+) -> dict[str, Any]:
     """A window with its outputs, of the whole and of the masked input."""
     tensors = {name: value.to(model.device) for name, value in window.items() if isinstance(value, torch.Tensor)}
     recorded = model.record(model.batch(**tensors))
-    # Results for tokens have the tokens of one window.
-    units = range(len(window["units"])) if model.task.at_positions else window["units"]
+    in_window = [numbers[token] for token in window["units"]]
+    if model.task.at_positions:  # results for tokens have those of one window
+        order = {number: place for place, number in enumerate(dict.fromkeys(in_window))}
+        in_window = [order[number] for number in in_window]
     special = tensors["special_tokens_mask"].bool()
-    mask = torch.tensor([[unit in chosen for unit in units]], device=model.device) | special
+    mask = torch.tensor([[number in chosen for number in in_window]], device=model.device) | special
 
     def run(one: Recorded) -> dict[str, Any]:
         return {"target": one.target, "masked": model.masked(one, mask, state)}

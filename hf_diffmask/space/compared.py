@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..data.units import maskable, whole_units, with_units
 from ..data.windows import windows
 from ..errors import DiffMaskError
 from ..evaluation.comparison import attribute, measured, rankable
@@ -52,7 +53,7 @@ def compare(held: Held, item: dict[str, str], most: int, span: list[int] | None 
     most = min(most, explain.length)
     if len(encoded.tokens) > most:
         raise DiffMaskError(f"The text has {len(encoded.tokens)} tokens, and methods are compared on up to {most}.")
-    (window,) = windows(encoded, explain.length)
+    (window,) = windows(with_units(encoded, explain.model.config.unit), explain.length)
     features = window.features
     if span is not None:
         asked_targets(explain.model, [span])
@@ -61,8 +62,8 @@ def compare(held: Held, item: dict[str, str], most: int, span: list[int] | None 
         features = {**features, "explained_mask": [int(k in part) for k in range(len(encoded.tokens))]}
     assert held.plain is not None
     explainers = Explainers(explain.model, held.plain, None, 0)
-    ordinary = sum(not special for special in features["special_tokens_mask"])
-    is_measured = PROTOCOL.takes_away(encoded.segments.count(0) + encoded.segments.count(1))
+    ordinary = sum(maskable(features))
+    is_measured = PROTOCOL.takes_away(ordinary)
     found = []
     for key, method in COMPARED.items():
         of_method = attribute(explainers, explain.tokenizer, [features], key)
@@ -71,7 +72,7 @@ def compare(held: Held, item: dict[str, str], most: int, span: list[int] | None 
             scores, _ = rankable([features], of_method.scores, PROTOCOL)
             values = measured(explainers, explain.tokenizer, [features], scores, PROTOCOL)
             figures = {figure: float(values[figure][0]) for figure in ("comprehensiveness", "sufficiency")}
-        units = zip(encoded.tokens, of_method.scores[0], encoded.segments, strict=True)
+        units = zip(encoded.tokens, whole_units(features, of_method.scores[0]), encoded.segments, strict=True)
         found.append(
             {
                 "method": method.name,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..display.certificate import judged
+from ..display.certificate import judged, units_of
 from ..display.colors import paint
 from ..display.grid import shown, stated
 from ..display.wording import predicted
@@ -102,7 +102,7 @@ def claim(found: dict[str, Any], count: int) -> str:
         `str`: HTML.
     """
     dropped = count - (len(found["kept"]) - found["special"])
-    check = judged({**found, **found["whole"]}, f"Dropping {dropped} of {count} tokens")
+    check = judged({**found, **found["whole"]}, f"Dropping {dropped} of {count} {units_of(found)}")
     return f'<div class="dm-grid">{stated(check)}</div>'
 
 

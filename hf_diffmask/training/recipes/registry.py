@@ -3,6 +3,7 @@
 from typing import Any
 
 from ...errors import RETIRED, DiffMaskError, retired
+from ...masks.registry import MASKS
 from ...tasks.registry import DEFAULT, TASKS
 from .ablation import AblationRecipe
 from .paper import PaperRecipe
@@ -33,7 +34,11 @@ def recipe_of(name: str) -> Recipe:
 
 
 def recipe_config(
-    recipe: str = DEFAULT_RECIPE, masking: str = "input", task: str = DEFAULT, target: str | None = None
+    recipe: str = DEFAULT_RECIPE,
+    masking: str = "input",
+    task: str = DEFAULT,
+    target: str | None = None,
+    unit: str = "token",
 ) -> dict[str, Any]:
     """
     Config fields that a recipe sets. All can be changed except those that the recipe relies on, such as `objective`.
@@ -45,12 +50,16 @@ def recipe_config(
         target (`str`, *optional*):
             For `ablation`: what explanations preserve. By default the predicted choice if the task has choices, else
             the whole output.
+        unit (`str`, *optional*, defaults to `"token"`): For `ablation`: what is masked together.
 
     Returns:
         `dict`: Fields of [`DiffMaskConfig`].
 
     Raises:
-        DiffMaskError: If there is no such recipe, it has been retired, it has no such masking or target, or the task
-            does not have this target.
+        DiffMaskError: If there is no such recipe, it has been retired, it has no such masking, target or unit, or the
+            task does not have this target.
     """
-    return recipe_of(recipe).config(masking, TASKS[task].has_choices, target)
+    fields = recipe_of(recipe).config(masking, TASKS[task].has_choices, target)
+    if unit != "token" and not MASKS[fields["objective"]].adds_up:
+        raise DiffMaskError(f"The recipe {recipe!r} masks tokens, not units of several: use --recipe ablation.")
+    return {**fields, "unit": unit}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, pipeline
 
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel, DiffMaskTrainingArguments
@@ -247,3 +247,25 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_goes_on(trained, clas
     for asked, said in ((None, "is not empty"), (True, "holds no checkpoint to resume from")):
         with pytest.raises(DiffMaskError, match=said):
             make_trainer(classifier, tokenizer, folder, "ablation", **SETTINGS).train(resume_from_checkpoint=asked)
+
+
+def test_units_are_trained_saved_and_refused_where_they_differ(classifier, tokenizer, tmp_path):
+    texts = sentences(40, seed=3)
+    made = tmp_path / "words"
+    fields = recipe_config(unit="word")
+    explainer = DiffMaskModel.from_base_model(classifier, tokenizer, **fields)
+    settings = {"max_steps": 2, "baseline_steps": 2, "masks": 4, "report_to": "none"}
+    settings_of = DiffMaskTrainingArguments(output_dir=str(made), **settings)
+    train(explainer, tokenizer, texts[:32], texts[32:], settings_of)
+    loaded = DiffMaskModel.from_pretrained(made, base_model=classifier)
+    assert loaded.config.unit == "word"
+    explain = pipeline(hf_diffmask.TASK, model=loaded, tokenizer=tokenizer)
+    result = explain("an unforgettable film")
+    assert [t["token"] for t in result["tokens"] if not t["special"]] == ["an", "unforgettable", "film"]
+    ablations = own_folder(settings_of)
+    other = DiffMaskTrainingArguments(output_dir=str(tmp_path / "tokens"), ablations=str(ablations), **settings)
+    tokens = DiffMaskModel.from_base_model(classifier, tokenizer, **recipe_config())
+    with pytest.raises(DiffMaskError, match=r"another .*unit \(word, [0-9a-f]{16} instead of token\)"):
+        train(tokens, tokenizer, texts[:32], texts[32:], other)
+    with pytest.raises(DiffMaskError, match="masks tokens, not units of several: use --recipe ablation"):
+        recipe_config("paper", unit="word")
