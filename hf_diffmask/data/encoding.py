@@ -1,7 +1,7 @@
 """Tokens of texts, with their offsets."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -71,6 +71,8 @@ class EncodedText:
     """Start and end of each token in the text of its segment, in characters, see [`token_spans`]."""
     segments: list[int | None]
     """0 for the first text, 1 for the second text of a pair, `None` for special tokens."""
+    token_of: Callable[[int], str] | None = None
+    """Text of a token id, for a task that predicts tokens."""
     unit: str = "token"
     """What is masked together: `"token"`, `"word"`, `"sentence"`, or `"unit"` for given spans."""
 

@@ -1,6 +1,6 @@
 """Data sets of features, and padded batches."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import DiffMaskError
-from .encoding import Text, encode
+from .encoding import EncodedText, Text, encode
 from .units import with_units
 from .windows import windows
 
@@ -87,15 +87,23 @@ class TextFeatures(Features):
         texts (`Iterable`): Texts or pairs, such as a list or a column of a data set.
         length (`int`): Tokens per window. Longer texts become several items.
         unit (`str`, *optional*, defaults to `"token"`): What is masked together, see [`with_units`].
+        read (`Callable`, *optional*): Gives the tokens of a text; by default [`encode`].
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, texts: Iterable[Text], length: int, unit: str = "token"):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        texts: Iterable[Text],
+        length: int,
+        unit: str = "token",
+        read: Callable[[PreTrainedTokenizerBase, Text], EncodedText] = encode,
+    ):
         texts, own = list(texts), tokenizer.get_added_vocab()
         progress = tqdm(texts, desc="Tokenizing", unit="text", disable=len(texts) < 10_000)
         parts = [
             (window.features, number)
             for number, text in enumerate(progress)
-            for window in windows(with_units(encode(tokenizer, text), unit, own), length)
+            for window in windows(with_units(read(tokenizer, text), unit, own), length)
         ]
         super().__init__([features for features, _ in parts], [number for _, number in parts])
 

@@ -101,7 +101,7 @@ def tokens_of(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: 
                 "token": token,
                 "start": encoded.offsets[unit][0],
                 "end": encoded.offsets[unit][1],
-                "special": segment is None,
+                "special": bool(encoded.features["special_tokens_mask"][unit]),
                 "score": sum(states) / len(states) if evidence is None else states[state],
                 "kept": bool(kept[unit]),
                 "states": states,

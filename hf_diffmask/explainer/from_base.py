@@ -23,13 +23,19 @@ from .configuration_diffmask import DiffMaskConfig
 from .guest import commit_of
 
 
-def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None, **config: Any) -> DiffMaskConfig:
+def config_for(
+    base_model: PreTrainedModel,
+    states: Sequence[str] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    **config: Any,
+) -> DiffMaskConfig:
     """
     The config of a new explainer for a base model.
 
     Args:
         base_model ([`~transformers.PreTrainedModel`]): The base model.
         states (`Sequence[str]`, *optional*): State names, for a model without blocks.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): Its tokenizer, for constants of the task.
         config: Further fields of [`DiffMaskConfig`].
 
     Returns:
@@ -54,7 +60,7 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
     else:
         names, widths = list(states), state_widths(base_model, states)
     location, reads = base_model.name_or_path, None if task.at_positions else head_reads(base_model, names)
-    constants = {**({} if reads is None else {"reads": reads}), **task.given_constants(base_model.config)}
+    constants = {**({} if reads is None else {"reads": reads}), **task.given_constants(base_model.config, tokenizer)}
     if MASKS[config.get("objective", DiffMaskConfig.objective)].beside_states:
         config = {**flow_fields(base_model, task, constants), **config}
     return DiffMaskConfig(

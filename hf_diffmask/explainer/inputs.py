@@ -1,6 +1,7 @@
 """The inputs of an explainer: windows of texts, and for some tasks the parts of them that are explained."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ def inputs_of(
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The base model's tokenizer.
         texts (`list`): Texts or pairs.
         for_training (`bool`, *optional*, defaults to `False`): Whether to draw parts of each window: up to two of
-            those that the task explains by default, and one other token. The draw is always the same. Otherwise all
-            that the task explains by default.
+            those that the task explains by default, and one other token. Otherwise all that the task explains by
+            default. What is explained of a text that does not say it, such as a text without a mask token, is drawn
+            as well. The draw is always the same.
 
     Returns:
         [`~hf_diffmask.data.features.Features`]
@@ -40,13 +42,14 @@ def inputs_of(
     Raises:
         DiffMaskError: If there is nothing to explain.
     """
-    length = max_length(explainer.base, tokenizer)
-    made = TextFeatures(tokenizer, explainer.task.with_room(tokenizer, texts, length), length, explainer.config.unit)
-    if not explainer.task.at_positions:
+    length, task = max_length(explainer.base, tokenizer), explainer.task
+    draw = torch.Generator().manual_seed(0)
+    read = partial(task.encoded, what="A text", draw=draw)
+    made = TextFeatures(tokenizer, task.with_room(tokenizer, texts, length), length, explainer.config.unit, read)
+    if not task.at_positions:
         return made
     parts = _parts(explainer, tokenizer, made.items)
-    if for_training:
-        draw = torch.Generator().manual_seed(0)
+    if for_training and task.explains_any:
         parts = [_drawn(of_item, item, draw) for of_item, item in zip(parts, made.items, strict=True)]
     items, of_text = [], []
     for item, of_item, number in zip(made.items, parts, made.of_text, strict=True):
@@ -54,7 +57,7 @@ def inputs_of(
             items.append({**item, "explained_mask": [int(k in part) for k in range(len(item["input_ids"]))]})
             of_text.append(number)
     if texts and not items:
-        found = f"the base model finds {explainer.task.nothing} in {len(texts)} texts"
+        found = f"the base model finds {task.nothing} in {len(texts)} texts"
         raise DiffMaskError(f"There is nothing to explain: {found}.")
     return Features(items, of_text)
 
@@ -89,8 +92,8 @@ def _parts(
         special, units = batch["special_tokens_mask"].bool().cpu(), batch["attention_mask"].bool().cpu()
         progress.update(len(target))
         return [
-            task.parts(one[there], marks[there], base.config)
-            for one, marks, there in zip(target, special, units, strict=True)
+            task.parts(one[there], ids[there], marks[there], base.config)
+            for one, ids, marks, there in zip(target, batch["input_ids"].cpu(), special, units, strict=True)
         ]
 
     with progress:

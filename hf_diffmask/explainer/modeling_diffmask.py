@@ -106,7 +106,7 @@ class DiffMaskModel(SavedExplainer):
             DiffMaskError: If no task covers the base model, or its hidden states cannot be read.
         """
         base_model = unwrapped(base_model)
-        explainer = cls(config_for(base_model, states, **config))
+        explainer = cls(config_for(base_model, states, tokenizer, **config))
         explainer.guest.hold(base_model)
         if explainer.config.state_names[0] == "embeddings":
             with torch.no_grad():

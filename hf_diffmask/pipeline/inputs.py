@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..data.encoding import EncodedText, encode
+from ..data.encoding import EncodedText
 from ..errors import DiffMaskError
 from ..tasks.task import Task
 
@@ -93,7 +93,7 @@ def read_input(task: Task, tokenizer: PreTrainedTokenizerBase, length: int, item
     Raises:
         DiffMaskError: If the input cannot be explained.
     """
-    encoded = encode(tokenizer, task.check(item, what))
+    encoded = task.encoded(tokenizer, task.check(item, what), what)
     if all(segment is None for segment in encoded.segments):
         raise DiffMaskError(f"{what} holds no token: give a text with at least one visible character.")
     task.check_room(encoded, length, what)

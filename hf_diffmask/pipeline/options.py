@@ -117,13 +117,15 @@ def count_of(name: str, value: Any) -> int:
 
 def _check_of_task(model: DiffMaskModel, of_task: dict[str, Any]) -> None:
     """Refuses options that the explainer's task does not have."""
-    known = {name: task for task in TASKS.values() for name in task.options}
+    known: dict[str, list[str]] = {}
+    for task in TASKS.values():
+        for name in task.options:
+            known.setdefault(name, []).append(task.name.replace("-", " "))
     if unknown := sorted(of_task.keys() - known.keys()):
         raise DiffMaskError(f"There is no argument {', '.join(unknown)}.")
     for name in of_task:
         if name not in model.task.options:
-            task = known[name].name.replace("-", " ")
-            raise DiffMaskError(f"`{name}` is for {task}, which is not this explainer's task.")
+            raise DiffMaskError(f"`{name}` is for {' and '.join(known[name])}, which is not this explainer's task.")
 
 
 def check_together(

@@ -45,6 +45,8 @@ def asked_targets(model: DiffMaskModel, targets: Any) -> Targets:
     """
     if not model.task.at_positions:
         raise DiffMaskError("`targets` is for token classification, which is not this explainer's task.")
+    if targets == ALL and not model.task.explains_any:
+        raise DiffMaskError('This explainer explains mask tokens alone: leave `targets="all"` out.')
     if isinstance(targets, str) and targets in (ENTITIES, ALL):
         return targets
     if not isinstance(targets, Sequence) or isinstance(targets, str):
@@ -152,8 +154,8 @@ def explain_parts(
 def _found(model: DiffMaskModel, recorded: Recorded, row: int) -> list[list[int]]:
     """The parts that the base model finds in a window."""
     there = recorded.batch.units[row]
-    special = recorded.batch.special[row][there]
-    return model.task.parts(recorded.target[row][there].cpu(), special.cpu(), model.base.config)
+    ids, special = recorded.batch.inputs["input_ids"][row][there].cpu(), recorded.batch.special[row][there].cpu()
+    return model.task.parts(recorded.target[row][there].cpu(), ids, special, model.base.config)
 
 
 def each_part(windows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -212,6 +214,7 @@ def _alone(window: dict[str, Any], part: int, tokens: list[int]) -> dict[str, An
         [encoded.tokens[unit] for unit in units],
         [encoded.offsets[unit] for unit in units],
         [encoded.segments[unit] for unit in units],
+        encoded.token_of,
         encoded.unit,
     )
     return {**window, **of_part, "encoded": own, "units": list(range(len(units))), "explained": tokens}

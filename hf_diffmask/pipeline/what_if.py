@@ -69,7 +69,8 @@ def what_if(
         if number is None or not 0 <= number < count:
             raise DiffMaskError(f"There is no token {token}: the input has {count}, numbered from 0.")
         chosen.add(number)
-    chosen |= {number for number, segment in zip(numbers, encoded.segments, strict=True) if segment is None}
+    special = {number for number, mark in zip(numbers, encoded.features["special_tokens_mask"], strict=True) if mark}
+    chosen |= special
     outputs = [_masked(model, window, numbers, chosen, state) for window in windows]
     if model.task.at_positions:
         outputs = each_part(outputs)
@@ -89,7 +90,7 @@ def what_if(
         "within_margin": found == HOLDS,
         "certificate": found,
         "kept": sorted(chosen),
-        "special": encoded.segments.count(None),
+        "special": len(special),
         **({} if encoded.unit == "token" else {"unit": encoded.unit}),
     }
 

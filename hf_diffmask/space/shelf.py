@@ -14,7 +14,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..about import BUNDLED_EXPLAINER
-from ..data.encoding import EncodedText, encode
+from ..data.encoding import EncodedText
 from ..display.markdown import without_images
 from ..errors import DiffMaskError, reason
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -53,7 +53,8 @@ class Held:
         Returns:
             [`~hf_diffmask.data.encoding.EncodedText`]: All tokens, special tokens included.
         """
-        return encode(self.explain.tokenizer, self.explain.model.task.check(item, "The input"))
+        task, what = self.explain.model.task, "The input"
+        return task.encoded(self.explain.tokenizer, task.check(item, what), what)
 
 
 class Shelf:

@@ -4,9 +4,10 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..data.encoding import EncodedText, Text
+from ..data.encoding import EncodedText, Text, encode
 from ..errors import DiffMaskError
 
 
@@ -62,6 +63,26 @@ class TaskInputs:
                 raise DiffMaskError(f"{what} is empty: give a text with at least one visible character.")
         texts = [str(part) for part in parts]  # NumPy's texts become plain ones
         return texts[0] if len(texts) == 1 else (texts[0], texts[1])
+
+    def encoded(
+        self, tokenizer: PreTrainedTokenizerBase, text: Text, what: str, draw: torch.Generator | None = None
+    ) -> EncodedText:
+        """
+        The tokens of an input.
+
+        Args:
+            tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
+            text (`str` or `tuple[str, str]`): The input, from [`Task.check`].
+            what (`str`): Name of the input in an error.
+            draw (`torch.Generator`, *optional*): For data sets: draws what is explained, if the input does not say.
+
+        Returns:
+            [`EncodedText`]
+
+        Raises:
+            DiffMaskError: If the input does not say what is explained, and nothing is drawn.
+        """
+        return encode(tokenizer, text)
 
     def read(self, dataset: str, limit: int | None = None) -> list[Text] | None:
         """

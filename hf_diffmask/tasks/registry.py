@@ -6,6 +6,7 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..errors import DiffMaskError
+from .fill_mask import FillMask
 from .multi_label import MultiLabelClassification
 from .question_answering import QuestionAnswering
 from .regression import Regression
@@ -22,6 +23,7 @@ TASKS: dict[str, type[Task]] = {
         QuestionAnswering,
         Regression,
         TokenClassification,
+        FillMask,
         SentenceSimilarity,
     )
 }

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModel, PreTrainedConfig
+from transformers import AutoModel, PreTrainedConfig, PreTrainedTokenizerBase
 
 from ..base.head import head_weights
 from ..base.pooling import pooling_of
@@ -47,7 +47,9 @@ class SentenceSimilarity(Task):
         return bool(is_text) and not model_classes(cls.auto_class).isdisjoint(class_names)
 
     @classmethod
-    def given_constants(cls, config: PreTrainedConfig) -> dict[str, Any]:
+    def given_constants(
+        cls, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> dict[str, Any]:
         """See [`Task.given_constants`]: `reads`, as Sentence Transformers saved it, else `"mean"`."""
         return {"reads": pooling_of(config.name_or_path)}
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from ..base.head import READS
 from ..base.running import Recorded
@@ -42,6 +42,8 @@ class Task(TaskInputs, TaskWords):
     """Whether exactly one choice holds. Of two such choices, evidence for one is evidence against the other."""
     at_positions: ClassVar[bool] = False
     """Whether an output is that of some positions in the text, which `explained_mask` names."""
+    explains_any: ClassVar[bool] = True
+    """With `at_positions`: whether any token can be explained, not only [`Task.parts`]."""
     value_bounds: ClassVar[tuple[float, float]] = (-6.0, 6.0)
     """Least and largest log-odds that evidence adds up to, in nats."""
 
@@ -63,12 +65,15 @@ class Task(TaskInputs, TaskWords):
         return has_head(class_names, cls.auto_class)
 
     @classmethod
-    def given_constants(cls, config: PreTrainedConfig) -> dict[str, Any]:
+    def given_constants(
+        cls, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> dict[str, Any]:
         """
-        The task's constants that a base model's config gives.
+        The task's constants that a base model's config and tokenizer give.
 
         Args:
             config ([`~transformers.PreTrainedConfig`]): The config.
+            tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): The tokenizer, if it is at hand.
 
         Returns:
             `dict`: For `config.task_constants`; none by default.
@@ -116,12 +121,13 @@ class Task(TaskInputs, TaskWords):
         """
         raise NotImplementedError
 
-    def parts(self, target: Tensor, special: Tensor, config: PreTrainedConfig) -> list[list[int]]:
+    def parts(self, target: Tensor, ids: Tensor, special: Tensor, config: PreTrainedConfig) -> list[list[int]]:
         """
         For a task with `at_positions`: the parts of one input that are explained by default.
 
         Args:
             target (`torch.Tensor` of shape `(T, ...)`): Output at each position, see [`Task.target`].
+            ids (`torch.Tensor` of shape `(T,)`): Token ids.
             special (`torch.Tensor` of shape `(T,)`, `bool`): Special tokens.
             config ([`~transformers.PreTrainedConfig`]): The base model's config.
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModelForTokenClassification, PreTrainedConfig
+from transformers import AutoModelForTokenClassification, PreTrainedConfig, PreTrainedTokenizerBase
 
 from ..base.running import Recorded
 from ..data.encoding import EncodedText, Text
@@ -42,7 +42,9 @@ class TokenClassification(TextClassification):
         return config.num_labels > 1 and has_head(class_names, cls.auto_class)
 
     @classmethod
-    def given_constants(cls, config: PreTrainedConfig) -> dict[str, Any]:
+    def given_constants(
+        cls, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> dict[str, Any]:
         """See [`Task.given_constants`]: `types`, the number of each label's type."""
         names = _types(config)
         return {"types": [names.index(_tag(config.id2label[label])[1]) for label in range(config.num_labels)]}
@@ -70,7 +72,7 @@ class TokenClassification(TextClassification):
         chosen = target.masked_fill(~marked[..., None], -torch.inf)
         return chosen.logsumexp(1) - marked.sum(1, keepdim=True).log()
 
-    def parts(self, target: Tensor, special: Tensor, config: PreTrainedConfig) -> list[list[int]]:
+    def parts(self, target: Tensor, ids: Tensor, special: Tensor, config: PreTrainedConfig) -> list[list[int]]:
         """See [`Task.parts`]: entities, as the pipeline of Transformers groups them (`aggregation_strategy="simple"`).
 
         Neighbours of one type are one entity. A label with the prefix `B-` begins another. Tokens with the label `O`

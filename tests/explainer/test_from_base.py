@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertForMaskedLM
+from transformers import AutoModelForSequenceClassification, BertForNextSentencePrediction
 
 import hf_diffmask
 from hf_diffmask import DiffMaskError, DiffMaskModel
@@ -78,8 +78,8 @@ def test_the_baseline_starts_at_the_mask_token_the_unknown_token_or_the_mean(cla
 
 
 def test_models_that_are_no_classifier_are_refused(classifier):
-    with pytest.raises(DiffMaskError, match=r"is a BertForMaskedLM .*no task covers"):
-        DiffMaskModel.from_base_model(BertForMaskedLM(classifier.config))
+    with pytest.raises(DiffMaskError, match=r"is a BertForNextSentencePrediction .*no task covers"):
+        DiffMaskModel.from_base_model(BertForNextSentencePrediction(classifier.config))
     classifier.config.problem_type = "regression"
     with pytest.raises(DiffMaskError, match=r"2 label.*'regression'.*no task covers"):
         DiffMaskModel.from_base_model(classifier)

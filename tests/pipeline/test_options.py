@@ -71,7 +71,7 @@ def test_options_of_a_task_are_for_that_task(path, answerer, tokenizer):
     assert sorted_options(answers, **{name: 5}) == ({}, {}, {name: 5})
     with pytest.raises(DiffMaskError) as error:
         sorted_options(path, **{name: 5})
-    assert str(error.value) == f"`{name}` is for question answering, which is not this explainer's task."
+    assert str(error.value) == f"`{name}` is for question answering and fill mask, which is not this explainer's task."
 
 
 def test_states_by_name_and_by_number(explainer):

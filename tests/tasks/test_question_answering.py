@@ -165,7 +165,7 @@ def test_bad_questions(explain, item, message):
 
 def test_arguments_of_answers_are_for_answers(explain):
     bundled = pipeline(hf_diffmask.TASK)
-    with pytest.raises(DiffMaskError, match="`top_k` is for question answering"):
+    with pytest.raises(DiffMaskError, match="`top_k` is for question answering and fill mask"):
         bundled("a warm film", top_k=2)
     with pytest.raises(DiffMaskError, match="no argument best"):
         explain({"question": QUESTION, "context": CONTEXT}, best=2)

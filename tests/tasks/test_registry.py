@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from transformers import AutoConfig, BertConfig, BertForMaskedLM, LlamaConfig, ModernBertConfig
+from transformers import AutoConfig, BertConfig, BertForNextSentencePrediction, LlamaConfig, ModernBertConfig
 
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.explainer.guest import load_base
@@ -29,11 +29,10 @@ def folder_of(tmp_path, config, *architectures):
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        (BertConfig(**SMALL), "BertForMaskedLM"),
         (BertConfig(**SMALL), "BertForNextSentencePrediction"),
         (AutoConfig.for_model("qwen2", **SMALL), "Qwen2ForCausalLM"),
         (BertConfig(**SMALL), "BertForMultipleChoice"),
-        (ModernBertConfig(**SMALL), "ModernBertForMaskedLM"),
+        (ModernBertConfig(**SMALL), "ModernBertForMultipleChoice"),
         (LlamaConfig(**SMALL), "LlamaForCausalLM"),
     ],
 )
@@ -66,8 +65,8 @@ def test_a_loaded_model_is_told_by_the_classes_that_it_derives_from(classifier):
         """A classifier under another name."""
 
     assert task_of(Mine(classifier.config)).name == task_of(classifier).name == "text-classification"
-    with pytest.raises(DiffMaskError, match="The base model is a BertForMaskedLM"):
-        task_of(BertForMaskedLM(BertConfig(**SMALL)))
+    with pytest.raises(DiffMaskError, match="The base model is a BertForNextSentencePrediction"):
+        task_of(BertForNextSentencePrediction(BertConfig(**SMALL)))
 
 
 def test_exactly_one_task_fits_a_model():

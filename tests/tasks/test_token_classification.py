@@ -92,7 +92,7 @@ def test_entities_begin_with_b_or_another_type():
     labels = ["B-BAD", "O", "I-GOOD", "I-GOOD", "B-GOOD", "I-GOOD", "I-BAD", "O", "B-BAD", "I-BAD", "O"]
     target = torch.nn.functional.one_hot(torch.tensor([LABELS.index(label) for label in labels]), 5).float()
     special = torch.tensor([True, *[False] * 9, True])
-    assert task.parts(target, special, CONFIG) == [[2, 3], [4, 5], [6], [8, 9]]
+    assert task.parts(target, torch.zeros(len(target)), special, CONFIG) == [[2, 3], [4, 5], [6], [8, 9]]
 
 
 def test_entities_are_those_of_transformers(base, trained):
