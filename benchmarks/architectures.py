@@ -3,9 +3,9 @@
     python benchmarks/architectures.py              (about 10 minutes on one core)
     python benchmarks/architectures.py --names bert xlnet --print
 
-For each architecture in Transformers' list of sequence classifiers: builds a tiny model, and runs each check by itself.
-A cell is a measured number, or the sentence that refuses it. Other tasks are tried with one architecture of each
-family. Writes `results/architectures.json` and the tables of `docs/architectures.md`.
+For each architecture in Transformers' list of sequence classifiers: builds a tiny model, and runs each check by
+itself. A cell is a measured number, or the sentence that refuses it. Other tasks are tried with one architecture of
+each family. Writes `results/architectures.json` and the tables of `docs/architectures.md`.
 """
 
 import argparse

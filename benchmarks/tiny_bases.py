@@ -22,7 +22,8 @@ SIZES: dict[str, Any] = {
     "d_ff": 48, "d_inner": 48, "n_inner": 48, "ffn_hidden_size": 48, "moe_intermediate_size": 24,
     "shared_expert_intermediate_size": 24, "num_experts": 4, "n_routed_experts": 4, "num_local_experts": 4,
     "num_experts_per_tok": 2, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8,
-    "v_head_dim": 8, "max_position_embeddings": 128, "n_positions": 128, "max_seq_len": 128, "n_group": 1, "topk_group": 1,
+    "v_head_dim": 8, "max_position_embeddings": 128, "n_positions": 128, "max_seq_len": 128, "n_group": 1,
+    "topk_group": 1,
 }  # fmt: skip
 IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 # What an architecture needs beside.

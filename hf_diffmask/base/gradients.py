@@ -4,6 +4,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
+from .dummies import dummy_input
 from .running import record, replace
 
 
@@ -20,7 +21,7 @@ def check_gradients(model: PreTrainedModel, name: str) -> None:
     Raises:
         DiffMaskError: If the output does not depend on the state, for autograd.
     """
-    dummies = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+    dummies = dummy_input(model)
     try:
         with torch.no_grad():
             _, (hidden,) = record(model, dummies, [name])

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
+from .dummies import dummy_input
 from .running import record, replace
 
 READS = ("first", "last", "mean")
@@ -29,7 +30,7 @@ def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
     Raises:
         DiffMaskError: If a state cannot be recorded.
     """
-    dummies = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+    dummies = dummy_input(model)
     try:
         with torch.no_grad():
             _, states = record(model, dummies, names)

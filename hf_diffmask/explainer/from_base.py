@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..base.dummies import dummy_input
 from ..base.fingerprint import fingerprint
 from ..base.flow import flow
 from ..base.flow_support import reads_flow
 from ..base.head import head_reads
 from ..base.running import record_with_attention, state_widths
-from ..base.states import has_decoder, state_names
+from ..base.states import has_decoder, hidden_size, state_names
 from ..data.encoding import check_vocabulary
 from ..errors import DiffMaskError
 from ..masks.registry import MASKS
@@ -50,7 +51,7 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
     if states is not None and not states:
         raise DiffMaskError("An explainer needs at least one state: name some, or leave `states` out.")
     if states is None:
-        names, widths = state_names(base_model), [table.shape[1], base_model.config.hidden_size]
+        names, widths = state_names(base_model), [table.shape[1], hidden_size(base_model)]
     else:
         names, widths = list(states), state_widths(base_model, states)
     location, reads = base_model.name_or_path, None if task.at_positions else head_reads(base_model, names)
@@ -89,7 +90,7 @@ def flow_fields(base_model: PreTrainedModel, task: type[Task], constants: dict[s
     """
     if not task(constants).knows_positions or not reads_flow(base_model):
         return {}
-    dummies = {name: value[:1].to(base_model.device) for name, value in base_model.dummy_inputs.items()}
+    dummies = dummy_input(base_model)
     with torch.no_grad():
         _, _, attention = record_with_attention(base_model, dummies, [])
     ids = next(iter(dummies.values()))

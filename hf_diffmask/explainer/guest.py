@@ -17,7 +17,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from ..base.fingerprint import fingerprint
 from ..base.flow_support import check_flow
 from ..base.memory import keep_freed_memory
-from ..base.states import names_of_blocks, state_names
+from ..base.states import hidden_size, names_of_blocks, state_names
 from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError, reason
 from ..tasks.registry import TASKS, fitting_task, task_of
@@ -256,7 +256,7 @@ def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bo
     expected_and_found: dict[str, tuple[Any, Any]] = {"task": (config.task, task.name)}
     if list(config.state_names) == names_of_blocks(config.num_states - 2):
         expected_and_found |= {
-            "hidden size": (config.hidden_size, base.config.hidden_size),
+            "hidden size": (config.hidden_size, hidden_size(base)),
             "number of states": (config.num_states, len(state_names(base))),
         }
     if config.state_names[0] == "embeddings":

@@ -1,0 +1,17 @@
+"""One input with which any base model can be tried before it sees a text."""
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+
+def dummy_input(model: PreTrainedModel) -> dict[str, Tensor]:
+    """
+    The first of a model's dummy inputs, on its device.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): The base model.
+
+    Returns:
+        `dict[str, torch.Tensor]`: Features of one input. XLM names languages that it does not have; they are left out.
+    """
+    return {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items() if value is not None}
