@@ -190,7 +190,7 @@ class Tried:
         )
         found = []
         for result in results:
-            parts = result.get("entities") or [result]
+            parts = result if isinstance(result, list) else [result]  # of token classifiers, one for each entity
             found += [token["score"] for part in parts for token in part["tokens"]]
         return found
 
@@ -251,6 +251,8 @@ def rows_of(tried: Tried, papers: bool) -> dict[str, Any]:
             checks["paper"] = lambda: tried.trains(f"{folder}/b", "paper")
             checks["paper, hidden"] = lambda: tried.trains(f"{folder}/c", "paper", "hidden")
         for name, check in checks.items():
+            if name in ("pipeline", "reload") and found["trains"] != "yes":
+                continue  # nothing was trained
             found[name] = cell(check)
     return found
 
@@ -298,6 +300,7 @@ def notes(found: dict[str, dict[str, Any]]) -> list[str]:
             if is_fault(value):
                 kind, sentence = next(iter(value.items()))
                 label = name if check == "explainer" else f"{name}, {check}"
+                sentence = re.sub(r"\b[A-Z]\w+(For[A-Z]\w+|Model)\b", "CLASS", sentence)
                 said.setdefault(f"{kind}: {sentence}", []).append(f"`{label}`")
     return [f"- {', '.join(names)}: {sentence}" for sentence, names in said.items()]
 

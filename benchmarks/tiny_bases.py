@@ -48,9 +48,17 @@ OWN: dict[str, dict[str, Any]] = {
     "fnet": {"use_tpu_fourier_optimizations": False},
     "axk1": {"num_key_value_heads": 4}, "axk2": {"num_key_value_heads": 4},
     "deepseek_v2": {"num_key_value_heads": 4}, "deepseek_v3": {"num_key_value_heads": 4},
-    "minicpm3": {"num_key_value_heads": 4}, "mistral4": {"num_key_value_heads": 4},
+    "minicpm3": {"num_key_value_heads": 4}, "mistral4": {"num_key_value_heads": 4, "head_dim": 16},
     "esmc": {"num_key_value_heads": 4},
-    "cohere_compass_text": {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"]},
+    "cohere_compass_text": {
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+        "rope_parameters": {kind: {"rope_type": "default", "rope_theta": 10000.0}
+                            for kind in ("sliding_attention", "full_attention")},
+    },
+    "layoutlmv3": {"coordinate_size": 5, "shape_size": 6, "input_size": 32, "patch_size": 16},
+    "lilt": {"hidden_size": 48},
+    "zamba2": {"layer_types": ["linear_attention", "hybrid", "linear_attention"],
+               "layers_block_type": ["linear_attention", "hybrid", "linear_attention"], "use_mamba_kernels": False},
     "t5": {"decoder_start_token_id": 0}, "mt5": {"decoder_start_token_id": 0}, "umt5": {"decoder_start_token_id": 0},
     "luke": {"entity_vocab_size": 16}, "layoutlm": {"max_2d_position_embeddings": 64},
     "roc_bert": {"pronunciation_vocab_size": 16, "shape_vocab_size": 16},
@@ -67,7 +75,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
     made = Tokenizer(models.WordLevel(known, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",

@@ -3,6 +3,9 @@
 from torch import Tensor
 from transformers import PreTrainedModel
 
+CANNOT_RUN = (RuntimeError, IndexError, TypeError, ValueError, AttributeError, KeyError, AssertionError)
+"""What models raise that cannot run on a dummy input, such as Longformer for questions, which wants separators."""
+
 
 def dummy_input(model: PreTrainedModel) -> dict[str, Tensor]:
     """

@@ -4,7 +4,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
-from .dummies import dummy_input
+from .dummies import CANNOT_RUN, dummy_input
 from .running import record, replace
 
 
@@ -29,7 +29,7 @@ def check_gradients(model: PreTrainedModel, name: str) -> None:
             output = replace(model, dummies, name, hidden.detach().clone().requires_grad_())
     except DiffMaskError:
         raise
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+    except CANNOT_RUN:
         return
     if not any(value.requires_grad for value in output.values() if isinstance(value, torch.Tensor)):
         raise DiffMaskError(

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
-from .dummies import dummy_input
+from .dummies import CANNOT_RUN, dummy_input
 from .running import record, replace
 
 READS = ("first", "last", "mean")
@@ -42,7 +42,7 @@ def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
             (gradient,) = torch.autograd.grad((logits.flatten() * weights).sum(), hidden)
     except DiffMaskError:
         raise
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+    except CANNOT_RUN:
         return None
     size = gradient[0].float().norm(dim=-1)
     read = (size > 1e-6 * size.amax()).tolist()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .calling import call, prepared
-from .dummies import dummy_input
+from .dummies import CANNOT_RUN, dummy_input
 from .taps import Taps
 
 Order = tuple[int, int, int]
@@ -54,7 +54,7 @@ def _measured(model: PreTrainedModel, modules: list[nn.Module]) -> dict[nn.Modul
         inputs = dummy_input(model)
         length = inputs["input_ids"].shape[1]
         call(model, *prepared(model, inputs, torch.ones_like(inputs["input_ids"], dtype=torch.bool)), taps)
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, KeyError):
+    except CANNOT_RUN:
         return found
     for module, shape in seen.items():
         if len(shape) == 3 and shape[:2] == (length, 1) != (1, length):

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .dummies import dummy_input
+from .dummies import CANNOT_RUN, dummy_input
 
 # Outputs of two dimensions with one entry per position.
 PER_POSITION = ("start_logits", "end_logits")
@@ -141,7 +141,7 @@ def depends_on_padding(model: PreTrainedModel, run: Callable[[dict[str, Tensor],
     if model not in _measured:
         try:
             _measured[model] = _measure(model, run)
-        except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+        except CANNOT_RUN:
             _measured[model] = True
     return _measured[model]
 

@@ -13,7 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..errors import DiffMaskError
 from .calling import call, prepared
-from .dummies import dummy_input
+from .dummies import CANNOT_RUN, dummy_input
 from .families.registry import block_outputs
 from .taps import Taps
 
@@ -46,7 +46,7 @@ def embedding_tables(model: PreTrainedModel) -> list[nn.Module]:
             a unit of the encoder masks none of the decoder.
     """
     if not has_decoder(model):
-        return [embedding_table(model)]
+        return [_table_that_is_called(model)]
     tables = [embedding_table(part) for part in (model.get_encoder(), model.get_decoder())]
     if len({table.get_parameter("weight").data_ptr() for table in tables}) > 1:
         raise DiffMaskError(
@@ -54,6 +54,15 @@ def embedding_tables(model: PreTrainedModel) -> list[nn.Module]:
             "be hidden from it: this model is not supported."
         )
     return tables
+
+
+def _table_that_is_called(model: PreTrainedModel) -> nn.Module:
+    """The table, or the encoder's module with the same weights, as in a T5 without a decoder."""
+    table, encoder = embedding_table(model), model.get_encoder()
+    if not isinstance(encoder, PreTrainedModel) or encoder is model:
+        return table
+    inner = encoder.get_input_embeddings()
+    return inner if getattr(inner, "weight", None) is table.weight else table
 
 
 def embedding_table(model: PreTrainedModel) -> nn.Module:
@@ -142,7 +151,7 @@ def _in_order_of_calls(model: PreTrainedModel, blocks: list[nn.Module]) -> list[
         taps.on_output(block, partial(_call_of, called, block))
     try:
         call(model, *prepared(model, inputs, torch.ones_like(inputs["input_ids"], dtype=torch.bool)), taps)
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, KeyError):
+    except CANNOT_RUN:
         return blocks
     return called
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..base.beside import check_reads_state_only
 from ..base.dummies import dummy_input
+from ..base.embeddings import mean_embedding, token_embeddings
 from ..base.fingerprint import fingerprint
 from ..base.flow import flow
 from ..base.flow_support import reads_flow
@@ -37,7 +39,8 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
         [`DiffMaskConfig`]
 
     Raises:
-        DiffMaskError: If no task covers the base model, or its hidden states cannot be read.
+        DiffMaskError: If no task covers the base model, its hidden states cannot be read, or hidden states are to be
+            masked and the model reads the input beside them.
     """
     task = task_of(base_model)
     if not task.has_choices:
@@ -54,6 +57,8 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
         names, widths = state_names(base_model), [table.shape[1], hidden_size(base_model)]
     else:
         names, widths = list(states), state_widths(base_model, states)
+    if config.get("masking", DiffMaskConfig.masking) == "hidden" and len(names) > 1:
+        check_reads_state_only(base_model, names[len(names) // 2])
     location, reads = base_model.name_or_path, None if task.at_positions else head_reads(base_model, names)
     constants = {**({} if reads is None else {"reads": reads}), **task.given_constants(base_model.config)}
     if MASKS[config.get("objective", DiffMaskConfig.objective)].beside_states:
@@ -125,14 +130,13 @@ def first_baseline(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
 
     Returns:
         `torch.Tensor` of shape `(d,)`: Embedding of the mask token, else of the unknown token, else the mean
-        embedding.
+        embedding, at the scale of the state `embeddings`.
 
     Raises:
         DiffMaskError: If the tokenizer has more tokens than the base model has embeddings.
     """
-    table = base_model.get_input_embeddings().weight.detach()
     token = None
     if tokenizer is not None:
-        check_vocabulary(tokenizer, len(table))
+        check_vocabulary(tokenizer, len(base_model.get_input_embeddings().weight))
         token = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
-    return table.float().mean(0) if token is None else table[token]
+    return mean_embedding(base_model) if token is None else token_embeddings(base_model, [token])[0]

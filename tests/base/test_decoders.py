@@ -2,7 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from hf_diffmask import DiffMaskError, DiffMaskModel, recipe_config
 from hf_diffmask.base.running import record, replace
@@ -107,6 +112,17 @@ def test_questions(name, features):
     torch.testing.assert_close(output.start_logits, model(**features).start_logits)
     again = replace(model, features, "embeddings", hidden)
     torch.testing.assert_close(again.end_logits, output.end_logits)
+
+
+@torch.no_grad()
+def test_a_t5_without_a_decoder_has_the_table_of_its_encoder(features):
+    model = build("t5", AutoModelForTokenClassification)
+    assert not model.config.is_encoder_decoder
+    output, states = record(model, features, state_names(model))
+    torch.testing.assert_close(output.logits, model(**features).logits)
+    torch.testing.assert_close(states[0], model.get_input_embeddings()(features["input_ids"]))
+    other = {**features, "input_ids": features["input_ids"].roll(1, 1)}
+    torch.testing.assert_close(replace(model, other, "embeddings", states[0]).logits, output.logits)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
