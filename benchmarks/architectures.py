@@ -294,15 +294,21 @@ def table(found: dict[str, dict[str, Any]]) -> list[str]:
 
 def notes(found: dict[str, dict[str, Any]]) -> list[str]:
     """What is refused or fails, one line for each sentence."""
-    said: dict[str, list[str]] = {}
+    said: dict[str, dict[str, list[str]]] = {}
     for name, row in found.items():
         for check, value in row.items():
             if is_fault(value):
                 kind, sentence = next(iter(value.items()))
-                label = name if check == "explainer" else f"{name}, {check}"
-                sentence = re.sub(r"\b[A-Z]\w+(For[A-Z]\w+|Model)\b", "CLASS", sentence)
-                said.setdefault(f"{kind}: {sentence}", []).append(f"`{label}`")
-    return [f"- {', '.join(names)}: {sentence}" for sentence, names in said.items()]
+                sentence = re.sub(r"\b[A-Z]\w+(For[A-Z]\w+|Model)\b", "the model", sentence)
+                said.setdefault(f"{kind}: {sentence}", {}).setdefault(name, []).append(check)
+    lines = []
+    for sentence, of_sentence in said.items():
+        names = [
+            f"`{name}`" + ("" if checks == ["explainer"] else f" ({', '.join(checks)})")
+            for name, checks in of_sentence.items()
+        ]
+        lines.append(f"- {', '.join(names)}: {sentence}")
+    return lines
 
 
 def task_table(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
@@ -344,7 +350,10 @@ def main() -> None:
     if not args.print:
         (HERE / "results" / "architectures.json").write_text(json.dumps(result, indent=1) + "\n")
         head = DOCS.read_text().split("<!-- tables -->")[0]
-        DOCS.write_text("\n\n".join([head + "<!-- tables -->", *tables]) + "\n")
+        works = sum("explainer" not in row for row in found.values())
+        counted = f"{works} of {len(found)} architectures have an explainer."
+        parts = [head + "<!-- tables -->", counted, *tables[:2], "## Tasks", *tables[2:]]
+        DOCS.write_text("\n\n".join(parts) + "\n")
 
 
 def _task_notes(tasks: dict[str, dict[str, dict[str, Any]]]) -> list[str]:

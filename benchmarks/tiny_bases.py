@@ -25,7 +25,7 @@ SIZES: dict[str, Any] = {
     "v_head_dim": 8, "max_position_embeddings": 128, "n_positions": 128, "max_seq_len": 128, "n_group": 1,
     "topk_group": 1,
 }  # fmt: skip
-IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
 # What an architecture needs beside.
 OWN: dict[str, dict[str, Any]] = {
     "funnel": {"block_sizes": [1, 1, 1], "d_head": 8, "num_decoder_layers": 1},

@@ -16,5 +16,15 @@ def dummy_input(model: PreTrainedModel) -> dict[str, Tensor]:
 
     Returns:
         `dict[str, torch.Tensor]`: Features of one input. XLM names languages that it does not have; they are left out.
+        A decoder gets no input of its own, as in use, and finds the end of a text, if the config has one.
     """
-    return {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items() if value is not None}
+    given = {
+        name: value[:1].to(model.device)
+        for name, value in model.dummy_inputs.items()
+        if value is not None and not name.startswith("decoder_")
+    }
+    end = getattr(model.config, "eos_token_id", None)
+    if getattr(model.config, "is_encoder_decoder", False) and isinstance(end, int) and "input_ids" in given:
+        given["input_ids"] = given["input_ids"].clone()
+        given["input_ids"][:, -1] = end
+    return given

@@ -47,4 +47,6 @@ def mean_embedding(model: PreTrainedModel) -> Tensor:
 def _embedded(model: PreTrainedModel, ids: Tensor) -> Tensor:
     table = embedding_tables(model)[0]
     with as_guest(table):
-        return table(ids[None])[0].clone()
+        found = table(ids[None])
+    # I-BERT's table gives the scale of its quantised numbers as well.
+    return (found if isinstance(found, Tensor) else found[0])[0].clone()

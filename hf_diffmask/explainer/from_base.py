@@ -39,8 +39,8 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
         [`DiffMaskConfig`]
 
     Raises:
-        DiffMaskError: If no task covers the base model, its hidden states cannot be read, or hidden states are to be
-            masked and the model reads the input beside them.
+        DiffMaskError: If no task covers the base model, its hidden states cannot be read, or the model reads the
+            input beside the state that is masked.
     """
     task = task_of(base_model)
     if not task.has_choices:
@@ -57,9 +57,11 @@ def config_for(base_model: PreTrainedModel, states: Sequence[str] | None = None,
         names, widths = state_names(base_model), [table.shape[1], hidden_size(base_model)]
     else:
         names, widths = list(states), state_widths(base_model, states)
-    if config.get("masking", DiffMaskConfig.masking) == "hidden" and len(names) > 1:
-        check_reads_state_only(base_model, names[len(names) // 2])
-    location, reads = base_model.name_or_path, None if task.at_positions else head_reads(base_model, names)
+    found = head_reads(base_model, names)  # records all states, so that what cannot be recorded is refused here
+    location, reads = base_model.name_or_path, None if task.at_positions else found
+    masked = names[len(names) // 2 if config.get("masking", DiffMaskConfig.masking) == "hidden" else 0]
+    if masked != "embeddings":
+        check_reads_state_only(base_model, masked)
     constants = {**({} if reads is None else {"reads": reads}), **task.given_constants(base_model.config)}
     if MASKS[config.get("objective", DiffMaskConfig.objective)].beside_states:
         config = {**flow_fields(base_model, task, constants), **config}

@@ -133,3 +133,14 @@ def test_explainers_and_what_cannot_work(name, features):
     assert found.evidence.shape == (2, 7, 6, model.config.num_labels) and found.evidence.isfinite().all()
     with pytest.raises(DiffMaskError, match="has a decoder that reads the input beside the encoder's states"):
         DiffMaskModel.from_base_model(model, **recipe_config("paper", "hidden"))
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_states_by_module_path(name, features):
+    """At the embeddings, masks reach the decoder. At a module of the encoder they do not."""
+    model = build(name)
+    inner = {"t5": "transformer.encoder.block.1", "bart": "model.encoder.layers.1"}[name]
+    explainer = DiffMaskModel.from_base_model(model, states=["embeddings", inner], **recipe_config()).eval()
+    assert explainer(**features).evidence.shape[2] == 3  # two states and the explanation
+    with pytest.raises(DiffMaskError, match=f"reads the input beside the state '{inner}', so masking this state"):
+        DiffMaskModel.from_base_model(model, states=[inner], **recipe_config())

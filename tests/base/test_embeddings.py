@@ -30,6 +30,20 @@ def test_scale_of_the_state(name, config, scale):
     torch.testing.assert_close(token_embeddings(model, ids(2, 5)["input_ids"][1].tolist()), state[1])
 
 
+@pytest.mark.parametrize("name", ["ibert", "xlnet", "xlm"])
+def test_every_table_gives_the_state(name):
+    """I-BERT's table gives two things, XLNet's has positions first."""
+    own = {
+        "xlnet": {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24},
+        "xlm": {"emb_dim": 16, "n_layers": 2, "n_heads": 2},
+    }
+    model = loud(name, **own.get(name, SIZES))
+    with torch.no_grad():
+        _, (state,) = record(model, ids(2, 5), ["embeddings"])
+    torch.testing.assert_close(token_embeddings(model, ids(2, 5)["input_ids"][1].tolist()), state[1])
+    assert first_baseline(model).shape == (16,)
+
+
 def test_a_large_table_is_embedded_in_parts(monkeypatch):
     monkeypatch.setattr("hf_diffmask.base.embeddings.ROWS", 7)
     model = loud("gemma", **GEMMA)
