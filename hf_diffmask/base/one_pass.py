@@ -67,7 +67,9 @@ def record_once(
             kept.append(_hidden(output).clone())  # a copy, see replace_once
 
     def see(module: nn.Module, args: tuple, output: Any) -> None:
-        if _hidden(output).permute(order[module]).shape[:2] != units.shape:  # the model has padded the input
+        value = _hidden(output)
+        whole = value.permute(order[module]).shape[:2] if value.dim() == 3 else value.shape[:2]
+        if whole != units.shape:  # the model has padded the input
             _returned[module] = None
         elif isinstance(output, Tensor):
             _returned[module] = 0
