@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from transformers import AutoModelForQuestionAnswering
 
 from hf_diffmask import DiffMaskModel, recipe_config
+from hf_diffmask.ablations.running import _can_hide
+from hf_diffmask.base.dummies import dummy_input
 from hf_diffmask.base.layout import FEATURES_FIRST, POSITIONS_FIRST, ROWS_FIRST, arranged, as_before, orders
 from hf_diffmask.base.running import record, replace
 from hf_diffmask.base.states import find_blocks, state_names
@@ -76,6 +79,21 @@ def test_hidden_masking_removes_the_text(name, config):
     for state in range(5):
         found = explainer.masked(recorded, torch.zeros(2, 6), state)
         torch.testing.assert_close(found[0], found[1])
+
+
+def test_a_longformer_for_questions_wants_separators_that_its_dummy_input_lacks():
+    model = loud("longformer", AutoModelForQuestionAnswering, **{**LONGFORMER, "sep_token_id": 2})
+    with pytest.raises(AssertionError, match="exactly three separator tokens"):
+        model(**dummy_input(model))
+    explainer = DiffMaskModel.from_base_model(model, **recipe_config(task="question-answering")).eval()
+    assert not _can_hide(explainer)
+    features = ids(2, 9)
+    features["input_ids"][:, [3, 4, 8]] = 2
+    with torch.no_grad():
+        output, (hidden,) = record(model, features, ["block.1.input"])
+        torch.testing.assert_close(output.start_logits, model(**features).start_logits)
+        again = replace(model, features, "block.1.input", hidden)
+    torch.testing.assert_close(again.end_logits, output.end_logits)
 
 
 def test_orders_by_hand():
