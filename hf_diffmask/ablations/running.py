@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..base.calling import padding_id
+from ..base.dummies import CANNOT_RUN
 from ..base.running import Recorded, run
 from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
@@ -150,6 +151,6 @@ def _can_hide(explainer: DiffMaskModel) -> bool:
     features = {"input_ids": torch.tensor([one, other] * 2, device=device), "attention_mask": hidden}
     try:
         output = explainer.task.target(run(base, features, shown.bool()), hidden).flatten(1)
-    except (DiffMaskError, RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+    except (DiffMaskError, *CANNOT_RUN):
         return False  # the model needs other inputs
     return bool((output[0] - output[1]).abs().max() <= 0.01 * (output[2] - output[3]).abs().max())

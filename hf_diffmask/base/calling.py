@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .families.big_bird import kept_attention
 from .frozen import as_guest
 from .taps import Taps, look_into_compiled
 
@@ -121,5 +122,6 @@ def call(model: PreTrainedModel, view: PreTrainedModel, inputs: dict[str, Tensor
     """
     if taps is not None:
         look_into_compiled(model)
-    with as_guest(model), nullcontext() if taps is None else taps.active():
+    length = max((value.shape[1] for value in inputs.values() if value.dim() > 1), default=0)
+    with as_guest(model), kept_attention(model, length), nullcontext() if taps is None else taps.active():
         return view._call_impl(**inputs)

@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
 from .attention_read import unreadable
+from .dummies import CANNOT_RUN, dummy_input
 from .running import record_with_attention
 
 # By model: the implementation of attention in its config, and whether flow can be read with it.
@@ -33,10 +34,10 @@ def reads_flow(model: PreTrainedModel) -> bool:
 
 @torch.no_grad()
 def _try(model: PreTrainedModel) -> bool:
-    dummies = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+    dummies = dummy_input(model)
     try:
         record_with_attention(model, dummies, [])
-    except (DiffMaskError, RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+    except (DiffMaskError, *CANNOT_RUN):
         return False
     return True
 

@@ -4,6 +4,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
+from .dummies import CANNOT_RUN, dummy_input
 from .running import record, replace
 
 
@@ -20,7 +21,7 @@ def check_gradients(model: PreTrainedModel, name: str) -> None:
     Raises:
         DiffMaskError: If the output does not depend on the state, for autograd.
     """
-    dummies = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+    dummies = dummy_input(model)
     try:
         with torch.no_grad():
             _, (hidden,) = record(model, dummies, [name])
@@ -28,7 +29,7 @@ def check_gradients(model: PreTrainedModel, name: str) -> None:
             output = replace(model, dummies, name, hidden.detach().clone().requires_grad_())
     except DiffMaskError:
         raise
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+    except CANNOT_RUN:
         return
     if not any(value.requires_grad for value in output.values() if isinstance(value, torch.Tensor)):
         raise DiffMaskError(

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
+from .dummies import CANNOT_RUN, dummy_input
 from .running import record, replace
 
 READS = ("first", "last", "mean")
@@ -29,7 +30,7 @@ def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
     Raises:
         DiffMaskError: If a state cannot be recorded.
     """
-    dummies = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+    dummies = dummy_input(model)
     try:
         with torch.no_grad():
             _, states = record(model, dummies, names)
@@ -41,7 +42,7 @@ def head_reads(model: PreTrainedModel, names: Sequence[str]) -> str | None:
             (gradient,) = torch.autograd.grad((logits.flatten() * weights).sum(), hidden)
     except DiffMaskError:
         raise
-    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+    except CANNOT_RUN:
         return None
     size = gradient[0].float().norm(dim=-1)
     read = (size > 1e-6 * size.amax()).tolist()

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from ..errors import DiffMaskError
 from .attention_read import AttentionReader
 from .calling import call, prepared
+from .layout import arranged, as_before, orders
 from .states import _blocks_for, _Site, _site, embedding_tables, find_blocks
 from .taps import Taps
 
@@ -23,8 +24,8 @@ def _hidden(output: Any) -> Tensor:
 
 
 # Modules that `replace` can skip, filled by `record`: the length of the output tuple (hidden state, then only `None`),
-# or 0 for a bare tensor. Other modules have to run.
-_returned: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+# or 0 for a bare tensor. `None`, and other modules: they have to run.
+_returned: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 
 
 def record_once(
@@ -66,7 +67,11 @@ def record_once(
             kept.append(_hidden(output).clone())  # a copy, see replace_once
 
     def see(module: nn.Module, args: tuple, output: Any) -> None:
-        if isinstance(output, Tensor):
+        value = _hidden(output)
+        whole = value.permute(order[module]).shape[:2] if value.dim() == 3 else value.shape[:2]
+        if whole != units.shape:  # the model has padded the input
+            _returned[module] = None
+        elif isinstance(output, Tensor):
             _returned[module] = 0
         elif isinstance(output, tuple) and all(value is None for value in output[1:]):
             _returned[module] = len(output)
@@ -82,8 +87,9 @@ def record_once(
             taps.on_input(site.module, partial(keep_input, kept))
         else:
             taps.on_output(site.module, partial(keep_embeddings if site.is_table else keep_output, kept))
+    order = orders(model, [*below, *(site.module for site in places.values())])
     for module in below:
-        if module not in _returned:
+        if _returned.get(module, 0) is not None:
             taps.on_output(module, partial(see, module))
     if reader is not None:
         reader.tap(taps, blocks or find_blocks(model))
@@ -98,7 +104,7 @@ def record_once(
                 f"{type(model).__name__} computed the state {name!r} {len(computed)} times in one forward pass "
                 f"instead of {expected}: this model is not supported."
             )
-        state = computed[site.call]
+        state = arranged(computed[site.call], order[site.module], units.shape[1])
         if state.shape[:2] != units.shape:
             raise DiffMaskError(
                 f"{type(model).__name__} has the state {name!r} in the shape {tuple(state.shape)} for an input of "
@@ -124,9 +130,11 @@ def replace_once(model: PreTrainedModel, features: dict[str, Tensor], name: str,
     """
     site, taps = _site(model, name, _blocks_for(model, [name])), Taps()
     view, inputs = prepared(model, features, units)
+    order = orders(model, [site.module])[site.module]
 
     def give_output(args: tuple, output: Any) -> Any:
-        given = hidden.clone() if site.is_table else hidden  # a copy: CTRL scales its embeddings in place
+        # A copy: CTRL scales its embeddings in place, XLM its states.
+        given = as_before(hidden, order, _hidden(output)).clone()
         return given if isinstance(output, Tensor) else (given, *output[1:])
 
     def give_embeddings(args: tuple, output: Any) -> Any:
@@ -142,7 +150,8 @@ def replace_once(model: PreTrainedModel, features: dict[str, Tensor], name: str,
         )
 
     def give_input(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        return ((hidden, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": hidden})
+        given = as_before(hidden, order, args[0] if args else kwargs["hidden_states"])
+        return ((given, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": given})
 
     tables = embedding_tables(model) if site.is_table else []
     for table in dict.fromkeys(tables):
@@ -152,7 +161,8 @@ def replace_once(model: PreTrainedModel, features: dict[str, Tensor], name: str,
         if length is None:
             taps.on_output(module, give_output)
         else:
-            taps.instead[module] = (hidden, *[None] * (length - 1)) if length else hidden
+            given = hidden.permute(order)
+            taps.instead[module] = (given, *[None] * (length - 1)) if length else given
     if site.is_input:  # always needed: some models change the state between two blocks
         taps.on_input(site.module, _at_call(site.call, give_input))
     elif not site.is_table and site.module not in site.below:
@@ -179,4 +189,8 @@ def _are_ids(args: tuple, inputs: dict[str, Tensor]) -> bool:
         return True
     if kinds is not None and found.data_ptr() == kinds.data_ptr():  # a text of token 0 has equal ids and types
         return False
-    return found.shape == ids.shape and torch.equal(found, ids.to(found.device))
+    # XLNet has positions first, and Longformer pads.
+    looks = (found, found.T) if found.dim() == 2 else (found,)
+    return any(
+        one.shape[:1] == ids.shape[:1] and torch.equal(one[:, : ids.shape[1]], ids.to(found.device)) for one in looks
+    )

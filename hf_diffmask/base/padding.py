@@ -9,6 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from .dummies import CANNOT_RUN, dummy_input
+
 # Outputs of two dimensions with one entry per position.
 PER_POSITION = ("start_logits", "end_logits")
 
@@ -139,14 +141,14 @@ def depends_on_padding(model: PreTrainedModel, run: Callable[[dict[str, Tensor],
     if model not in _measured:
         try:
             _measured[model] = _measure(model, run)
-        except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+        except CANNOT_RUN:
             _measured[model] = True
     return _measured[model]
 
 
 @torch.no_grad()
 def _measure(model: PreTrainedModel, run: Callable[[dict[str, Tensor], Tensor], ModelOutput]) -> bool:
-    dummies = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+    dummies = dummy_input(model)
     ids = dummies["input_ids"]
     there = dummies.setdefault("attention_mask", torch.ones_like(ids))
     longer = {

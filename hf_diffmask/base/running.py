@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from ..errors import DiffMaskError
 from .attention_read import Attention, AttentionReader
 from .calling import free_id, needs_padding_id
+from .dummies import dummy_input
 from .flow import Flow
 from .one_pass import record_once, replace_once
 from .padding import Part, depends_on_padding, joined, parts_of, spread
@@ -323,7 +324,7 @@ def state_widths(model: PreTrainedModel, names: Sequence[str]) -> list[int]:
     Raises:
         DiffMaskError: If the other states differ in width.
     """
-    dummies = {name: value.to(model.device) for name, value in model.dummy_inputs.items()}
+    dummies = dummy_input(model)
     with torch.no_grad():
         _, states = record(model, dummies, names)
     first, *others = [state.shape[-1] for state in states]

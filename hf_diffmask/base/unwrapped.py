@@ -7,6 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..errors import DiffMaskError
+from .states import embedding_table
 
 
 def unwrapped(model: Any) -> PreTrainedModel:
@@ -21,7 +22,7 @@ def unwrapped(model: Any) -> PreTrainedModel:
         [`~transformers.PreTrainedModel`]: The model itself. It shares all weights with the wrapper.
 
     Raises:
-        DiffMaskError: If it is no such model, or its embeddings are not in memory.
+        DiffMaskError: If it is no such model, has no embeddings of tokens, or they are not in memory.
     """
     if isinstance(model, str | os.PathLike):
         raise DiffMaskError(
@@ -44,7 +45,7 @@ def unwrapped(model: Any) -> PreTrainedModel:
         raise DiffMaskError(
             f"The base model must be a Transformers model (PreTrainedModel), but is a {type(model).__name__}."
         )
-    if model.get_input_embeddings().weight.is_meta:
+    if embedding_table(model).weight.is_meta:
         raise DiffMaskError(
             "The embeddings of the base model are offloaded: keep them in memory, with a `device_map` that offloads "
             "blocks alone."

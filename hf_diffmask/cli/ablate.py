@@ -103,8 +103,10 @@ def _ablate(arguments: list[str]) -> None:
     if options.batch_size < 1:
         raise DiffMaskError(f"--batch_size must be at least 1, but is {options.batch_size}.")
     args = _settings(options)
-    base_model, revision = load_base(options.base_model, options.base_model_revision, options.dtype)
-    tokenizer = load_tokenizer(options.base_model, revision)
+    base_model, revision = load_base(
+        options.base_model, options.base_model_revision, options.dtype, options.trust_remote_code
+    )
+    tokenizer = load_tokenizer(options.base_model, revision, options.trust_remote_code)
     most = RECIPES[args.recipe].validation_inputs
     texts, validation = training_and_validation(options, task_of(base_model)(), options.seed, most)
     base_model.to(args.device)

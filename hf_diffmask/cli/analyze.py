@@ -98,10 +98,10 @@ def _check(args: AnalyzeArguments) -> Path:
 
 
 def _load_explainers(args: AnalyzeArguments) -> list[DiffMaskAttributionPipeline]:
-    explainers = [load_pipeline(args.model, device=args.device)]
+    explainers = [load_pipeline(args.model, device=args.device, trust_remote_code=args.trust_remote_code)]
     if args.hidden_model is None:
         return explainers
-    explainers.append(load_pipeline(args.hidden_model, device=args.device))
+    explainers.append(load_pipeline(args.hidden_model, device=args.device, trust_remote_code=args.trust_remote_code))
     first, second = (explain.model.config for explain in explainers)
     if (first.masking, second.masking) != ("input", "hidden"):
         raise DiffMaskError(

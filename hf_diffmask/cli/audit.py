@@ -95,7 +95,7 @@ def run(arguments: list[str]) -> None:
     settings = {} if args.train_dataset is None else settings_of(args.model)
     folder = output_folder(args.output_dir, args.overwrite_output_dir)
     logging.disable_progress_bar()
-    explain = load_pipeline(args.model, device=args.device)
+    explain = load_pipeline(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
     explainer, tokenizer, base = explain.model, explain.tokenizer, explain.model.base
     if not explainer.task.has_choices:
         raise DiffMaskError("The audit tests what a mask tells about a class: this explainer is not for a classifier.")
@@ -105,14 +105,17 @@ def run(arguments: list[str]) -> None:
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     made = inputs_of(explainer, tokenizer, texts)
     inputs, of_text = made.items, [numbers[texts[number]] for number in made.of_text]
-    others = [load_pipeline(name, device=args.device).model for name in args.other_seeds]
+    others = [
+        load_pipeline(name, device=args.device, trust_remote_code=args.trust_remote_code).model
+        for name in args.other_seeds
+    ]
     for number, (name, other) in enumerate(zip(args.other_seeds, others, strict=True)):
         check_comparable(explainer, name, other, same_base=True)
         if any(torch.equal(other.probes.out_weight, earlier.probes.out_weight) for earlier in others[:number]):
             raise DiffMaskError(f"{name} is named twice, or the same as another: it tells nothing about seeds.")
     on_random = None
     if args.random_base is not None:
-        on_random = load_pipeline(args.random_base, device=args.device).model
+        on_random = load_pipeline(args.random_base, device=args.device, trust_remote_code=args.trust_remote_code).model
         check_comparable(explainer, args.random_base, on_random, same_base=False)
     refused = retired_settings(settings)
     if refused is not None:

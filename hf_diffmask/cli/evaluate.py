@@ -172,7 +172,7 @@ def run(arguments: list[str]) -> None:
     (args,) = parse(parser, arguments)
     folder, names, files = _check(args)
     logging.disable_progress_bar()
-    explain = load_pipeline(args.model, device=args.device)
+    explain = load_pipeline(args.model, device=args.device, trust_remote_code=args.trust_remote_code)
     explainer, tokenizer = explain.model, explain.tokenizer
     if not explainer.task.has_choices:
         raise DiffMaskError("Faithfulness needs a class's probability: this explainer is not for a classifier.")
@@ -184,7 +184,11 @@ def run(arguments: list[str]) -> None:
     if "diffmask_refined" in names:
         check_refinable(explainer)
     plain = plain_explainer(explainer, tokenizer)
-    hidden = None if args.hidden_model is None else load_pipeline(args.hidden_model, device=args.device).model
+    hidden = (
+        None
+        if args.hidden_model is None
+        else load_pipeline(args.hidden_model, device=args.device, trust_remote_code=args.trust_remote_code).model
+    )
     if hidden is not None and hidden.config.base_model_fingerprint != explainer.config.base_model_fingerprint:
         raise DiffMaskError("The two explainers are for different base models: compare two for the same.")
     explainers = Explainers(explainer, plain, hidden, args.seed)

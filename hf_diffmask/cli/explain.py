@@ -48,6 +48,9 @@ class ExplainArguments:
             "from 0."
         },
     )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run code of the base model's repo. Read it first."}
+    )
     text_column: str | None = field(
         default=None,
         metadata={"help": "Column of --file with the text. Default: text; for question answering: question."},
@@ -190,7 +193,7 @@ def run(arguments: list[str]) -> None:
             raise DiffMaskError(f"{args.output} exists: name another file with --output, or add --overwrite.")
     logging.disable_progress_bar()
     state: str | int | None = int(args.state) if re.fullmatch(r"-?\d+", args.state or "") else args.state
-    explain = load_pipeline(args.model, state=state, device=args.device)
+    explain = load_pipeline(args.model, state=state, device=args.device, trust_remote_code=args.trust_remote_code)
     places, texts = zip(*_inputs(args, given.texts, explain.model.task), strict=True)
     batch_size = 1 if explain.tokenizer.pad_token_id is None else min(args.batch_size, len(texts))
     inputs = (

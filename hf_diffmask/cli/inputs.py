@@ -21,6 +21,9 @@ Place = dict[str, int]
 class DatasetArguments:
     """Which part of a data set to read."""
 
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run code of the base model's repo. Read it first."}
+    )
     text_column: str | None = field(
         default=None, metadata={"help": "Column with the text. Default: text; for question answering: question."}
     )

@@ -113,8 +113,10 @@ def _train(arguments: list[str]) -> None:
     parser = parser_of((DataArguments, DiffMaskTrainingArguments), "train", DESCRIPTION)
     data, args = parse(parser, arguments)
     check_folder(str(args.output_dir))
-    base_model, data.base_model_revision = load_base(data.base_model, data.base_model_revision, data.dtype)
-    tokenizer = load_tokenizer(data.base_model, data.base_model_revision)
+    base_model, data.base_model_revision = load_base(
+        data.base_model, data.base_model_revision, data.dtype, data.trust_remote_code
+    )
+    tokenizer = load_tokenizer(data.base_model, data.base_model_revision, data.trust_remote_code)
     task = task_of(base_model)()
     texts, validation = training_and_validation(data, task, args.seed, RECIPES[args.recipe].validation_inputs)
     set_seed(args.seed)

@@ -29,8 +29,8 @@ def max_length(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
         `int`: The smaller limit of tokenizer and base model; 512 if neither has a limit.
     """
     limits = [tokenizer.model_max_length]
-    positions = getattr(base_model.config, "max_position_embeddings", None)
-    if positions is not None:
+    positions = getattr(base_model.config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and positions > 0:  # XLNet has -1, for no limit
         # RoBERTa-like models number positions from the row after the padding row.
         reserved = [
             module.padding_idx + 1

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..base.embeddings import mean_embedding
 from ..base.removal import without
 from ..base.running import masked_state, replace, run
 from ..data.batching import in_batches
@@ -120,7 +121,7 @@ def class_log_probabilities(
     if batch_size < 1:
         raise DiffMaskError(f"`batch_size` must be at least 1, but is {batch_size}.")
     changed = [without(one, stays, replacement, tokenizer) for one, stays in zip(inputs, keep, strict=True)]
-    table = model.get_input_embeddings().weight
+    mean = mean_embedding(model).to(model.dtype) if replacement == "mean" else None
 
     def log_probabilities(batch: dict[str, Tensor]) -> list[Tensor]:
         rows = batch["example_ids"].tolist()
@@ -128,10 +129,10 @@ def class_log_probabilities(
         # The attention mask also hides removed tokens, which are no padding.
         lengths = torch.tensor([[len(changed[row]["input_ids"])] for row in rows], device=model.device)
         units = torch.arange(batch["input_ids"].shape[1], device=model.device) < lengths
-        if replacement == "mean":
+        if mean is not None:
             stays = aligned([keep[row] for row in rows], batch["attention_mask"])
             embedded = model.get_input_embeddings()(batch["input_ids"])
-            output = replace(model, batch, "embeddings", masked_state(embedded, stays, table.mean(0)), units)
+            output = replace(model, batch, "embeddings", masked_state(embedded, stays, mean), units)
         else:
             output = run(model, batch, units)
         return list(task.choice_log_probabilities(task.target(output, explained=explained)).cpu())

@@ -4,6 +4,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..ablations.running import ATTENTION
+from ..base.embeddings import mean_embedding, token_embeddings
 from ..explainer.modeling_diffmask import DiffMaskModel
 
 # Replacements to measure beside a preset's, the first choice first. Training never deletes tokens.
@@ -24,11 +25,11 @@ def seen_replacements(explainer: DiffMaskModel, tokenizer: PreTrainedTokenizerBa
     Returns:
         `tuple[str, ...]`
     """
-    table = explainer.base.get_input_embeddings().weight.detach().float()
+    base = explainer.base
     baseline = explainer.baseline_at(0).detach().float()
     tokens = {name: getattr(tokenizer, f"{name}_token_id") for name in ("mask", "pad", "unk")}
-    vectors = {name: table[token] for name, token in tokens.items() if token is not None}
-    vectors["mean"] = table.mean(0)
+    vectors = {name: token_embeddings(base, [token])[0].float() for name, token in tokens.items() if token is not None}
+    vectors["mean"] = mean_embedding(base)
     seen = [name for name, vector in vectors.items() if torch.equal(vector, baseline)]
     return (*seen, "attention") if ATTENTION in explainer.config.replacements else tuple(seen)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedModel
 
 from ..errors import DiffMaskError
 from .bounds import check_base
@@ -18,29 +18,33 @@ from .weights import shapes, some
 WEIGHTS_PER_BYTE = 8
 
 
-def read_base(auto_class: Any, name: str, dtype: str, **options: Any) -> tuple[PreTrainedModel, set[str], Repository]:
+def read_base(
+    auto_class: Any, name: str, dtype: str, trust_remote_code: bool = False, **options: Any
+) -> tuple[PreTrainedModel, set[str], Repository]:
     """
-    A base model from safetensors. No other file of weights is read, and no code of the repo is run.
+    A base model from safetensors. No other file of weights is read, and no code of the repo is run unless allowed.
 
     Args:
         auto_class (`type`): The auto class of its task.
         name (`str`): A folder, or an id on the Hub.
         dtype (`str`): Its precision.
+        trust_remote_code (`bool`, *optional*, defaults to `False`): Whether to run code of the repo.
         options: Hub options, such as `revision`, `subfolder` and `token`.
 
     Returns:
         `tuple`: The model, names of tensors that its weights lack, and the [`Repository`] with its commit.
 
     Raises:
-        DiffMaskError: If files are malformed or damaged, do not fit the config or name other files than safetensors
-            of their own folder, or a count in the config is out of bounds.
+        DiffMaskError: If the model needs code that is not allowed. If files are malformed or damaged, do not fit the
+            config or name other files than safetensors of their own folder, or a count in the config is out of bounds.
     """
     source, fields = checked_config(name, **options)
-    options = {**options, "revision": source.revision, "trust_remote_code": False}
+    check_code(fields, trust_remote_code, name)
+    options = {**options, "revision": source.revision, "trust_remote_code": trust_remote_code}
     files = source.weights(named=fields.get("transformers_weights"))
     if files:
         shapes(files, f"the base model {name}")
-        check_size(auto_class, AutoConfig.from_pretrained(name, **options), files, name)
+        check_size(auto_class, AutoConfig.from_pretrained(name, **options), files, name, trust_remote_code)
     with without_report():
         base, loading = auto_class.from_pretrained(
             name, dtype=dtype, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
@@ -75,7 +79,26 @@ def checked_config(name: str, **options: Any) -> tuple[Repository, dict[str, Any
     return source, fields
 
 
-def check_size(auto_class: Any, config: Any, files: list[Path], name: str) -> None:
+def check_code(fields: dict[str, Any], trust_remote_code: bool, name: str) -> None:
+    """
+    Refuses a base model that Transformers does not know and that brings code of its own, unless that is allowed.
+
+    Args:
+        fields (`dict`): Fields of its config.
+        trust_remote_code (`bool`): Whether to run code of the repo.
+        name (`str`): A folder, or an id on the Hub.
+
+    Raises:
+        DiffMaskError: The message names the option.
+    """
+    if fields.get("auto_map") and fields.get("model_type") not in CONFIG_MAPPING and not trust_remote_code:
+        raise DiffMaskError(
+            f"The base model {name} needs code of its own repo, which is not run: read the code, then allow it with "
+            "`trust_remote_code=True` (on the command line --trust_remote_code True)."
+        )
+
+
+def check_size(auto_class: Any, config: Any, files: list[Path], name: str, trust_remote_code: bool = False) -> None:
     """
     Refuses a config that asks for far more weights than the files hold: they would fill the memory with noise.
 
@@ -84,12 +107,13 @@ def check_size(auto_class: Any, config: Any, files: list[Path], name: str) -> No
         config ([`~transformers.PreTrainedConfig`]): The config; changed by building.
         files (`list[Path]`): The files of weights.
         name (`str`): Name of the base model in an error.
+        trust_remote_code (`bool`, *optional*, defaults to `False`): Whether to run code of the repo.
 
     Raises:
         DiffMaskError: If the files are too small.
     """
     with torch.device("meta"):  # takes no memory
-        model = auto_class.from_config(config, trust_remote_code=False)
+        model = auto_class.from_config(config, trust_remote_code=trust_remote_code)
     asked, size = sum(one.numel() for one in model.parameters()), sum(path.stat().st_size for path in files)
     if asked > WEIGHTS_PER_BYTE * size:
         raise DiffMaskError(

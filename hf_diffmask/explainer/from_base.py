@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..base.beside import check_reads_state_only
+from ..base.dummies import dummy_input
+from ..base.embeddings import mean_embedding, token_embeddings
 from ..base.fingerprint import fingerprint
 from ..base.flow import flow
 from ..base.flow_support import reads_flow
 from ..base.head import head_reads
 from ..base.running import record_with_attention, state_widths
-from ..base.states import has_decoder, state_names
+from ..base.states import has_decoder, hidden_size, state_names
 from ..data.encoding import check_vocabulary
 from ..errors import DiffMaskError
 from ..masks.registry import MASKS
@@ -42,7 +45,8 @@ def config_for(
         [`DiffMaskConfig`]
 
     Raises:
-        DiffMaskError: If no task covers the base model, or its hidden states cannot be read.
+        DiffMaskError: If no task covers the base model, its hidden states cannot be read, or the model reads the
+            input beside the state that is masked.
     """
     task = task_of(base_model)
     if not task.has_choices:
@@ -56,10 +60,14 @@ def config_for(
     if states is not None and not states:
         raise DiffMaskError("An explainer needs at least one state: name some, or leave `states` out.")
     if states is None:
-        names, widths = state_names(base_model), [table.shape[1], base_model.config.hidden_size]
+        names, widths = state_names(base_model), [table.shape[1], hidden_size(base_model)]
     else:
         names, widths = list(states), state_widths(base_model, states)
-    location, reads = base_model.name_or_path, None if task.at_positions else head_reads(base_model, names)
+    found = head_reads(base_model, names)  # records all states, so that what cannot be recorded is refused here
+    location, reads = base_model.name_or_path, None if task.at_positions else found
+    masked = names[len(names) // 2 if config.get("masking", DiffMaskConfig.masking) == "hidden" else 0]
+    if masked != "embeddings":
+        check_reads_state_only(base_model, masked)
     constants = {**({} if reads is None else {"reads": reads}), **task.given_constants(base_model.config, tokenizer)}
     if MASKS[config.get("objective", DiffMaskConfig.objective)].beside_states:
         config = {**flow_fields(base_model, task, constants), **config}
@@ -95,7 +103,7 @@ def flow_fields(base_model: PreTrainedModel, task: type[Task], constants: dict[s
     """
     if not task(constants).knows_positions or not reads_flow(base_model):
         return {}
-    dummies = {name: value[:1].to(base_model.device) for name, value in base_model.dummy_inputs.items()}
+    dummies = dummy_input(base_model)
     with torch.no_grad():
         _, _, attention = record_with_attention(base_model, dummies, [])
     ids = next(iter(dummies.values()))
@@ -130,14 +138,13 @@ def first_baseline(base_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
 
     Returns:
         `torch.Tensor` of shape `(d,)`: Embedding of the mask token, else of the unknown token, else the mean
-        embedding.
+        embedding, at the scale of the state `embeddings`.
 
     Raises:
         DiffMaskError: If the tokenizer has more tokens than the base model has embeddings.
     """
-    table = base_model.get_input_embeddings().weight.detach()
     token = None
     if tokenizer is not None:
-        check_vocabulary(tokenizer, len(table))
+        check_vocabulary(tokenizer, len(base_model.get_input_embeddings().weight))
         token = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
-    return table.float().mean(0) if token is None else table[token]
+    return mean_embedding(base_model) if token is None else token_embeddings(base_model, [token])[0]

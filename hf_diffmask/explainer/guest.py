@@ -17,11 +17,11 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from ..base.fingerprint import fingerprint
 from ..base.flow_support import check_flow
 from ..base.memory import keep_freed_memory
-from ..base.states import names_of_blocks, state_names
+from ..base.states import hidden_size, names_of_blocks, state_names
 from ..base.unwrapped import unwrapped
 from ..errors import DiffMaskError, reason
 from ..tasks.registry import TASKS, fitting_task, task_of
-from .base_files import checked_config, read_base
+from .base_files import check_code, checked_config, read_base
 from .configuration_diffmask import DiffMaskConfig
 from .repository import LOADING_ERRORS, Repository, why_missing
 from .weights import some
@@ -53,6 +53,7 @@ class Guest:
     Attributes:
         location (`str`, *optional*): Folder or Hub id of the base model.
         hub_options (`dict`): `token`, `cache_dir` and `local_files_only` from loading the explainer.
+        trust_remote_code (`bool`): Whether to run code of the base model's repo.
         revision (`str`, *optional*): Commit that the explainer itself was loaded from.
 
     Raises:
@@ -63,6 +64,7 @@ class Guest:
         self.config, self.allow_mismatch = config, allow_mismatch
         self.location = locate(config.base_model_name_or_path, config.name_or_path)
         self.hub_options: dict[str, Any] = {}
+        self.trust_remote_code = False
         self.revision: str | None = None
         self._base: PreTrainedModel | None = None
         self._is_borrowed = False
@@ -128,7 +130,9 @@ class Guest:
         try:
             import_testbed(location, **options)
             auto_class = TASKS[self.config.task].auto_class
-            base, missing, _ = read_base(auto_class, location, self.config.base_model_dtype, **options)
+            base, missing, _ = read_base(
+                auto_class, location, self.config.base_model_dtype, self.trust_remote_code, **options
+            )
         except DiffMaskError:
             raise
         except LOADING_ERRORS as error:
@@ -145,7 +149,9 @@ class Guest:
         return base.eval()
 
 
-def load_base(name: str, revision: str | None = None, dtype: str = "float32") -> tuple[PreTrainedModel, str | None]:
+def load_base(
+    name: str, revision: str | None = None, dtype: str = "float32", trust_remote_code: bool = False
+) -> tuple[PreTrainedModel, str | None]:
     """
     A base model and its commit. The task is checked before the weights are loaded.
 
@@ -153,23 +159,25 @@ def load_base(name: str, revision: str | None = None, dtype: str = "float32") ->
         name (`str`): A folder, or an id on the Hub.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
         dtype (`str`, *optional*, defaults to `"float32"`): Precision of the weights; `"auto"` for that of the files.
+        trust_remote_code (`bool`, *optional*, defaults to `False`): Whether to run code of the repo.
 
     Returns:
         `tuple`: The model, and its commit (`None` for a folder).
 
     Raises:
-        DiffMaskError: If no task covers the model, it is an adapter, it cannot be loaded, or its weights lack its
-            head.
+        DiffMaskError: If no task covers the model, it is an adapter, it needs code that is not allowed, it cannot be
+            loaded, or its weights lack its head.
     """
     named: dict[str, Any] = {"revision": revision}
     try:
-        import_testbed(name, **named)
+        fields = import_testbed(name, **named)
         _refuse_adapter(name, **named)
-        config = AutoConfig.from_pretrained(name, **named, trust_remote_code=False)
+        check_code(fields, trust_remote_code, name)
+        config = AutoConfig.from_pretrained(name, **named, trust_remote_code=trust_remote_code)
         task = fitting_task(config.architectures or [], config, f"The base model {name}")
         # Fixes the commit, since the branch may move.
         named["revision"] = commit_of(name, revision)
-        base, missing, _ = read_base(task.auto_class, name, dtype, **named)
+        base, missing, _ = read_base(task.auto_class, name, dtype, trust_remote_code, **named)
     except DiffMaskError:
         raise
     except LOADING_ERRORS as error:
@@ -193,13 +201,16 @@ def _refuse_adapter(name: str, revision: str | None) -> None:
         )
 
 
-def load_tokenizer(name: str, revision: str | None = None, **options: Any) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    name: str, revision: str | None = None, trust_remote_code: bool = False, **options: Any
+) -> PreTrainedTokenizerBase:
     """
     The tokenizer of a base model or explainer.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
+        trust_remote_code (`bool`, *optional*, defaults to `False`): Whether to run code of the repo.
         options: Further Hub options, such as `token`.
 
     Returns:
@@ -209,7 +220,7 @@ def load_tokenizer(name: str, revision: str | None = None, **options: Any) -> Pr
         DiffMaskError: If the tokenizer cannot be loaded; a malformed file is named.
     """
     try:
-        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False, **options)
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code, **options)
     except Exception as error:  # the library `tokenizers` raises bare exceptions
         with suppress(OSError):
             source = Repository(name, revision, **options)
@@ -221,13 +232,16 @@ def load_tokenizer(name: str, revision: str | None = None, **options: Any) -> Pr
         ) from error
 
 
-def import_testbed(name: str, **options: Any) -> None:
+def import_testbed(name: str, **options: Any) -> dict[str, Any]:
     """
     Registers the model class if the model is a test-bed, since Transformers does not know its model type.
 
     Args:
         name (`str`): A folder, or an id on the Hub.
         options: Hub options, such as `revision` and `subfolder`.
+
+    Returns:
+        `dict`: Fields of the model's config.
 
     Raises:
         DiffMaskError: If the config is malformed, or a count in it is out of bounds.
@@ -236,6 +250,7 @@ def import_testbed(name: str, **options: Any) -> None:
     if fields.get("model_type") in TESTBEDS:
         with suppress(ImportError):  # remote code has no test-beds
             import_module(f"..testbeds.{TESTBEDS[fields['model_type']]}", __package__)
+    return fields
 
 
 def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bool = False) -> None:
@@ -256,7 +271,7 @@ def check_base(config: DiffMaskConfig, base: PreTrainedModel, allow_mismatch: bo
     expected_and_found: dict[str, tuple[Any, Any]] = {"task": (config.task, task.name)}
     if list(config.state_names) == names_of_blocks(config.num_states - 2):
         expected_and_found |= {
-            "hidden size": (config.hidden_size, base.config.hidden_size),
+            "hidden size": (config.hidden_size, hidden_size(base)),
             "number of states": (config.num_states, len(state_names(base))),
         }
     if config.state_names[0] == "embeddings":

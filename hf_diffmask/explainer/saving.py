@@ -64,6 +64,7 @@ class SavedExplainer(PreTrainedModel):
         explainer.guest.hub_options.update(
             {name: kwargs[name] for name in HUB_OPTIONS if kwargs.get(name) is not None}
         )
+        explainer.guest.trust_remote_code = bool(kwargs.get("trust_remote_code"))
         named = explainer.config.name_or_path
         explainer.guest.revision = commit_of(named, kwargs.get("revision"), kwargs.get("cache_dir"))
         return (explainer, info) if wants_info else explainer

@@ -11,7 +11,13 @@ from ..explainer.loading import load_explainer
 from ..explainer.repository import LOADING_ERRORS
 
 
-def load_pipeline(model: str | None, revision: str | None = None, token: str | None = None, **kwargs: Any) -> Any:
+def load_pipeline(
+    model: str | None,
+    revision: str | None = None,
+    token: str | None = None,
+    trust_remote_code: bool = False,
+    **kwargs: Any,
+) -> Any:
     """
     An explainer as a pipeline.
 
@@ -21,6 +27,8 @@ def load_pipeline(model: str | None, revision: str | None = None, token: str | N
         model (`str`, *optional*): A folder or an id on the Hub; the bundled explainer by default.
         revision (`str`, *optional*): Branch, tag or commit on the Hub.
         token (`str`, *optional*): Hub token; by default from `hf auth login`.
+        trust_remote_code (`bool`, *optional*, defaults to `False`): Whether to run code of the base model's repo. Code
+            of the explainer's repo is never run.
         kwargs: Passed on to [`~transformers.pipeline`].
 
     Returns:
@@ -30,8 +38,8 @@ def load_pipeline(model: str | None, revision: str | None = None, token: str | N
         DiffMaskError: If the model cannot be loaded, or is no explainer. The message says why.
     """
     model = model or BUNDLED_EXPLAINER
-    explainer = load_explainer(model, revision=revision, token=token)
-    tokenizer = load_tokenizer(model, explainer.guest.revision, token=token)
+    explainer = load_explainer(model, revision=revision, token=token, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(model, explainer.guest.revision, trust_remote_code, token=token)
     try:
         return pipeline(TASK, model=explainer, tokenizer=tokenizer, **kwargs)
     except DiffMaskError:

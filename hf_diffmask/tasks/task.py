@@ -72,8 +72,7 @@ class Task(TaskInputs, TaskWords):
         The task's constants that a base model's config and tokenizer give.
 
         Args:
-            config ([`~transformers.PreTrainedConfig`]): The config.
-            tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): The tokenizer, if it is at hand.
+            config, tokenizer: Those of the base model; the tokenizer if it is at hand.
 
         Returns:
             `dict`: For `config.task_constants`; none by default.
@@ -99,8 +98,7 @@ class Task(TaskInputs, TaskWords):
         Args:
             output: Result of the base model's `forward`.
             attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): 0 at padding.
-            explained (`torch.Tensor` of shape `(B, T)`, *optional*): For a task with `at_positions`: the positions
-                whose output is asked for. Without it, see the task.
+            explained (`torch.Tensor` of shape `(B, T)`, *optional*): With `at_positions`: the positions asked for.
 
         Returns:
             `torch.Tensor` of shape `(B, ...)`, at least `float32`: log-probabilities or log-odds in nats, or the

@@ -2,7 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, DistilBertForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    DistilBertForSequenceClassification,
+)
 
 from hf_diffmask import DiffMaskModel
 from hf_diffmask.base.running import record, replace, run
@@ -126,9 +131,14 @@ def test_a_base_compiles_whole_after_it_was_explained():
 
 
 def test_a_model_that_computes_states_in_another_layout_is_refused():
-    config = AutoConfig.for_model("xlnet", vocab_size=60, d_model=16, n_layer=2, n_head=2, d_inner=24)
+    config = AutoConfig.for_model(
+        "funnel", vocab_size=60, d_model=16, block_sizes=[1, 1, 1], n_head=2, d_head=8, d_inner=24
+    )
     model = AutoModelForSequenceClassification.from_config(config)
     with pytest.raises(
-        DiffMaskError, match=r"has the state 'embeddings' in the shape \(5, 1, 16\) for an input of \(1, 5\)"
+        DiffMaskError, match=r"has the state 'block.1.input' in the shape \(1, 3, 16\) for an input of \(1, 5\)"
     ):
         DiffMaskModel.from_base_model(model)
+    # Also where the head's positions are not looked for.
+    with pytest.raises(DiffMaskError, match="models with one vector for each token are supported"):
+        DiffMaskModel.from_base_model(AutoModelForTokenClassification.from_config(config))

@@ -2,7 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from hf_diffmask import DiffMaskError, DiffMaskModel, recipe_config
 from hf_diffmask.base.running import record, replace
@@ -109,6 +114,17 @@ def test_questions(name, features):
     torch.testing.assert_close(again.end_logits, output.end_logits)
 
 
+@torch.no_grad()
+def test_a_t5_without_a_decoder_has_the_table_of_its_encoder(features):
+    model = build("t5", AutoModelForTokenClassification)
+    assert not model.config.is_encoder_decoder
+    output, states = record(model, features, state_names(model))
+    torch.testing.assert_close(output.logits, model(**features).logits)
+    torch.testing.assert_close(states[0], model.get_input_embeddings()(features["input_ids"]))
+    other = {**features, "input_ids": features["input_ids"].roll(1, 1)}
+    torch.testing.assert_close(replace(model, other, "embeddings", states[0]).logits, output.logits)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_explainers_and_what_cannot_work(name, features):
     model = build(name)
@@ -117,3 +133,14 @@ def test_explainers_and_what_cannot_work(name, features):
     assert found.evidence.shape == (2, 7, 6, model.config.num_labels) and found.evidence.isfinite().all()
     with pytest.raises(DiffMaskError, match="has a decoder that reads the input beside the encoder's states"):
         DiffMaskModel.from_base_model(model, **recipe_config("paper", "hidden"))
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_states_by_module_path(name, features):
+    """At the embeddings, masks reach the decoder. At a module of the encoder they do not."""
+    model = build(name)
+    inner = {"t5": "transformer.encoder.block.1", "bart": "model.encoder.layers.1"}[name]
+    explainer = DiffMaskModel.from_base_model(model, states=["embeddings", inner], **recipe_config()).eval()
+    assert explainer(**features).evidence.shape[2] == 3  # two states and the explanation
+    with pytest.raises(DiffMaskError, match=f"reads the input beside the state '{inner}', so masking this state"):
+        DiffMaskModel.from_base_model(model, states=[inner], **recipe_config())

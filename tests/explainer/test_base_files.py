@@ -114,7 +114,7 @@ def test_code_beside_a_base_model_is_not_run(base, monkeypatch):
     (base / "trap.py").write_text(f"open({str(base / 'run')!r}, 'w')")
     changed(base, model_type="trap", auto_map={"AutoConfig": "trap.C", "AutoModelForSequenceClassification": "trap.M"})
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    with pytest.raises(DiffMaskError, match="cannot be loaded"):
+    with pytest.raises(DiffMaskError, match="needs code of its own repo, which is not run"):
         load_base(str(base))
     assert not (base / "run").exists()
 

@@ -1,0 +1,1 @@
+"""Architectures that need a word of their own; one file for each kind."""
