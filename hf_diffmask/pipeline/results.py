@@ -7,6 +7,7 @@ from ..data.encoding import EncodedText
 from ..data.merging import merge_units, merge_words, tokens_of
 from ..display.certificate import HOLDS, verdict
 from ..display.grid import Attribution
+from ..errors import DiffMaskError
 from ..explainer.modeling_diffmask import DiffMaskModel
 from ..tasks.words import Check
 from .explanation import CURVE
@@ -88,8 +89,13 @@ def result_of(
 
     Returns:
         `dict`: See the pipeline.
+
+    Raises:
+        DiffMaskError: If tokens of larger units are to be merged into words.
     """
     encoded: EncodedText = windows[0]["encoded"]
+    if aggregation == "word" and encoded.unit != "token":
+        raise DiffMaskError(f'The result lists {encoded.unit}s, not tokens: leave `aggregation="word"` out.')
     names, config = model.config.columns, model.config
     if method != "amortised":
         names, state = [config.state_names[config.masked_at(state)]], 0

@@ -142,3 +142,8 @@ def test_explainers_whose_scores_do_not_add_up_take_no_units(classifier, tokeniz
     explain = pipeline(hf_diffmask.TASK, model=model, tokenizer=tokenizer)
     with pytest.raises(DiffMaskError, match="--recipe ablation"):
         explain(TEXT, unit="word")
+
+
+def test_units_are_not_merged_into_words(explain):
+    with pytest.raises(DiffMaskError, match='lists sentences, not tokens: leave `aggregation="word"` out'):
+        explain(TEXT, unit="sentence", aggregation="word")
