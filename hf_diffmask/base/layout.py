@@ -38,6 +38,19 @@ def orders(model: PreTrainedModel, modules: Iterable[nn.Module]) -> dict[nn.Modu
     return {module: _orders[module] for module in asked}
 
 
+def learn_order(module: nn.Module, state: Tensor, shape: torch.Size) -> None:
+    """
+    Notes that a module has rows first, if the shape of a state leaves no doubt. No run is needed then.
+
+    Args:
+        module (`torch.nn.Module`): A module that has a state as input or output.
+        state (`torch.Tensor`): The state, in the model's order.
+        shape (`torch.Size`): `(B, T)`.
+    """
+    if state.dim() == 3 and state.shape[:2] == shape and shape[1] not in (shape[0], state.shape[2]):
+        _orders.setdefault(module, ROWS_FIRST)
+
+
 @torch.no_grad()
 def _measured(model: PreTrainedModel, modules: list[nn.Module]) -> dict[nn.Module, Order]:
     found = dict.fromkeys(modules, ROWS_FIRST)

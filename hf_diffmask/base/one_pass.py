@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from ..errors import DiffMaskError
 from .attention_read import AttentionReader
 from .calling import call, prepared
-from .layout import arranged, as_before, orders
+from .layout import arranged, as_before, learn_order, orders
 from .states import _blocks_for, _Site, _site, embedding_tables, find_blocks
 from .taps import Taps
 
@@ -67,9 +67,7 @@ def record_once(
             kept.append(_hidden(output).clone())  # a copy, see replace_once
 
     def see(module: nn.Module, args: tuple, output: Any) -> None:
-        value = _hidden(output)
-        whole = value.permute(order[module]).shape[:2] if value.dim() == 3 else value.shape[:2]
-        if whole != units.shape:  # the model has padded the input
+        if _hidden(output).shape[:2] != units.shape:  # the model has its own order, or has padded the input
             _returned[module] = None
         elif isinstance(output, Tensor):
             _returned[module] = 0
@@ -87,7 +85,6 @@ def record_once(
             taps.on_input(site.module, partial(keep_input, kept))
         else:
             taps.on_output(site.module, partial(keep_embeddings if site.is_table else keep_output, kept))
-    order = orders(model, [*below, *(site.module for site in places.values())])
     for module in below:
         if _returned.get(module, 0) is not None:
             taps.on_output(module, partial(see, module))
@@ -104,7 +101,9 @@ def record_once(
                 f"{type(model).__name__} computed the state {name!r} {len(computed)} times in one forward pass "
                 f"instead of {expected}: this model is not supported."
             )
-        state = arranged(computed[site.call], order[site.module], units.shape[1])
+        learn_order(site.module, computed[site.call], units.shape)
+        order = orders(model, [site.module])[site.module]
+        state = arranged(computed[site.call], order, units.shape[1])
         if state.shape[:2] != units.shape:
             raise DiffMaskError(
                 f"{type(model).__name__} has the state {name!r} in the shape {tuple(state.shape)} for an input of "
