@@ -98,12 +98,17 @@ def token_labels(result: dict[str, Any], spans: Sequence[Sequence[Span]]) -> lis
     Returns:
         `list[str | None]`: For each token, the label of the span that shares most characters with it (the first, in a
         tie), or `None` if no span does. A special token is its own label.
+
+    Raises:
+        DiffMaskError: If the tokens have no place in the text, since the tokenizer is a slow one.
     """
     labels: list[str | None] = []
     for token in result["tokens"]:
         if token["special"]:
             labels.append(token["token"])
             continue
+        if token["start"] is None:
+            raise DiffMaskError("Labelled spans need character offsets, and this tokenizer gives none.")
         best, most = None, 0
         for start, end, label in spans[token.get("segment", 0)]:
             shared = min(end, token["end"]) - max(start, token["start"])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -60,6 +61,30 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
         )
 
 
+class NoOffsets(Sequence[Span]):
+    """
+    In the place of offsets that a slow tokenizer does not give.
+
+    Args:
+        tokenizer (`str`): Name of the tokenizer's class.
+
+    Raises:
+        DiffMaskError: For each use of an offset.
+    """
+
+    def __init__(self, tokenizer: str):
+        self.tokenizer = tokenizer
+
+    def __getitem__(self, number: Any) -> Any:
+        raise DiffMaskError(
+            f"{self.tokenizer} gives no character offsets: words, sentences, spans, entities and answers need a fast "
+            "tokenizer. Without them tokens are explained as they are."
+        )
+
+    def __len__(self) -> int:
+        return 0
+
+
 @dataclass(frozen=True)  # no tuple: pipelines split tuples when they move data to a device
 class EncodedText:
     """The tokens of a whole input, without truncation. Lists have one entry per token, except `texts`."""
@@ -67,8 +92,9 @@ class EncodedText:
     texts: list[str]
     features: dict[str, list[int]]
     tokens: list[str]
-    offsets: list[Span]
-    """Start and end of each token in the text of its segment, in characters, see [`token_spans`]."""
+    offsets: Sequence[Span]
+    """Start and end of each token in the text of its segment, in characters, see [`token_spans`]; [`NoOffsets`] with a
+    slow tokenizer."""
     segments: list[int | None]
     """0 for the first text, 1 for the second text of a pair, `None` for special tokens."""
     token_of: Callable[[int], str] | None = None
@@ -82,20 +108,20 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
     The tokens of a text or a pair, without truncation.
 
     Args:
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): A fast tokenizer, or a slow one, without offsets.
         text (`str` or `tuple[str, str]`): The input.
 
     Returns:
         [`EncodedText`]
 
     Raises:
-        DiffMaskError: If the tokenizer has no offsets, or the input is no text.
+        DiffMaskError: If the input is no text.
     """
     if not isinstance(text, str | tuple | list):  # a mapping would give its keys
         raise DiffMaskError(f"An input is no text but of type {type(text).__name__}: give a string or a pair of two.")
-    if not tokenizer.is_fast:
-        raise DiffMaskError(f"{type(tokenizer).__name__} gives no character offsets: a fast tokenizer is needed.")
     texts = [clean(segment) for segment in ([text] if isinstance(text, str) else text)]
+    if not tokenizer.is_fast:
+        return _without_offsets(tokenizer, texts)
     encoding = tokenizer(
         *texts, truncation=False, return_offsets_mapping=True, return_attention_mask=True, verbose=False
     )
@@ -109,6 +135,19 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: Text) -> EncodedText:
     features = {name: list(values) for name, values in encoding.items()}
     features["special_tokens_mask"] = [int(segment is None) for segment in segments]
     return EncodedText(texts=texts, features=features, tokens=tokens, offsets=offsets, segments=segments)
+
+
+def _without_offsets(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> EncodedText:
+    """The tokens of a text or a pair, by a slow tokenizer."""
+    encoding = tokenizer(
+        *texts, truncation=False, return_special_tokens_mask=True, return_attention_mask=True, verbose=False
+    )
+    features = {name: list(values) for name, values in encoding.items()}
+    tokens = tokenizer.convert_ids_to_tokens(features["input_ids"])
+    first = len(tokenizer.tokenize(texts[0]))
+    ordinary = iter(range(len(tokens)))
+    segments = [None if mark else int(next(ordinary) >= first) for mark in features["special_tokens_mask"]]
+    return EncodedText(texts, features, tokens, NoOffsets(type(tokenizer).__name__), segments)
 
 
 def features_of_ids(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> dict[str, list[int]]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .encoding import EncodedText
+from .encoding import EncodedText, NoOffsets
 from .units import unit_of
 from .words import words
 
@@ -91,7 +91,7 @@ def tokens_of(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: 
     keep_probability = most_central(model_outputs, encoded, "keep_probability")
     (kept,) = most_central(model_outputs, encoded, "kept").T
     evidence = most_central(model_outputs, encoded, "evidence") if "evidence" in model_outputs[0] else None
-    is_pair = 1 in encoded.segments
+    is_pair, has_offsets = 1 in encoded.segments, not isinstance(encoded.offsets, NoOffsets)
     tokens = []
     for unit, token in enumerate(encoded.tokens):
         segment = encoded.segments[unit]
@@ -99,8 +99,8 @@ def tokens_of(model_outputs: list[dict[str, Any]], encoded: EncodedText, state: 
         tokens.append(
             {
                 "token": token,
-                "start": encoded.offsets[unit][0],
-                "end": encoded.offsets[unit][1],
+                "start": encoded.offsets[unit][0] if has_offsets else None,
+                "end": encoded.offsets[unit][1] if has_offsets else None,
                 "special": bool(encoded.features["special_tokens_mask"][unit]),
                 "score": sum(states) / len(states) if evidence is None else states[state],
                 "kept": bool(kept[unit]),

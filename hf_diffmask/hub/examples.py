@@ -1,5 +1,6 @@
 """Example attributions for a card, on our own sentences: training data stay private."""
 
+from itertools import accumulate
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -38,12 +39,11 @@ def example_attributions(
 def _row(explainer: DiffMaskModel, result: dict[str, Any], texts: list[str]) -> dict[str, str]:
     parts = []
     for segment, text in enumerate(texts):
-        kept = [
-            (token["start"], token["end"])
-            for token in result["tokens"]
-            if token["kept"] and not token["special"] and token.get("segment", 0) == segment
-        ]
-        parts.append(emphasised(text, kept))
+        tokens = [token for token in result["tokens"] if not token["special"] and token.get("segment", 0) == segment]
+        spans = [(token["start"], token["end"]) for token in tokens]
+        if any(start is None for start, _ in spans):  # a slow tokenizer: its tokens stand for the text
+            text, spans = _joined([token["token"] for token in tokens])
+        parts.append(emphasised(text, [span for span, token in zip(spans, tokens, strict=True) if token["kept"]]))
     state, cost = verdict(result), result[explainer.preserved.figure]
     return {
         "text": " / ".join(parts),
@@ -52,3 +52,9 @@ def _row(explainer: DiffMaskModel, result: dict[str, Any], texts: list[str]) -> 
         "cost": printed(cost, result["margin"]),
         "check": f"{ICONS[state]} {state}" + ", prediction changes" * (not result["same_prediction"]),
     }
+
+
+def _joined(tokens: list[str]) -> tuple[str, list[tuple[int, int]]]:
+    """Tokens with spaces between them, and the place of each."""
+    ends = list(accumulate(len(token) + 1 for token in tokens))
+    return " ".join(tokens), [(end - 1 - len(token), end - 1) for token, end in zip(tokens, ends, strict=True)]
