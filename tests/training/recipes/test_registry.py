@@ -30,7 +30,8 @@ WHOLE = {"target": "distribution", "class_conditional": False}
     ],
 )
 def test_exactly_these_fields(asked, expected):
-    assert recipe_config(*asked) == expected
+    assert recipe_config(*asked) == {**expected, "unit": "token"}
+    assert recipe_config(unit="word") == {**recipe_config(), "unit": "word"}
 
 
 @pytest.mark.parametrize(
