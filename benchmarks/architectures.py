@@ -25,6 +25,7 @@ from tiny_bases import tiny, tokenizer
 from torch import Tensor
 from transformers import (
     AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -42,6 +43,7 @@ from hf_diffmask.base.running import record
 from hf_diffmask.base.states import state_names
 from hf_diffmask.errors import DiffMaskError
 from hf_diffmask.explainer.inputs import inputs_of
+from hf_diffmask.tasks.registry import TASKS as TASK_CLASSES
 from hf_diffmask.tasks.registry import task_of
 from hf_diffmask.testbeds.grammar import sentences
 
@@ -62,6 +64,7 @@ TASKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "regression": (AutoModelForSequenceClassification, {"num_labels": 1, "problem_type": "regression"}),
     "token-classification": (AutoModelForTokenClassification, {"num_labels": 3}),
     "question-answering": (AutoModelForQuestionAnswering, {}),
+    "fill-mask": (AutoModelForMaskedLM, {}),
     "sentence-similarity": (AutoModel, {}),
 }  # fmt: skip
 CHECKS = (
@@ -81,6 +84,8 @@ class Tried:
         self.task = task.name
         pair = self.task == "question-answering"
         self.texts = [("who is funny", text) if pair else text for text in (LONG, SHORT, OTHER)]
+        if self.task == "fill-mask":  # the second word
+            self.texts = [" ".join([one.split()[0], "[MASK]", *one.split()[2:]]) for one in (LONG, SHORT, OTHER)]
         self.given = [
             ("who is funny", text) if pair else text for text in (one for one in sentences(16) if len(one) < 150)
         ]
@@ -95,9 +100,10 @@ class Tried:
             *([list(part) for part in zip(*texts, strict=True)] if isinstance(texts[0], tuple) else [list(texts)]),
             padding=True, return_tensors="pt", return_special_tokens_mask=True,
         )  # fmt: skip
-        if self.task == "token-classification":
+        if TASK_CLASSES[self.task].at_positions:  # the second word
             batch["explained_mask"] = torch.zeros_like(batch["input_ids"])
             batch["explained_mask"][:, 2] = 1
+            batch["special_tokens_mask"][batch["input_ids"] == self.tokenizer.mask_token_id] = 1
         return dict(batch)
 
     def states(self) -> Any:
